@@ -1,0 +1,15 @@
+# Libraries from the distribution, each behind one imported target.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(ICU REQUIRED IMPORTED_TARGET icu-uc)
+pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
+find_library(LAPACKE_LIBRARY lapacke REQUIRED)
+# OpenBLAS 0.3.21 of Debian carries LAPACK but not LAPACKE: lapacke goes first on the link line.
+add_library(laconic_lapack INTERFACE)
+target_link_libraries(laconic_lapack INTERFACE ${LAPACKE_LIBRARY} PkgConfig::OPENBLAS)

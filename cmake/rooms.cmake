@@ -1,0 +1,34 @@
+# A room is a folder of sources that becomes one target; NEEDS states its arrows to other rooms,
+# LIBRARIES the outside libraries that its sources (not its headers) use.
+# laconic_room(engine/coding NEEDS engine/base LIBRARIES PkgConfig::ZSTD)
+function(laconic_room path)
+  cmake_parse_arguments(ROOM "RECURSE" "" "NEEDS;LIBRARIES" ${ARGN})
+  string(REPLACE "/" "_" name ${path})
+  if(ROOM_RECURSE)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path}/*.cpp)
+  else()
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path}/*.cpp)
+  endif()
+  if(NOT sources)
+    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/${name}_headers.cpp CONTENT "// ${path} has only headers.\n")
+    set(sources ${PROJECT_BINARY_DIR}/generated/${name}_headers.cpp)
+  endif()
+  add_library(laconic_${name} OBJECT ${sources})
+  target_include_directories(laconic_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+                                                    $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>)
+  foreach(need ${ROOM_NEEDS})
+    string(REPLACE "/" "_" need ${need})
+    target_link_libraries(laconic_${name} PUBLIC laconic_${need})
+  endforeach()
+  target_link_libraries(laconic_${name} PUBLIC fmt::fmt Threads::Threads nlohmann_json::nlohmann_json
+                                               ${ROOM_LIBRARIES})
+  set_property(GLOBAL APPEND PROPERTY LACONIC_ROOMS laconic_${name})
+endfunction()
+
+# All rooms of engine, runtime and methods form one shared library.
+function(laconic_library)
+  get_property(rooms GLOBAL PROPERTY LACONIC_ROOMS)
+  add_library(laconic SHARED)
+  target_link_libraries(laconic PUBLIC ${rooms})
+  set_target_properties(laconic PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+endfunction()

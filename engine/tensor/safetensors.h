@@ -1,0 +1,80 @@
+// Safetensors files. The reader trusts nothing: it refuses duplicate keys, overlaps, gaps, lying lengths and
+// offsets, absurd shapes and JSON depth. Layout: u64 header length, JSON header, tensor bytes.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/files.h"
+#include "engine/tensor/tensor.h"
+
+namespace laconic {
+
+struct SafetensorsEntry {
+  std::string name;
+  DType dtype;
+  Shape shape;
+  std::uint64_t begin = 0, end = 0;  // offsets into the data part
+};
+
+struct SafetensorsHeader {
+  std::vector<SafetensorsEntry> entries;  // by offset
+  std::map<std::string, std::string> metadata;
+  std::uint64_t data_start = 0;  // file offset of the data part
+  // Parses and checks the start of a file of `file_bytes` bytes. Throws Error(input).
+  static SafetensorsHeader parse(ByteSpan file_start, std::uint64_t file_bytes, std::string_view where);
+};
+
+// A memory-mapped file. Views live as long as the object.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::filesystem::path& path);
+  const SafetensorsHeader& header() const { return header_; }
+  const MappedFile& file() const { return file_; }
+  const SafetensorsEntry* find(std::string_view name) const;
+  TensorView tensor(std::string_view name) const;  // Throws Error(input) when missing.
+  TensorView view(const SafetensorsEntry& entry) const;
+
+ private:
+  MappedFile file_;
+  SafetensorsHeader header_;
+  std::map<std::string, std::size_t, std::less<>> index_;
+};
+
+// All tensors of a model directory: `model.safetensors`, or the shards that `model.safetensors.index.json`
+// names, or every *.safetensors of a directory without either.
+class SafetensorsDirectory {
+ public:
+  explicit SafetensorsDirectory(const std::filesystem::path& directory);
+  const std::vector<std::shared_ptr<SafetensorsFile>>& files() const { return files_; }
+  bool contains(std::string_view name) const { return index_.find(name) != index_.end(); }
+  TensorView tensor(std::string_view name) const;
+  const SafetensorsFile& file_of(std::string_view name) const;
+  std::vector<std::string> names() const;  // sorted
+  std::uint64_t file_bytes() const;        // sum of the sizes of the files
+
+ private:
+  std::filesystem::path directory_;
+  std::vector<std::shared_ptr<SafetensorsFile>> files_;
+  std::map<std::string, std::size_t, std::less<>> index_;  // name -> file
+};
+
+struct SafetensorsItem {
+  std::string name;
+  TensorView view;
+};
+
+// Exact size of the file that write_safetensors makes.
+std::uint64_t safetensors_size(const std::vector<SafetensorsItem>& items,
+                               const std::map<std::string, std::string>& metadata);
+// Writes the items in the given order; the data part starts at a multiple of 64. Returns the bytes written.
+std::uint64_t write_safetensors(const std::filesystem::path& path, const std::vector<SafetensorsItem>& items,
+                                const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace laconic

@@ -1,0 +1,61 @@
+// A published system: who wrote it, what it compresses, its parameters, and what it can do. The registry is the only
+// list of methods; help texts, `laconic list`, docs/methods.md and the Python module are made from it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/progress.h"
+#include "engine/codec/codec.h"
+#include "methods/reproduce.h"
+
+namespace laconic {
+
+// At most one member is set; none: the method's own default.
+struct SizeTarget {
+  std::optional<double> bits;            // total bits per compressed weight, all side information included
+  std::optional<double> ratio;           // against the 16-bit size
+  std::optional<std::uint64_t> size;     // sum of all .safetensors files, headers included: never over, >= 98 %
+};
+
+struct CompressionRequest {
+  std::filesystem::path model, output;
+  SizeTarget target;
+  Parameters parameters;
+  std::string calibration_text;            // empty: the method says whether it needs one
+  std::uint64_t seed = 0;
+  bool replace = false;                    // --force
+  bool dry_run = false;                    // plan and predict, write nothing
+  bool keep_calibration = true;
+  std::filesystem::path calibration_store;  // empty: beside the output
+  ProgressListener progress;
+};
+
+struct CompressionResult {
+  std::uint64_t safetensors_bytes = 0;     // written, read back and decoded (dry run: predicted)
+  double linear_bits_per_weight = 0;       // 8 * payload bytes / elements of the compressed tensors
+  std::vector<std::pair<std::string, std::string>> notes;  // what a user should know, e.g. the mix of levels
+};
+
+struct MethodDescription {
+  std::string slug;     // "decoupleq"
+  int card = 0;         // 0: a baseline without a card
+  std::string title;    // of the paper
+  std::string paper;    // authors, venue, arXiv number
+  std::string subject;  // "weights"
+  std::string summary;  // one line
+  bool needs_calibration = false;
+  std::vector<ParameterSpec> parameters;
+  std::function<CompressionResult(const CompressionRequest&)> compress;      // weight methods
+  std::function<Reproduction(const ReproduceRequest&)> reproduce;            // null: nothing to reproduce (baselines)
+};
+
+const std::vector<MethodDescription>& method_registry();     // by subject, then slug
+const MethodDescription& method_named(std::string_view slug);  // Error(usage) with the nearest slug
+
+}  // namespace laconic

@@ -1,0 +1,84 @@
+// A compressed model directory: config.json, tokenizer and every other file copied unchanged; .safetensors whose
+// entries "<tensor>.<field>" are payload fields, data starting at multiples of 64, fields padded to 64 bytes; one JSON
+// text under the metadata key "laconic" describes them; laconic.manifest.json holds size and XXH3-128 of every
+// header, field and side file and of itself, so that any flipped bit in the directory is found. See docs/format.md.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/progress.h"
+#include "engine/codec/payload.h"
+#include "engine/tensor/safetensors.h"
+
+namespace laconic {
+
+inline constexpr int artifact_format_version = 1;
+
+struct ArtifactOptions {
+  std::uint64_t shard_limit = std::uint64_t{1} << 30;  // start a new .safetensors file above this many bytes
+};
+
+// Writes a compressed directory piece by piece and resumably: each finished tensor is stored in the partial directory
+// (one small file per unit of work), assembled into shards at the end. Peak memory is one unit.
+class ArtifactWriter {
+ public:
+  // `run_key` identifies method, parameters, seed, model and calibration; a partial directory left by a run with
+  // another key is refused (advice: --force to start anew) or discarded when `restart`.
+  ArtifactWriter(const std::filesystem::path& source_model, const std::filesystem::path& output, std::string run_key,
+                 bool replace, ArtifactOptions options = {});
+  ~ArtifactWriter();
+
+  // True when an earlier, interrupted run already stored this unit ("model.layers.3").
+  bool has_unit(std::string_view unit) const;
+  // Stores the payloads of one unit durably.
+  void put_unit(std::string_view unit, std::vector<std::pair<std::string, Payload>> payloads);
+  std::vector<std::pair<std::string, Payload>> load_unit(std::string_view unit) const;
+
+  // Tensors without a payload are copied as they are. `method` and its parameters are recorded. Copies side files,
+  // writes shards and manifest, reads everything back and decodes it, then makes the directory appear.
+  // Returns the sum of the sizes of the .safetensors files.
+  std::uint64_t finish(std::string_view method, const Attributes& provenance, const ProgressListener& progress = {});
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Exact size of the .safetensors files that a set of payloads (with all other tensors copied) would make: what
+// budgets are checked against before anything is written. Equals ArtifactWriter::finish for the same content.
+std::uint64_t artifact_size(const SafetensorsDirectory& source, const std::map<std::string, const Payload*>& payloads,
+                            std::string_view method, const Attributes& provenance, ArtifactOptions options = {});
+
+class CompressedModel {
+ public:
+  // True when the directory carries Laconic metadata.
+  static bool is_compressed(const std::filesystem::path& directory);
+  // Checks header structure always; `verify` also checks every hash of the manifest. Throws Error(corrupt).
+  explicit CompressedModel(const std::filesystem::path& directory, bool verify = true);
+
+  const std::string& method() const;
+  const Attributes& provenance() const;
+  std::vector<std::string> compressed_tensors() const;  // original names
+  bool has_payload(std::string_view tensor) const;
+  Payload payload(std::string_view tensor) const;  // fields copied out of the mapped file
+  const SafetensorsDirectory& tensors() const;      // for the tensors stored as they are
+  std::uint64_t safetensors_bytes() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// Every tensor decoded to `dtype` (or its original dtype), an ordinary Hugging Face directory. Needs no flags.
+void decompress_model(const std::filesystem::path& compressed, const std::filesystem::path& output,
+                      std::optional<DType> dtype, bool replace, const ProgressListener& progress = {});
+
+}  // namespace laconic
