@@ -9,6 +9,8 @@
 #include <variant>
 #include <vector>
 
+#include "engine/base/bytes.h"
+
 namespace laconic {
 
 using AttributeValue =
@@ -16,7 +18,9 @@ using AttributeValue =
 
 class Attributes {
  public:
-  void set(std::string key, AttributeValue value) { values_[std::move(key)] = std::move(value); }
+  // Keys are 1 to 64 bytes of text; numbers must be finite (Error(internal) otherwise). An empty list of
+  // numbers is kept as an empty list of integers, because JSON cannot tell them apart.
+  void set(std::string key, AttributeValue value);
   bool contains(std::string_view key) const { return values_.find(key) != values_.end(); }
   // Each throws Error(corrupt) naming the key when it is missing, of another type, or outside [low, high].
   std::int64_t integer(std::string_view key, std::int64_t low, std::int64_t high) const;
@@ -24,6 +28,7 @@ class Attributes {
   bool boolean(std::string_view key) const;
   const std::string& text(std::string_view key) const;
   const std::vector<std::int64_t>& integers(std::string_view key) const;
+  std::vector<double> numbers(std::string_view key) const;  // a list of integers is accepted
 
   const std::map<std::string, AttributeValue, std::less<>>& values() const { return values_; }
   bool operator==(const Attributes&) const = default;
@@ -31,6 +36,10 @@ class Attributes {
   nlohmann::json to_json() const;
   // Throws Error(corrupt) on values that are not of the kinds above.
   static Attributes from_json(const nlohmann::json& json, std::string_view where);
+  // Compact binary form, part of the frame (docs/format.md). Reading bounds every length by the bytes at
+  // hand.
+  void write(ByteWriter& writer) const;
+  static Attributes read(ByteReader& reader);
 
  private:
   std::map<std::string, AttributeValue, std::less<>> values_;

@@ -18,11 +18,11 @@ namespace laconic {
 // What an encoder may use besides the tensor itself. Pointers are borrowed for the call and may be null.
 struct EncodeContext {
   std::uint64_t seed = 0;
-  std::string_view tensor_name = "tensor";       // keys the random stream and names the tensor in errors
-  const double* second_moment = nullptr;         // [in, in] mean of x x^T over calibration tokens (row-major)
-  std::int64_t second_moment_size = 0;           // in
-  const float* row_importance = nullptr;         // [out], weights of output rows
-  const float* channel_norm = nullptr;           // [in], mean over sequences of per-sequence l2 norm (bitstack)
+  std::string_view tensor_name = "tensor";  // keys the random stream and names the tensor in errors
+  const double* second_moment = nullptr;    // [in, in] mean of x x^T over calibration tokens (row-major)
+  std::int64_t second_moment_size = 0;      // in
+  const float* row_importance = nullptr;    // [out], weights of output rows
+  const float* channel_norm = nullptr;      // [in], mean over sequences of per-sequence l2 norm (bitstack)
   ProgressListener progress;
 };
 

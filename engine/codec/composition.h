@@ -1,8 +1,8 @@
 // The composition language (docs/composition.md):
 //   uniform(bits=2,group=64) + lowrank(rank=4) + outliers(fraction=0.02) | rans
-// `+` adds a stage on the residual of the decoded, rounded stages before it; `|` codes the serialised fields of
-// the chain before it, or of one stage in parentheses; `[attn] codec ; [*.down_proj] codec ; codec` selects
-// layers. Printing is canonical and a fixed point of parsing.
+// `+` adds a stage on the residual of the decoded, rounded stages before it; `|` codes the serialised fields
+// of the chain before it, or of one stage in parentheses; `[attn] codec ; [*.down_proj] codec ; codec`
+// selects layers. Printing is canonical and a fixed point of parsing.
 #pragma once
 
 #include <memory>

@@ -2,7 +2,8 @@
 // travel or are stored. Sizes are always taken from serialised bytes.
 //
 // Two carriers:
-//  - safetensors: fields become entries "<tensor>.<field>", padded with zeros to a multiple of 64 bytes, and the
+//  - safetensors: fields become entries "<tensor>.<field>", padded with zeros to a multiple of 64 bytes, and
+//  the
 //    description (codec, dtype, shape, attributes, true field lengths) becomes JSON text (docs/format.md);
 //  - compact frame: varint lengths, fields and a checksum, for the wire and for single small items.
 #pragma once
@@ -23,9 +24,9 @@ struct Field {
 };
 
 struct Payload {
-  std::string codec;            // canonical composition text, e.g. "uniform(bits=2,group=64)|rans"
-  DType dtype = DType::f32;     // of the original tensor
-  Shape shape;                  // of the original tensor
+  std::string codec;         // canonical composition text, e.g. "uniform(bits=2,group=64)|rans"
+  DType dtype = DType::f32;  // of the original tensor
+  Shape shape;               // of the original tensor
   Attributes attributes;
   std::vector<Field> fields;
 
@@ -37,6 +38,28 @@ struct Payload {
   std::uint64_t field_bytes() const;
   Payload copy() const;
 };
+
+// What a payload may hold. Readers refuse more, writers promise not to make it.
+struct PayloadLimits {
+  std::size_t rank = 8;           // sides of a shape
+  std::size_t fields = 1024;      // per payload
+  std::size_t name = 64;          // bytes of a field name
+  std::size_t codec_text = 4096;  // bytes of the composition text
+};
+inline constexpr PayloadLimits payload_limits;
+
+// Throws Error(corrupt) when names, dtypes, shapes or counts are not what the comments above say.
+void validate(const Payload& payload, std::string_view where);
+// Bytes of an array that untrusted data describes, or Error(corrupt) for a shape that makes no sense.
+std::uint64_t checked_bytes(DType dtype, const Shape& shape, std::string_view where);
+
+// A few bytes can describe a tensor of any size (all zero, rank one), so every decoder first checks what it
+// would allocate: a payload may decode to 2^28 elements, plus 2^14 for each byte of its fields, and never to
+// more than this limit (default 2^36). Programs that read from strangers set it lower. Returns the former
+// limit.
+std::int64_t set_decode_limit(std::int64_t elements);
+// Error(corrupt) when the payload's shape is over the limit.
+void require_decodable(const Payload& payload);
 
 // Compact frame. Layout in docs/format.md. parse_frame throws Error(corrupt) on anything else.
 Bytes to_frame(const Payload& payload);

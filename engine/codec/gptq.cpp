@@ -1,0 +1,235 @@
+#include "engine/codec/gptq.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "engine/base/error.h"
+#include "engine/base/threads.h"
+#include "engine/math/blas.h"
+#include "engine/math/linear_algebra.h"
+#include "engine/math/top_k.h"
+
+namespace laconic {
+namespace {
+
+constexpr std::int64_t lazy_block = 128;  // errors of so many columns are applied to the rest in one product
+constexpr std::int64_t row_tile = 64;
+
+// Rows of one tile in processing order; dead columns are zero.
+std::vector<float> permuted(const float* weights, std::int64_t begin, std::int64_t end,
+                            const GptqFactor& factor) {
+  const std::int64_t n = factor.columns;
+  std::vector<float> tile(static_cast<std::size_t>((end - begin) * n));
+  for (std::int64_t row = begin; row < end; ++row) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      const std::int64_t column = factor.order[static_cast<std::size_t>(j)];
+      tile[static_cast<std::size_t>((row - begin) * n + j)] =
+          factor.dead[static_cast<std::size_t>(column)] ? 0.0f : weights[row * n + column];
+    }
+  }
+  return tile;
+}
+
+// Sweeps the columns of a tile. decide(row_in_tile, position, current row) returns the value that column
+// keeps.
+template <class Decide>
+void sweep(std::vector<float>& tile, std::int64_t rows, const GptqFactor& factor, Decide decide) {
+  const std::int64_t n = factor.columns;
+  const float* upper = factor.upper.data();
+  std::vector<float> errors(static_cast<std::size_t>(rows * lazy_block));
+  for (std::int64_t first = 0; first < n; first += lazy_block) {
+    const std::int64_t last = std::min(n, first + lazy_block), width = last - first;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      float* w = tile.data() + row * n;
+      for (std::int64_t j = first; j < last; ++j) {
+        const float kept = decide(row, j, w);
+        const float error = (w[j] - kept) / upper[j * n + j];
+        errors[static_cast<std::size_t>(row * width + j - first)] = error;
+        w[j] = kept;
+        if (error == 0) continue;
+        for (std::int64_t k = j + 1; k < last; ++k) w[k] -= error * upper[j * n + k];
+      }
+    }
+    gemm(Transpose::no, Transpose::no, rows, n - last, width, -1.0f, errors.data(), width,
+         upper + first * n + last, n, 1.0f, tile.data() + last, n);
+  }
+}
+
+}  // namespace
+
+GptqFactor gptq_factor(const double* h, std::int64_t columns, ColumnOrder order, double damping,
+                       const char* name) {
+  GptqFactor factor;
+  factor.columns = columns;
+  const auto n = static_cast<std::size_t>(columns);
+  factor.order.resize(n);
+  factor.dead.resize(n);
+  std::iota(factor.order.begin(), factor.order.end(), 0);
+  for (std::size_t j = 0; j < n; ++j) factor.dead[j] = h[j * n + j] == 0;
+  if (order == ColumnOrder::descending) {
+    std::stable_sort(factor.order.begin(), factor.order.end(), [&](std::int64_t a, std::int64_t b) {
+      return h[static_cast<std::size_t>(a) * n + static_cast<std::size_t>(a)] >
+             h[static_cast<std::size_t>(b) * n + static_cast<std::size_t>(b)];
+    });
+  }
+  std::vector<double> ordered(n * n);
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t j = 0; j < n; ++j) {
+      ordered[i * n + j] =
+          h[static_cast<std::size_t>(factor.order[i]) * n + static_cast<std::size_t>(factor.order[j])];
+    }
+  }
+  const InverseFactor inverse = inverse_factor(std::move(ordered), columns, damping, name);
+  factor.damping = inverse.damping;
+  factor.upper.assign(inverse.upper.begin(), inverse.upper.end());
+  return factor;
+}
+
+UniformMatrix gptq_quantize(const float* weights, std::int64_t rows, std::int64_t columns, GridForm form,
+                            const GptqFactor& factor, const GptqOptions& options) {
+  require(factor.columns == columns, "factor fits the weights");
+  UniformMatrix result;
+  result.parameters = fit_grid(weights, rows, columns, form, options.clip);
+  GridParameters& parameters = result.parameters;
+  if (!std::is_sorted(factor.order.begin(), factor.order.end())) {
+    result.codes = gptq_codes(weights, parameters, factor, options.rounding);
+    return result;
+  }
+  result.codes.resize(static_cast<std::size_t>(rows * columns));
+  const std::int64_t width = form.group_columns(columns);
+  parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> tile = permuted(weights, begin, end, factor);
+    // A group is fitted on weights that already carry the errors of all earlier columns. Inside a lazy block
+    // only the columns of that block do, so the sweep goes group by group when groups cross its blocks.
+    const std::int64_t count = end - begin, n = columns;
+    const float* upper = factor.upper.data();
+    std::vector<float> errors;
+    for (std::int64_t first = 0; first < n; first += width) {
+      const std::int64_t last = std::min(n, first + width);
+      for (std::int64_t row = 0; row < count; ++row) {
+        const float* w = tile.data() + row * n;
+        const std::size_t index = parameters.at(begin + row, first / width);
+        const std::span<const float> group(w + first, static_cast<std::size_t>(last - first));
+        if (options.clip == ClipSearch::none) {
+          fit_group(group, parameters, index);
+        } else {
+          const GridParameters fitted = fit_grid(group.data(), 1, last - first, {form.kind, form.bits, 0},
+                                                 options.clip, parameters.dtype == DType::f32);
+          parameters.step[index] = rounded_to(parameters.dtype, fitted.step[0]);
+          parameters.offset[index] = rounded_to(parameters.dtype, fitted.offset[0]);
+          parameters.centre[index] = fitted.centre[0];
+        }
+      }
+      for (std::int64_t block = first; block < last; block += lazy_block) {
+        const std::int64_t stop = std::min(last, block + lazy_block), span = stop - block;
+        errors.assign(static_cast<std::size_t>(count * span), 0.0f);
+        for (std::int64_t row = 0; row < count; ++row) {
+          float* w = tile.data() + row * n;
+          const std::size_t index = parameters.at(begin + row, first / width);
+          for (std::int64_t j = block; j < stop; ++j) {
+            const int code = parameters.nearest_code(index, w[j], options.rounding);
+            result.codes[static_cast<std::size_t>((begin + row) * n + j)] = static_cast<std::uint8_t>(code);
+            const float error = (w[j] - parameters.value(index, code)) / upper[j * n + j];
+            errors[static_cast<std::size_t>(row * span + j - block)] = error;
+            for (std::int64_t k = j + 1; k < stop; ++k) w[k] -= error * upper[j * n + k];
+          }
+        }
+        gemm(Transpose::no, Transpose::no, count, n - stop, span, -1.0f, errors.data(), span,
+             upper + block * n + stop, n, 1.0f, tile.data() + stop, n);
+      }
+    }
+  });
+  for (std::size_t i = 0; i < parameters.step.size(); ++i) {
+    // Weights that grew during the sweep can leave the range of f16.
+    if (!std::isfinite(parameters.step[i]) || !std::isfinite(parameters.offset[i])) {
+      fail(ErrorKind::input, "grid parameters left the range of f16 during the sweep", "gptq",
+           "calibrate with more text or raise the damping");
+    }
+  }
+  return result;
+}
+
+std::vector<std::uint8_t> gptq_codes(const float* weights, const GridParameters& parameters,
+                                     const GptqFactor& factor, Rounding rounding) {
+  const std::int64_t n = parameters.columns, width = parameters.form.group_columns(n);
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(parameters.rows * n));
+  parallel_tiles(parameters.rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> tile = permuted(weights, begin, end, factor);
+    sweep(tile, end - begin, factor, [&](std::int64_t row, std::int64_t j, const float* w) {
+      const std::int64_t column = factor.order[static_cast<std::size_t>(j)];
+      const std::size_t index = parameters.at(begin + row, column / width);
+      const int code = parameters.nearest_code(index, w[j], rounding);
+      codes[static_cast<std::size_t>((begin + row) * n + column)] = static_cast<std::uint8_t>(code);
+      return parameters.value(index, code);
+    });
+  });
+  return codes;
+}
+
+std::vector<float> gptq_prune(const float* weights, std::int64_t rows, std::int64_t columns,
+                              std::int64_t zeros, const GptqFactor& factor, std::int64_t block) {
+  require(factor.columns == columns && 0 <= zeros && zeros <= rows * columns, "prune count fits the matrix");
+  const std::int64_t n = columns, width = block <= 0 ? n : block;
+  std::vector<float> w = permuted(weights, 0, rows, factor);
+  const float* upper = factor.upper.data();
+  std::vector<bool> cut(static_cast<std::size_t>(rows * n));
+  std::int64_t cut_so_far = 0;
+  for (std::int64_t first = 0; first < n; first += width) {
+    const std::int64_t last = std::min(n, first + width), span = last - first;
+    // The share of this block, such that shares sum exactly to `zeros`.
+    const auto goal = static_cast<std::int64_t>(
+        std::nearbyint(static_cast<double>(zeros) * static_cast<double>(last) / static_cast<double>(n)));
+    // The k lowest scores are cut: selecting the largest of the negated rank needs only magnitudes, so the
+    // score is inverted; zero scores come first of all.
+    std::vector<float> score(static_cast<std::size_t>(rows * span));
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (std::int64_t j = first; j < last; ++j) {
+        const float value = w[static_cast<std::size_t>(row * n + j)] / upper[j * n + j];
+        score[static_cast<std::size_t>(row * span + j - first)] = value * value;
+      }
+    }
+    const std::int64_t keep = rows * span - (goal - cut_so_far);
+    const std::vector<std::int64_t> kept = top_k(score, keep);
+    std::vector<bool> keeps(score.size());
+    for (const std::int64_t index : kept) keeps[static_cast<std::size_t>(index)] = true;
+    for (std::size_t i = 0; i < keeps.size(); ++i) {
+      const auto row = static_cast<std::int64_t>(i) / span, j = static_cast<std::int64_t>(i) % span;
+      cut[static_cast<std::size_t>(row * n + first + j)] = !keeps[i];
+    }
+    cut_so_far = goal;
+    // Compensation of this block's columns, and of the columns after it.
+    parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> errors;
+      for (std::int64_t part = first; part < last; part += lazy_block) {
+        const std::int64_t stop = std::min(last, part + lazy_block), length = stop - part;
+        errors.assign(static_cast<std::size_t>((end - begin) * length), 0.0f);
+        for (std::int64_t row = begin; row < end; ++row) {
+          float* values = w.data() + row * n;
+          for (std::int64_t j = part; j < stop; ++j) {
+            if (!cut[static_cast<std::size_t>(row * n + j)]) continue;
+            const float error = values[j] / upper[j * n + j];
+            errors[static_cast<std::size_t>((row - begin) * length + j - part)] = error;
+            values[j] = 0;
+            for (std::int64_t k = j + 1; k < stop; ++k) values[k] -= error * upper[j * n + k];
+          }
+        }
+        gemm(Transpose::no, Transpose::no, end - begin, n - stop, length, -1.0f, errors.data(), length,
+             upper + part * n + stop, n, 1.0f, w.data() + begin * n + stop, n);
+      }
+    });
+  }
+  std::vector<float> result(w.size());
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      const auto at = static_cast<std::size_t>(row * n + j);
+      // A kept weight that compensation moved to exactly zero would be counted as pruned: it cannot be told
+      // apart.
+      result[static_cast<std::size_t>(row * n + factor.order[static_cast<std::size_t>(j)])] =
+          cut[at] ? 0.0f : w[at];
+    }
+  }
+  return result;
+}
+
+}  // namespace laconic
