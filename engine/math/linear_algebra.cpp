@@ -52,15 +52,15 @@ bool cholesky(double* a, std::int64_t n) {
   return LAPACKE_dpotrf(LAPACK_ROW_MAJOR, 'L', order, a, order) == 0;
 }
 
-bool solve_symmetric(const double* a, double* b, std::int64_t n, int attempts) {
+bool solve_symmetric(const double* a, double* b, std::int64_t n, int attempts, double ridge) {
   const std::size_t side = static_cast<std::size_t>(n);
   double mean = 0;
   for (std::size_t i = 0; i < side; ++i) mean += a[i * side + i] / static_cast<double>(n);
   std::vector<double> lower(side * side), x(side);
-  double ridge = 0;
+  double added = 0;
   for (int attempt = 0; attempt <= attempts; ++attempt) {
     std::copy_n(a, side * side, lower.begin());
-    for (std::size_t i = 0; i < side; ++i) lower[i * side + i] += ridge;
+    for (std::size_t i = 0; i < side; ++i) lower[i * side + i] += added;
     // A small factorisation by hand: these systems have a handful of unknowns and come in millions.
     bool good = true;
     for (std::size_t j = 0; j < side && good; ++j) {
@@ -92,7 +92,7 @@ bool solve_symmetric(const double* a, double* b, std::int64_t n, int attempts) {
         return true;
       }
     }
-    ridge = ridge == 0 ? 1e-8 * mean : ridge * 10;
+    added = added == 0 ? ridge * mean : added * 10;
   }
   return false;
 }

@@ -19,10 +19,10 @@ InverseFactor inverse_factor(std::vector<double> h, std::int64_t n, double dampi
 // Lower Cholesky factor in place; false when the matrix is not positive definite.
 bool cholesky(double* a, std::int64_t n);
 
-// Solves A x = b for a symmetric positive semidefinite A [n, n] (both overwritten; the solution is in b). On
-// failure a ridge of 1e-8 times the mean diagonal is added and raised tenfold, up to `attempts` times; false
-// when all fail.
-bool solve_symmetric(const double* a, double* b, std::int64_t n, int attempts = 7);
+// Solves A x = b for a symmetric positive semidefinite A [n, n]; the solution overwrites b. On
+// failure `ridge` times the mean diagonal is added and raised tenfold, up to `attempts` times; false when all
+// fail (b is then as it was).
+bool solve_symmetric(const double* a, double* b, std::int64_t n, int attempts = 7, double ridge = 1e-8);
 
 // Eigenvalues descending with orthonormal eigenvectors as columns of `vectors` [n, n]; the entry of largest
 // magnitude of each is positive (ties: lowest index).

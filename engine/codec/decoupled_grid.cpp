@@ -1,0 +1,248 @@
+#include "engine/codec/decoupled_grid.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "engine/base/error.h"
+#include "engine/base/threads.h"
+#include "engine/codec/gptq.h"
+#include "engine/codec/least_squares_refit.h"
+#include "engine/math/blas.h"
+#include "engine/math/linear_algebra.h"
+
+namespace laconic {
+namespace {
+
+constexpr std::int64_t row_tile = 64;
+
+// Range of one group, widened to contain 0 and times `shrink`, as a free affine grid.
+void range_grid(std::span<const float> group, GridParameters& p, std::size_t index, float shrink) {
+  const auto [low_at, high_at] = std::minmax_element(group.begin(), group.end());
+  if (*low_at == *high_at) {
+    p.step[index] = 0;
+    p.offset[index] = rounded_to(p.dtype, *low_at);
+    return;
+  }
+  const float low = std::min(*low_at, 0.0f) * shrink, high = std::max(*high_at, 0.0f) * shrink;
+  p.step[index] = rounded_to(p.dtype, (high / 2 - low / 2) / static_cast<float>(p.form.highest_code()) * 2);
+  p.offset[index] = rounded_to(p.dtype, low + p.step[index] * static_cast<float>(p.form.centre()));
+}
+
+void range_grids(const float* weights, GridParameters& p, float shrink) {
+  const std::int64_t n = p.columns, width = p.form.group_columns(n);
+  parallel_tiles(p.rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      for (std::int64_t g = 0; g < p.groups; ++g) {
+        const std::int64_t first = g * width;
+        range_grid({weights + row * n + first, static_cast<std::size_t>(std::min(width, n - first))}, p,
+                   p.at(row, g), shrink);
+      }
+    }
+  });
+}
+
+// Copies the rows of `from` for which better[row] into `to`.
+void take_rows(const UniformMatrix& from, UniformMatrix& to, const std::vector<bool>& better) {
+  const std::int64_t n = to.parameters.columns, groups = to.parameters.groups;
+  for (std::int64_t row = 0; row < to.parameters.rows; ++row) {
+    if (!better[static_cast<std::size_t>(row)]) continue;
+    std::copy_n(from.codes.begin() + row * n, n, to.codes.begin() + row * n);
+    std::copy_n(from.parameters.step.begin() + row * groups, groups,
+                to.parameters.step.begin() + row * groups);
+    std::copy_n(from.parameters.offset.begin() + row * groups, groups,
+                to.parameters.offset.begin() + row * groups);
+  }
+}
+
+class Alternation {
+ public:
+  Alternation(const float* weights, std::int64_t rows, std::int64_t columns, GridForm form,
+              const std::vector<double>& h, const GptqFactor* factor, const DecoupledOptions& options)
+      : w_(weights), h_(h), factor_(factor), options_(options) {
+    form.kind = GridKind::affine_free;
+    // Whether f16 holds the parameters is judged on the widest grids, by the rule every grid uses.
+    const DType dtype = fit_grid(weights, rows, columns, form, ClipSearch::none, options.force_f32).dtype;
+    result_.matrix.parameters = GridParameters(form, rows, columns, dtype);
+  }
+
+  DecoupledResult run() {
+    UniformMatrix& now = result_.matrix;
+    range_grids(w_, now.parameters, 1);
+    now.codes = quantize(w_, now.parameters, Rounding::half_up);
+    result_.losses = grid_losses(w_, now, h_.data());
+    record("range", 1);
+    if (options_.integer_steps) integer_step(now);
+    for (int i = 1; i < options_.iterations; ++i) {
+      double moved = 0;
+      if (i == 1 && options_.shrink_candidates > 0) {
+        UniformMatrix found = search();
+        if (options_.real_steps) refit_grid(w_, found, h_.data());
+        const double accepted = offer(found);
+        record("search", accepted);
+        // The found grids are tried even on rows whose codes they did not improve yet.
+        if (options_.integer_steps) moved = integer_step(found);
+        moved = std::max(moved, accepted);
+      } else if (options_.integer_steps) {
+        moved = integer_step(now);
+      }
+      if (options_.integer_steps && moved < options_.stop_fraction) break;
+      if (!options_.real_steps) continue;
+      if (real_step() < options_.stop_fraction) break;
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void record(std::string name, double accepted) {
+    double loss = 0;
+    for (const double row : result_.losses) loss += row;
+    result_.trace.push_back({std::move(name), loss, accepted});
+  }
+
+  // Takes the rows of a candidate that lower the loss; returns their fraction.
+  double offer(const UniformMatrix& candidate) {
+    const std::vector<double> losses = grid_losses(w_, candidate, h_.data());
+    std::vector<bool> better(losses.size());
+    std::size_t count = 0;
+    for (std::size_t row = 0; row < losses.size(); ++row) {
+      better[row] = losses[row] < result_.losses[row];  // false for NaN: a broken candidate is never taken
+      if (!better[row]) continue;
+      result_.losses[row] = losses[row];
+      ++count;
+    }
+    take_rows(candidate, result_.matrix, better);
+    return static_cast<double>(count) / static_cast<double>(std::max<std::size_t>(1, losses.size()));
+  }
+
+  double integer_step(const UniformMatrix& grids) {
+    UniformMatrix candidate;
+    candidate.parameters = grids.parameters;
+    candidate.codes = options_.integer_step == IntegerStep::gptq
+                          ? gptq_codes(w_, candidate.parameters, *factor_, Rounding::half_up)
+                          : trained_codes(w_, candidate.parameters, h_.data(), options_.train);
+    const double accepted = offer(candidate);
+    record("integer", accepted);
+    return accepted;
+  }
+
+  double real_step() {
+    std::vector<double> losses;
+    const std::vector<bool> moved = refit_grid(w_, result_.matrix, h_.data(), &losses);
+    result_.losses = std::move(losses);
+    const auto count = std::count(moved.begin(), moved.end(), true);
+    const double accepted =
+        static_cast<double>(count) / static_cast<double>(std::max<std::size_t>(1, moved.size()));
+    record("real", accepted);
+    return accepted;
+  }
+
+  // Per row the shrink 1 - i/200 of all its ranges whose plain rounding loses least.
+  UniformMatrix search() {
+    const GridParameters& shape = result_.matrix.parameters;
+    const std::int64_t n = shape.columns, rows = shape.rows;
+    const std::vector<float> moment(h_.begin(), h_.end());
+    UniformMatrix best;
+    best.parameters = shape;
+    best.codes.resize(static_cast<std::size_t>(rows * n));
+    std::vector<double> least(static_cast<std::size_t>(rows), HUGE_VAL);
+    for (int i = 0; i < options_.shrink_candidates; ++i) {
+      UniformMatrix candidate;
+      candidate.parameters = GridParameters(shape.form, rows, n, shape.dtype);
+      range_grids(w_, candidate.parameters, 1.0f - static_cast<float>(i) / 200.0f);
+      candidate.codes = quantize(w_, candidate.parameters, Rounding::half_up);
+      // Only a choice among candidates: f32 products are enough, acceptance is decided in float64.
+      std::vector<std::uint8_t> better(static_cast<std::size_t>(rows));
+      parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+        const std::int64_t count = end - begin;
+        std::vector<float> difference(static_cast<std::size_t>(count * n)), product(difference.size());
+        for (std::int64_t row = 0; row < count; ++row) {
+          float* out = difference.data() + row * n;
+          dequantize_row(candidate.codes.data() + (begin + row) * n, candidate.parameters, begin + row, out);
+          for (std::int64_t j = 0; j < n; ++j) out[j] -= w_[(begin + row) * n + j];
+        }
+        gemm(Transpose::no, Transpose::no, count, n, n, 1.0f, difference.data(), n, moment.data(), n, 0.0f,
+             product.data(), n);
+        for (std::int64_t row = 0; row < count; ++row) {
+          double loss = 0;
+          for (std::int64_t j = 0; j < n; ++j) {
+            const auto at = static_cast<std::size_t>(row * n + j);
+            loss += static_cast<double>(difference[at]) * static_cast<double>(product[at]);
+          }
+          const auto r = static_cast<std::size_t>(begin + row);
+          better[r] = loss < least[r];
+          if (better[r] != 0) least[r] = loss;
+        }
+      });
+      take_rows(candidate, best, {better.begin(), better.end()});
+    }
+    return best;
+  }
+
+  const float* w_;
+  const std::vector<double>& h_;
+  const GptqFactor* factor_;
+  const DecoupledOptions& options_;
+  DecoupledResult result_;
+};
+
+double mean_diagonal(const std::vector<double>& h, std::int64_t n) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += h[static_cast<std::size_t>(i * n + i)];
+  return sum / static_cast<double>(std::max<std::int64_t>(n, 1));
+}
+
+// The nearest positive semidefinite matrix: negative eigenvalues become 0.
+void floor_eigenvalues(std::vector<double>& h, std::int64_t n) {
+  const Eigen eigen = symmetric_eigen(h, n);
+  std::vector<double> scaled(h.size(), 0.0);
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t k = 0; k < n; ++k) {
+      const auto at = static_cast<std::size_t>(i * n + k);
+      scaled[at] = eigen.vectors[at] * std::max(0.0, eigen.values[static_cast<std::size_t>(k)]);
+    }
+  }
+  gemm(Transpose::no, Transpose::yes, n, n, n, 1.0, scaled.data(), n, eigen.vectors.data(), n, 0.0, h.data(),
+       n);
+}
+
+}  // namespace
+
+DecoupledResult decoupled_grid(const float* weights, std::int64_t rows, std::int64_t columns, GridForm form,
+                               const double* h, const DecoupledOptions& options, std::string_view name) {
+  require(options.iterations >= 1, "decoupled grids take at least one iteration");
+  std::vector<float> alive;  // the weights with dead columns at 0, when there are any
+  std::vector<double> moment(h, h + columns * columns);
+  for (std::int64_t j = 0; j < columns; ++j) {
+    const double diagonal = h[j * columns + j];
+    if (!std::isfinite(diagonal) || diagonal < 0) {
+      fail(ErrorKind::input, "the second moment has a negative or non-finite diagonal", name,
+           "calibrate again");
+    }
+    if (diagonal != 0) continue;
+    if (alive.empty()) alive.assign(weights, weights + rows * columns);
+    for (std::int64_t row = 0; row < rows; ++row) alive[static_cast<std::size_t>(row * columns + j)] = 0;
+  }
+  const float* w = alive.empty() ? weights : alive.data();
+  for (int attempt = 0;; ++attempt) {
+    std::vector<double> damped = moment;
+    double ridge = options.objective_damping * mean_diagonal(moment, columns);
+    if (ridge == 0 && mean_diagonal(moment, columns) == 0) ridge = 1;  // no input at all: plain squared error
+    for (std::int64_t j = 0; j < columns; ++j) damped[static_cast<std::size_t>(j * columns + j)] += ridge;
+    std::optional<GptqFactor> factor;
+    if (options.integer_step == IntegerStep::gptq && options.integer_steps) {
+      factor = gptq_factor(damped.data(), columns, ColumnOrder::descending, options.solver_damping,
+                           std::string(name).c_str());
+    }
+    DecoupledResult result =
+        Alternation(w, rows, columns, form, damped, factor ? &*factor : nullptr, options).run();
+    const bool negative =
+        std::any_of(result.losses.begin(), result.losses.end(), [](double l) { return l < 0; });
+    // A negative loss means that H is not positive semidefinite: its spectrum is floored and the layer
+    // redone.
+    if (!negative || attempt > 0) return result;
+    floor_eigenvalues(moment, columns);
+  }
+}
+
+}  // namespace laconic
