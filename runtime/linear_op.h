@@ -23,8 +23,8 @@ class LinearOp {
 
 // W kept in its stored real dtype (f32, f16, bf16); `owner` keeps the mapped file alive.
 std::shared_ptr<LinearOp> make_dense_linear(TensorView weight, std::shared_ptr<const void> owner);
-// From a payload: a kernel on the packed form where one exists (uniform, sums of such), else expanded once to f32.
-// Entropy-coded fields are expanded to their packed form here.
+// From a payload: a kernel on the packed form where one exists (uniform, sums of such), else expanded once to
+// f32. Entropy-coded fields are expanded to their packed form here.
 std::shared_ptr<LinearOp> make_linear(const Payload& payload);
 
 }  // namespace laconic

@@ -1,5 +1,5 @@
-// Shape and options of a decoder language model, read from a Hugging Face config.json. Keys that would change the
-// result and are not supported are refused by name.
+// Shape and options of a decoder language model, read from a Hugging Face config.json. Keys that would change
+// the result and are not supported are refused by name.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +17,10 @@ struct RopeScaling {
   enum class Kind { none, linear, dynamic_ntk, yarn, llama3 };
   Kind kind = Kind::none;
   double factor = 1;
-  double low_freq_factor = 1, high_freq_factor = 4;   // llama3
-  std::int64_t original_max_positions = 0;            // llama3, yarn, dynamic
-  double beta_fast = 32, beta_slow = 1;               // yarn
-  double attention_factor = 0;                        // yarn; 0: derived
+  double low_freq_factor = 1, high_freq_factor = 4;  // llama3
+  std::int64_t original_max_positions = 0;           // llama3, yarn, dynamic
+  double beta_fast = 32, beta_slow = 1;              // yarn
+  double attention_factor = 0;                       // yarn; 0: derived
 };
 
 struct ModelConfig {

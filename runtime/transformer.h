@@ -17,16 +17,16 @@
 namespace laconic {
 
 struct BlockWeights {
-  std::array<std::shared_ptr<const LinearOp>, linear_slots> linear;  // by LinearSlot
-  std::array<std::vector<float>, linear_slots> bias;                 // empty when absent
+  std::array<std::shared_ptr<const LinearOp>, linear_slots> linear;    // by LinearSlot
+  std::array<std::vector<float>, linear_slots> bias;                   // empty when absent
   std::vector<float> input_norm, post_attention_norm, q_norm, k_norm;  // the last two empty when absent
   bool attention_dropped = false, mlp_dropped = false;  // a dropped half returns its residual input unchanged
 };
 
 // Sees the input x [rows, in] of a linear layer just before it multiplies. q, k and v share one input and are
 // reported once, as q; gate and up once, as gate.
-using LinearObserver =
-    std::function<void(std::int64_t layer, LinearSlot slot, const float* x, std::int64_t rows, std::int64_t in)>;
+using LinearObserver = std::function<void(std::int64_t layer, LinearSlot slot, const float* x,
+                                          std::int64_t rows, std::int64_t in)>;
 
 class Transformer {
  public:
@@ -40,15 +40,17 @@ class Transformer {
 
   // hidden [tokens, hidden] of the token embeddings.
   std::vector<float> embed(std::span<const std::int32_t> tokens) const;
-  // Runs one block in place over `rows` consecutive tokens. With a cache, they follow the tokens it holds and are
-  // appended to it; without, they are one whole sequence from position 0. Safe to call from several threads.
+  // Runs one block in place over `rows` consecutive tokens. With a cache, they follow the tokens it holds and
+  // are appended to it; without, they are one whole sequence from position 0. Safe to call from several
+  // threads.
   void run_block(std::int64_t layer, float* hidden, std::int64_t rows, KvCache* cache,
                  const LinearObserver* observer = nullptr) const;
   // Final norm and output head: logits [rows, vocabulary].
   void head(const float* hidden, std::int64_t rows, float* logits) const;
 
   // embed + all blocks + head: logits of every token (prefill), or of the last one only.
-  std::vector<float> forward(std::span<const std::int32_t> tokens, KvCache* cache, bool last_only = false) const;
+  std::vector<float> forward(std::span<const std::int32_t> tokens, KvCache* cache,
+                             bool last_only = false) const;
   std::unique_ptr<KvCache> make_cache() const;
 
   // Bytes of all weights as held in memory; mapped file pages count.

@@ -1,0 +1,171 @@
+// Vector forms of the row-wise kernels. Sums run in f32 lanes over pieces of 1,024 values and in f64 over the
+// pieces, both in a fixed order.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/row_kernel.cpp"
+#include <hwy/foreach_target.h>
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/row_kernel.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace laconic {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+using Floats = hn::ScalableTag<float>;
+
+constexpr std::int64_t piece = 1024;
+
+float MaxOf(const float* x, std::int64_t size) {
+  const Floats d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  float top = x[0];
+  std::int64_t i = 0;
+  if (size >= lanes) {
+    auto best = hn::LoadU(d, x);
+    for (i = lanes; i + lanes <= size; i += lanes) best = hn::Max(best, hn::LoadU(d, x + i));
+    top = hn::GetLane(hn::MaxOfLanes(d, best));
+  }
+  for (; i < size; ++i) top = std::max(top, x[i]);
+  return top;
+}
+
+void RmsNorm(const float* x, const float* weight, std::int64_t size, float eps, float* y) {
+  const Floats d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  double sum = 0;
+  for (std::int64_t begin = 0; begin < size; begin += piece) {
+    const std::int64_t end = std::min(size, begin + piece);
+    auto squares = hn::Zero(d);
+    std::int64_t i = begin;
+    for (; i + lanes <= end; i += lanes) {
+      const auto v = hn::LoadU(d, x + i);
+      squares = hn::MulAdd(v, v, squares);
+    }
+    sum += hn::GetLane(hn::SumOfLanes(d, squares));
+    for (; i < end; ++i) sum += static_cast<double>(x[i]) * x[i];
+  }
+  const auto scale = static_cast<float>(1 / std::sqrt(sum / static_cast<double>(size) + eps));
+  const auto scales = hn::Set(d, scale);
+  std::int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    hn::StoreU(hn::Mul(hn::Mul(hn::LoadU(d, x + i), scales), hn::LoadU(d, weight + i)), d, y + i);
+  }
+  for (; i < size; ++i) y[i] = x[i] * scale * weight[i];
+}
+
+void SiluMultiply(float* gate, const float* up, std::int64_t size) {
+  const Floats d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto one = hn::Set(d, 1.0f);
+  std::int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    const auto g = hn::LoadU(d, gate + i);
+    // Below -87 the exponential is kept finite: silu is -0 there to f32.
+    const auto e = hn::Exp(d, hn::Min(hn::Neg(g), hn::Set(d, 87.0f)));
+    hn::StoreU(hn::Mul(hn::Div(g, hn::Add(one, e)), hn::LoadU(d, up + i)), d, gate + i);
+  }
+  for (; i < size; ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+}
+
+// x_i = e^(factor (x_i - top)) when `out` is given; returns the sum in any case.
+double ExpSum(const float* x, std::int64_t size, float top, float factor, float* out) {
+  const Floats d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto shift = hn::Set(d, top), scale = hn::Set(d, factor);
+  double sum = 0;
+  for (std::int64_t begin = 0; begin < size; begin += piece) {
+    const std::int64_t end = std::min(size, begin + piece);
+    auto sums = hn::Zero(d);
+    std::int64_t i = begin;
+    for (; i + lanes <= end; i += lanes) {
+      const auto e = hn::Exp(d, hn::Mul(hn::Sub(hn::LoadU(d, x + i), shift), scale));
+      if (out != nullptr) hn::StoreU(e, d, out + i);
+      sums = hn::Add(sums, e);
+    }
+    sum += hn::GetLane(hn::SumOfLanes(d, sums));
+    for (; i < end; ++i) {
+      const float e = std::exp((x[i] - top) * factor);
+      if (out != nullptr) out[i] = e;
+      sum += e;
+    }
+  }
+  return sum;
+}
+
+void Softmax(float* scores, std::int64_t size, float factor) {
+  const Floats d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const double sum = ExpSum(scores, size, MaxOf(scores, size), factor, scores);
+  const auto inverse = static_cast<float>(1 / sum);
+  const auto inverses = hn::Set(d, inverse);
+  std::int64_t i = 0;
+  for (; i + lanes <= size; i += lanes)
+    hn::StoreU(hn::Mul(hn::LoadU(d, scores + i), inverses), d, scores + i);
+  for (; i < size; ++i) scores[i] *= inverse;
+}
+
+double LogSumExp(const float* x, std::int64_t size) {
+  const float top = MaxOf(x, size);
+  return static_cast<double>(top) + std::log(ExpSum(x, size, top, 1.0f, nullptr));
+}
+
+double KlDivergence(const float* a, double a_shift, const float* b, double b_shift, std::int64_t size) {
+  const Floats d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto shift = hn::Set(d, static_cast<float>(a_shift));
+  // ln p - ln q = (a - b) - (a_shift - b_shift): the difference of shifts is rounded once, not each shift.
+  const double both = a_shift - b_shift;
+  const auto difference = hn::Set(d, static_cast<float>(both));
+  // e^(a - shift) with the shift rounded to f32 sums to this instead of 1.
+  const double correction = std::exp(static_cast<double>(static_cast<float>(a_shift)) - a_shift);
+  double sum = 0;
+  for (std::int64_t begin = 0; begin < size; begin += piece) {
+    const std::int64_t end = std::min(size, begin + piece);
+    auto sums = hn::Zero(d);
+    std::int64_t i = begin;
+    for (; i + lanes <= end; i += lanes) {
+      const auto va = hn::LoadU(d, a + i);
+      const auto p = hn::Exp(d, hn::Sub(va, shift));
+      sums = hn::MulAdd(p, hn::Sub(hn::Sub(va, hn::LoadU(d, b + i)), difference), sums);
+    }
+    sum += hn::GetLane(hn::SumOfLanes(d, sums));
+    for (; i < end; ++i) {
+      sum += static_cast<double>(std::exp(a[i] - static_cast<float>(a_shift))) *
+             (static_cast<double>(a[i]) - b[i] - both);
+    }
+  }
+  return sum * correction;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace laconic
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace laconic {
+HWY_EXPORT(RmsNorm);
+HWY_EXPORT(SiluMultiply);
+HWY_EXPORT(Softmax);
+HWY_EXPORT(LogSumExp);
+HWY_EXPORT(KlDivergence);
+
+void rms_norm(const float* x, const float* weight, std::int64_t size, float eps, float* y) {
+  HWY_DYNAMIC_DISPATCH(RmsNorm)(x, weight, size, eps, y);
+}
+void silu_multiply(float* gate, const float* up, std::int64_t size) {
+  HWY_DYNAMIC_DISPATCH(SiluMultiply)(gate, up, size);
+}
+void softmax(float* scores, std::int64_t size, float factor) {
+  HWY_DYNAMIC_DISPATCH(Softmax)(scores, size, factor);
+}
+double log_sum_exp(const float* x, std::int64_t size) { return HWY_DYNAMIC_DISPATCH(LogSumExp)(x, size); }
+double kl_divergence(const float* a, double a_shift, const float* b, double b_shift, std::int64_t size) {
+  return HWY_DYNAMIC_DISPATCH(KlDivergence)(a, a_shift, b, b_shift, size);
+}
+}  // namespace laconic
+#endif

@@ -1,0 +1,30 @@
+// Row-wise kernels of a transformer in f32. They validate and allocate nothing; buffers do not overlap unless
+// said. Each has a scalar reference of the same name in row_scalar; the vector forms differ from it by
+// rounding only.
+#pragma once
+
+#include <cstdint>
+
+namespace laconic {
+
+// y_i = x_i w_i / sqrt(mean(x^2) + eps). x and y may be the same.
+void rms_norm(const float* x, const float* weight, std::int64_t size, float eps, float* y);
+// gate_i = silu(gate_i) up_i, silu(g) = g / (1 + e^-g).
+void silu_multiply(float* gate, const float* up, std::int64_t size);
+// scores_i = softmax_i(factor * scores), size >= 1.
+void softmax(float* scores, std::int64_t size, float factor);
+// ln sum_i e^x_i, size >= 1.
+double log_sum_exp(const float* x, std::int64_t size);
+// sum_i p_i (ln p_i - ln q_i) for p = e^(a - a_shift), q = e^(b - b_shift); shifts are log_sum_exp of a and
+// b.
+double kl_divergence(const float* a, double a_shift, const float* b, double b_shift, std::int64_t size);
+
+namespace row_scalar {
+void rms_norm(const float* x, const float* weight, std::int64_t size, float eps, float* y);
+void silu_multiply(float* gate, const float* up, std::int64_t size);
+void softmax(float* scores, std::int64_t size, float factor);
+double log_sum_exp(const float* x, std::int64_t size);
+double kl_divergence(const float* a, double a_shift, const float* b, double b_shift, std::int64_t size);
+}  // namespace row_scalar
+
+}  // namespace laconic

@@ -1,0 +1,241 @@
+#include "runtime/transformer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/base/threads.h"
+#include "runtime/attention.h"
+#include "runtime/row_kernel.h"
+#include "runtime/transformer_state.h"
+
+namespace laconic {
+namespace {
+
+constexpr std::int64_t query_tile = 64;  // query rows of one attention task
+constexpr std::int64_t row_tile = 16;    // rows of one task of a row-wise step
+
+std::size_t index_of(LinearSlot slot) { return static_cast<std::size_t>(slot); }
+
+std::vector<float> normed(const float* hidden, std::int64_t rows, std::int64_t width,
+                          const std::vector<float>& weight, double eps) {
+  std::vector<float> result(static_cast<std::size_t>(rows * width));
+  parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      rms_norm(hidden + row * width, weight.data(), width, static_cast<float>(eps),
+               result.data() + row * width);
+    }
+  });
+  return result;
+}
+
+// y = W x + b for one linear layer of a block.
+std::vector<float> project(const BlockWeights& block, LinearSlot slot, const std::vector<float>& x,
+                           std::int64_t rows) {
+  const LinearOp& linear = *block.linear[index_of(slot)];
+  const std::int64_t out = linear.out_features();
+  std::vector<float> y(static_cast<std::size_t>(rows * out));
+  linear.multiply(x.data(), rows, y.data());
+  const std::vector<float>& bias = block.bias[index_of(slot)];
+  if (!bias.empty()) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      float* to = y.data() + row * out;
+      for (std::int64_t i = 0; i < out; ++i) to[i] += bias[static_cast<std::size_t>(i)];
+    }
+  }
+  return y;
+}
+
+void add_to(float* hidden, const std::vector<float>& change) {
+  for (std::size_t i = 0; i < change.size(); ++i) hidden[i] += change[i];
+}
+
+// Norms the heads of queries or keys [rows, heads, head_dim] where the family has such norms, then turns
+// them.
+void place_heads(std::vector<float>& states, std::int64_t rows, std::int64_t heads, const ModelConfig& config,
+                 const std::vector<float>& norm, const std::vector<float>& cosine,
+                 const std::vector<float>& sine) {
+  const std::int64_t half = config.head_dim / 2;
+  parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      for (std::int64_t h = 0; h < heads; ++h) {
+        float* head = states.data() + (row * heads + h) * config.head_dim;
+        if (!norm.empty()) {
+          rms_norm(head, norm.data(), config.head_dim, static_cast<float>(config.rms_norm_eps), head);
+        }
+        rotate_half_split(head, half, cosine.data() + row * half, sine.data() + row * half);
+      }
+    }
+  });
+}
+
+// Runs of one KV head: from the cache, or from the keys and values [rows, kv_heads, head_dim] of a whole
+// sequence.
+std::vector<KeyValueRun> runs_of(const ModelConfig& config, const KvCache* cache, std::int64_t layer,
+                                 std::int64_t kv_head, const std::vector<float>& keys,
+                                 const std::vector<float>& values, std::int64_t rows) {
+  if (cache == nullptr) {
+    const std::int64_t stride = config.kv_heads * config.head_dim, from = kv_head * config.head_dim;
+    return {KeyValueRun{keys.data() + from, values.data() + from, stride, stride, 0, rows}};
+  }
+  std::vector<KeyValueRun> runs;
+  for (const KvRows& run : cache->rows(layer, kv_head)) {
+    runs.push_back(
+        KeyValueRun{run.keys, run.values, config.head_dim, config.head_dim, run.first_position, run.count});
+  }
+  return runs;
+}
+
+// Every query head over its KV head. `queries` become the attention output in place of a second buffer's
+// content.
+std::vector<float> attention_of(const ModelConfig& config, std::int64_t layer,
+                                const std::vector<float>& queries, const std::vector<float>& keys,
+                                const std::vector<float>& values, std::int64_t rows,
+                                std::int64_t first_position, const KvCache* cache) {
+  std::vector<float> out(queries.size());
+  const std::int64_t d = config.head_dim, group = config.heads / config.kv_heads, width = config.heads * d;
+  const std::int64_t window = config.sliding_window[static_cast<std::size_t>(layer)];
+  if (rows == 1) {  // the query heads that share a KV head are the rows of one task
+    parallel_for(config.kv_heads, [&](std::int64_t kv_head) {
+      thread_local std::vector<float> scores;
+      const auto runs = runs_of(config, cache, layer, kv_head, keys, values, rows);
+      const std::int64_t from = kv_head * group * d;
+      attend({queries.data() + from, out.data() + from, d, group, first_position, 0}, runs, d, window,
+             scores);
+    });
+    return out;
+  }
+  const std::int64_t tiles = (rows + query_tile - 1) / query_tile;
+  parallel_for(config.heads * tiles, [&](std::int64_t task) {
+    thread_local std::vector<float> scores;
+    const std::int64_t head = task / tiles, begin = task % tiles * query_tile;
+    const auto runs = runs_of(config, cache, layer, head / group, keys, values, rows);
+    const std::int64_t from = begin * width + head * d;
+    attend({queries.data() + from, out.data() + from, width, std::min(query_tile, rows - begin),
+            first_position + begin, 1},
+           runs, d, window, scores);
+  });
+  return out;
+}
+
+}  // namespace
+
+const ModelConfig& Transformer::config() const { return shared_->config; }
+
+const BlockWeights& Transformer::block(std::int64_t layer) const {
+  return *blocks_.at(static_cast<std::size_t>(layer));
+}
+
+void Transformer::set_linear(std::int64_t layer, LinearSlot slot, std::shared_ptr<const LinearOp> linear) {
+  const LinearShape shape = linear_shape(config(), slot);
+  require(linear != nullptr && linear->out_features() == shape.out && linear->in_features() == shape.in,
+          "a replaced linear layer keeps its shape");
+  auto changed = std::make_shared<BlockWeights>(block(layer));
+  changed->linear[index_of(slot)] = std::move(linear);
+  blocks_[static_cast<std::size_t>(layer)] = std::move(changed);
+}
+
+void Transformer::set_dropped(std::int64_t layer, bool attention, bool mlp) {
+  auto changed = std::make_shared<BlockWeights>(block(layer));
+  changed->attention_dropped = attention;
+  changed->mlp_dropped = mlp;
+  blocks_[static_cast<std::size_t>(layer)] = std::move(changed);
+}
+
+std::vector<float> Transformer::embed(std::span<const std::int32_t> tokens) const {
+  const auto width = static_cast<std::size_t>(config().hidden);
+  const std::size_t row_bytes = width * size_of(shared_->embeddings.dtype);
+  std::vector<float> hidden(tokens.size() * width);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < 0 || tokens[i] >= config().vocabulary) {
+      fail(ErrorKind::input,
+           fmt::format("token id {} lies outside the model's vocabulary of {}", tokens[i],
+                       config().vocabulary),
+           {}, "the tokenizer belongs to another model");
+    }
+    convert_to_f32(shared_->embeddings.dtype,
+                   shared_->embeddings.data + static_cast<std::size_t>(tokens[i]) * row_bytes,
+                   {hidden.data() + i * width, width});
+  }
+  return hidden;
+}
+
+void Transformer::run_block(std::int64_t layer, float* hidden, std::int64_t rows, KvCache* cache,
+                            const LinearObserver* observer) const {
+  const ModelConfig& config = shared_->config;
+  const BlockWeights& weights = block(layer);
+  if (rows == 0) return;
+  const auto observe = [&](LinearSlot slot, const std::vector<float>& x) {
+    if (observer != nullptr)
+      (*observer)(layer, slot, x.data(), rows, static_cast<std::int64_t>(x.size()) / rows);
+  };
+  if (weights.attention_dropped) {
+    if (cache != nullptr) cache->append(layer, nullptr, nullptr, rows);
+  } else {
+    const std::int64_t first_position = cache == nullptr ? 0 : cache->length();
+    const auto x = normed(hidden, rows, config.hidden, weights.input_norm, config.rms_norm_eps);
+    observe(LinearSlot::q, x);
+    std::vector<float> queries = project(weights, LinearSlot::q, x, rows);
+    std::vector<float> keys = project(weights, LinearSlot::k, x, rows);
+    const std::vector<float> values = project(weights, LinearSlot::v, x, rows);
+    std::vector<float> cosine, sine;
+    shared_->rope.fill(first_position, rows, cosine, sine);
+    place_heads(queries, rows, config.heads, config, weights.q_norm, cosine, sine);
+    place_heads(keys, rows, config.kv_heads, config, weights.k_norm, cosine, sine);
+    if (cache != nullptr) cache->append(layer, keys.data(), values.data(), rows);
+    const auto mixed = attention_of(config, layer, queries, keys, values, rows, first_position, cache);
+    observe(LinearSlot::o, mixed);
+    add_to(hidden, project(weights, LinearSlot::o, mixed, rows));
+  }
+  if (!weights.mlp_dropped) {
+    const auto x = normed(hidden, rows, config.hidden, weights.post_attention_norm, config.rms_norm_eps);
+    observe(LinearSlot::gate, x);
+    std::vector<float> gate = project(weights, LinearSlot::gate, x, rows);
+    const std::vector<float> up = project(weights, LinearSlot::up, x, rows);
+    parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+      silu_multiply(gate.data() + begin * config.intermediate, up.data() + begin * config.intermediate,
+                    (end - begin) * config.intermediate);
+    });
+    observe(LinearSlot::down, gate);
+    add_to(hidden, project(weights, LinearSlot::down, gate, rows));
+  }
+}
+
+void Transformer::head(const float* hidden, std::int64_t rows, float* logits) const {
+  const auto x = normed(hidden, rows, config().hidden, shared_->final_norm, config().rms_norm_eps);
+  shared_->head->multiply(x.data(), rows, logits);
+}
+
+std::vector<float> Transformer::forward(std::span<const std::int32_t> tokens, KvCache* cache,
+                                        bool last_only) const {
+  if (tokens.empty()) fail(ErrorKind::usage, "no tokens to run the model on");
+  const auto rows = static_cast<std::int64_t>(tokens.size());
+  std::vector<float> hidden = embed(tokens);
+  for (std::int64_t layer = 0; layer < config().layers; ++layer) run_block(layer, hidden.data(), rows, cache);
+  const std::int64_t wanted = last_only ? 1 : rows;
+  std::vector<float> logits(static_cast<std::size_t>(wanted * config().vocabulary));
+  head(hidden.data() + (rows - wanted) * config().hidden, wanted, logits.data());
+  return logits;
+}
+
+std::unique_ptr<KvCache> Transformer::make_cache() const {
+  return make_f32_cache(config().layers, config().kv_heads, config().head_dim);
+}
+
+std::uint64_t Transformer::resident_bytes() const {
+  const auto f32_bytes = [](const std::vector<float>& values) { return values.size() * sizeof(float); };
+  std::uint64_t sum = shared_->embeddings.bytes() + f32_bytes(shared_->final_norm);
+  if (!config().tied_embeddings) sum += shared_->head->resident_bytes();
+  for (const auto& block : blocks_) {
+    for (std::size_t slot = 0; slot < linear_slots; ++slot) {
+      if (block->linear[slot] != nullptr) sum += block->linear[slot]->resident_bytes();
+      sum += f32_bytes(block->bias[slot]);
+    }
+    sum += f32_bytes(block->input_norm) + f32_bytes(block->post_attention_norm) + f32_bytes(block->q_norm) +
+           f32_bytes(block->k_norm);
+  }
+  return sum;
+}
+
+}  // namespace laconic

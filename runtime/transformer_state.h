@@ -1,0 +1,22 @@
+// What all copies of a Transformer share. Private to the room.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "runtime/rope.h"
+#include "runtime/transformer.h"
+
+namespace laconic {
+
+struct Transformer::Shared {
+  explicit Shared(ModelConfig from) : config(std::move(from)), rope(config) {}
+  ModelConfig config;
+  RopeTable rope;
+  TensorView embeddings;  // [vocabulary, hidden] in their stored dtype
+  std::shared_ptr<const void> embeddings_owner;
+  std::vector<float> final_norm;
+  std::shared_ptr<const LinearOp> head;  // over the embeddings when tied
+};
+
+}  // namespace laconic
