@@ -101,7 +101,11 @@ class Pool {
 
 std::mutex pool_mutex;  // one parallel region at a time
 
-int cores() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+// Asked once: the C library reads a file of the kernel for every answer.
+int cores() {
+  static const int count = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return count;
+}
 
 struct Settings {
   std::unique_ptr<Pool> pool;

@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
+#include "engine/codec/coordinate_descent.h"
 #include "engine/codec/gptq.h"
 #include "engine/codec/least_squares_refit.h"
 #include "engine/math/blas.h"
@@ -82,7 +83,7 @@ class Alternation {
         record("search", accepted);
         // The found grids are tried even on rows whose codes they did not improve yet.
         if (options_.integer_steps) moved = integer_step(found);
-        moved = std::max(moved, accepted);
+        moved = std::max({moved, accepted, other_starts()});
       } else if (options_.integer_steps) {
         moved = integer_step(now);
       }
@@ -90,10 +91,42 @@ class Alternation {
       if (!options_.real_steps) continue;
       if (real_step() < options_.stop_fraction) break;
     }
+    for (int i = 0; i < options_.polish; ++i) {
+      UniformMatrix candidate = now;
+      if (coordinate_descent(w_, candidate, h_.data(), 1) == 0) break;
+      const double accepted = offer(candidate);
+      record("polish", accepted);
+      if (accepted < options_.stop_fraction) break;
+      real_step();
+    }
     return std::move(result_);
   }
 
  private:
+  // Alternation is trapped by the codes it starts from: further starts from evenly shrunk ranges, each
+  // carried through one real, one integer and one real step before it is compared.
+  double other_starts() {
+    double accepted = 0;
+    for (int k = 0; k < options_.other_starts; ++k) {
+      UniformMatrix start;
+      start.parameters = result_.matrix.parameters;
+      range_grids(w_, start.parameters,
+                  1.0f - 0.8f * static_cast<float>(k) / static_cast<float>(options_.other_starts));
+      start.codes = quantize(w_, start.parameters, Rounding::half_up);
+      if (options_.real_steps) refit_grid(w_, start, h_.data());
+      if (options_.integer_steps) start.codes = rounded_codes(start.parameters);
+      if (options_.real_steps) refit_grid(w_, start, h_.data());
+      accepted += offer(start);
+    }
+    if (options_.other_starts > 0) record("starts", accepted);
+    return accepted;
+  }
+
+  std::vector<std::uint8_t> rounded_codes(const GridParameters& grids) const {
+    return options_.integer_step == IntegerStep::gptq ? gptq_codes(w_, grids, *factor_, Rounding::half_up)
+                                                      : trained_codes(w_, grids, h_.data(), options_.train);
+  }
+
   void record(std::string name, double accepted) {
     double loss = 0;
     for (const double row : result_.losses) loss += row;
@@ -118,9 +151,7 @@ class Alternation {
   double integer_step(const UniformMatrix& grids) {
     UniformMatrix candidate;
     candidate.parameters = grids.parameters;
-    candidate.codes = options_.integer_step == IntegerStep::gptq
-                          ? gptq_codes(w_, candidate.parameters, *factor_, Rounding::half_up)
-                          : trained_codes(w_, candidate.parameters, h_.data(), options_.train);
+    candidate.codes = rounded_codes(candidate.parameters);
     const double accepted = offer(candidate);
     record("integer", accepted);
     return accepted;

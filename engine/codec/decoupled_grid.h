@@ -6,6 +6,9 @@
 //   1. integer step with these grids
 //   2. iterations - 1 times: (first time: grid search over shrunk ranges, then a real step on its codes)
 //      integer step, real step (least_squares_refit.h); stops when fewer than 1e-4 of the rows moved
+//      (ours, off by default: `other_starts` further shrunk ranges, each carried through real, integer and
+//      real step before it is compared; the alternation alone is trapped by the codes it starts from)
+//   3. (ours, off by default) `polish` times: one sweep of coordinate descent over the codes, real step
 //
 // Departures from the card: parameters are rounded to their stored dtype inside the loop, so the loss that is
 // accepted is the loss that is stored; a group of equal values is stored exactly (step 0, convention C2)
@@ -35,12 +38,14 @@ struct DecoupledOptions {
   bool real_steps = true;           // false: integer steps alone (ablation)
   bool force_f32 = false;           // store step and offset as f32
   double stop_fraction = 1e-4;
+  int other_starts = 0;  // further starting grids, carried through one alternation each
+  int polish = 0;        // rounds of coordinate_descent.h and a real step after the alternation
   TrainedRoundingOptions train;
   ProgressListener progress;
 };
 
 struct DecoupledStep {
-  std::string name;     // "range", "integer", "search", "real"
+  std::string name;     // "range", "integer", "search", "starts", "real", "polish"
   double loss = 0;      // sum over rows after the step, with the damped H
   double accepted = 0;  // fraction of rows that moved
 };

