@@ -46,6 +46,9 @@ class TensorCodec {
   virtual CodecProperties properties(const Shape& /*shape*/) const { return {}; }
 };
 
+// The tensor as f32, row-major. Refuses dtypes that are not real, and NaN and infinity, naming the tensor.
+std::vector<float> finite_values(const TensorView& tensor, std::string_view name);
+
 // A typed, documented, ranged parameter: what `laconic info` prints and the parser checks.
 struct ParameterSpec {
   enum class Type { integer, number, boolean, text, choice };
@@ -57,7 +60,12 @@ struct ParameterSpec {
   std::string help;                  // one line
 };
 
+// The name of `known` that needs the fewest edits to become `name` (ties: first); empty when none is near.
+std::string nearest_name(std::string_view name, const std::vector<std::string>& known);
+
 // Checked values of a set of ParameterSpec; refuses unknown or repeated names with the nearest known one.
+// Values are kept in one spelling (integers and numbers shortest, booleans true or false), so canonical text
+// is a fixed point of parsing. Text holds letters, digits and _ . - only.
 class Parameters {
  public:
   Parameters() = default;

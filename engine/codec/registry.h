@@ -1,0 +1,15 @@
+// The list of codecs. A codec's file defines one of these functions; registry.cpp calls them all. A new codec
+// is a file, a line here and a line there.
+#pragma once
+
+#include "engine/codec/codec.h"
+
+namespace laconic {
+
+CodecDescription describe_raw();
+CodecDescription describe_low_rank();
+CodecDescription describe_outliers();
+CodecDescription describe_sparse();
+CodecDescription describe_sign();
+
+}  // namespace laconic
