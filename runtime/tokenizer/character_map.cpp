@@ -1,53 +1,50 @@
 #include "runtime/tokenizer/character_map.h"
 
-#include <cstring>
-
-#include "engine/base/bytes.h"
 #include "engine/base/error.h"
 
 namespace laconic {
-namespace {
 
-// A unit of the double array: bit 8 has_leaf, bits 0..7 label (with bit 31), bits 10.. offset (bit 9 widens
-// it by 8).
-bool has_leaf(std::uint32_t unit) { return (unit >> 8 & 1u) != 0; }
-std::uint32_t label(std::uint32_t unit) { return unit & ((1u << 31) | 0xFFu); }
-std::uint32_t offset(std::uint32_t unit) { return unit >> 10 << ((unit & (1u << 9)) >> 6); }
-std::uint32_t value(std::uint32_t unit) { return unit & ((1u << 31) - 1); }
-
-}  // namespace
-
-CharacterMap::CharacterMap(std::string_view blob, std::string_view where) {
+CharacterMap::CharacterMap(ByteSpan blob, std::string_view where) {
   if (blob.empty()) return;
-  std::uint32_t bytes = 0;
-  if (blob.size() < 4) fail(ErrorKind::input, "character map is cut", where);
-  std::memcpy(&bytes, blob.data(), 4);
-  if (bytes % 4 != 0 || bytes > blob.size() - 4)
-    fail(ErrorKind::input, "character map lies about its size", where);
-  units_.resize(bytes / 4);
-  if (bytes > 0) std::memcpy(units_.data(), blob.data() + 4, bytes);
-  replacements_ = blob.substr(4 + bytes);
-  if (replacements_.empty() || replacements_.back() != '\0') replacements_ += '\0';
+  ByteReader reader(blob, std::string(where));
+  const std::uint32_t trie_bytes = reader.u32();
+  if (trie_bytes > reader.remaining() || trie_bytes % 4 != 0 || trie_bytes == 0) {
+    fail(ErrorKind::corrupt, "the precompiled character map has an impossible size", where);
+  }
+  units_.resize(trie_bytes / 4);
+  for (std::uint32_t& unit : units_) unit = reader.u32();
+  replacements_ = std::string(as_text(reader.take(reader.remaining())));
+  if (replacements_.empty() || replacements_.back() != '\0') {
+    fail(ErrorKind::corrupt, "the precompiled character map has no complete replacements", where);
+  }
 }
 
-std::optional<CharacterMap::Match> CharacterMap::longest_match(std::string_view text) const {
-  if (units_.empty()) return std::nullopt;
-  std::optional<Match> best;
-  std::size_t node = offset(units_[0]);
+CharacterMap::Match CharacterMap::find(std::string_view text, bool stop_at_first) const {
+  Match match;
+  if (units_.empty()) return match;
+  const auto offset = [](std::uint32_t unit) { return (unit >> 10) << ((unit & 0x200) >> 6); };
+  std::size_t position = offset(units_[0]);
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<std::uint8_t>(text[i]);
-    if (byte == 0) break;  // labels are never zero: leaves use it
-    node ^= byte;
-    if (node >= units_.size() || label(units_[node]) != byte) break;
-    const std::uint32_t unit = units_[node];
-    node ^= offset(unit);
-    if (!has_leaf(unit)) continue;
-    if (node >= units_.size()) break;
-    const std::size_t start = value(units_[node]);
-    if (start >= replacements_.size()) break;
-    best = Match{i + 1, std::string_view(replacements_.c_str() + start)};
+    position ^= byte;
+    if (position >= units_.size()) break;
+    const std::uint32_t unit = units_[position];
+    if ((unit & 0x800000FF) != byte) break;
+    position ^= offset(unit);
+    if (position >= units_.size()) break;
+    if ((unit & 0x100) != 0) {
+      const std::uint32_t value = units_[position] & 0x7FFFFFFF;
+      // A damaged map may point outside; such an entry maps nothing.
+      if (value < replacements_.size()) {
+        match = {i + 1, std::string_view(replacements_.c_str() + value)};
+        if (stop_at_first) break;
+      }
+    }
   }
-  return best;
+  return match;
 }
+
+CharacterMap::Match CharacterMap::longest(std::string_view text) const { return find(text, false); }
+CharacterMap::Match CharacterMap::shortest(std::string_view text) const { return find(text, true); }
 
 }  // namespace laconic

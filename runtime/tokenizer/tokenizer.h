@@ -19,8 +19,8 @@ class Tokenizer {
   // Finds tokenizer.json or tokenizer.model in a model directory; reads tokenizer_config.json when present.
   static std::unique_ptr<Tokenizer> load(const std::filesystem::path& model_directory);
 
-  // `add_special`: also what the post-processor adds (BOS, EOS). Text may hold special-token strings, which become
-  // their ids.
+  // `add_special`: also what the post-processor adds (BOS, EOS). Text may hold special-token strings, which
+  // become their ids.
   virtual std::vector<std::int32_t> encode(std::string_view text, bool add_special) const = 0;
   // Invalid UTF-8 that byte tokens make is replaced by U+FFFD unless `raw` bytes are asked for.
   virtual std::string decode(std::span<const std::int32_t> ids, bool skip_special = false) const = 0;
