@@ -1,7 +1,7 @@
-// Calibration, once for all weight methods: run a text through the model block by block and keep what methods need:
-// input second moments of every linear layer (float64 running mean of x x^T over tokens, uncentred), per-sequence channel
-// norms, the hidden states between blocks, and the dense model's log-probabilities. Stored on disk under a key of
-// (model fingerprint, text, windows), so that a second method reuses it.
+// Calibration, once for all weight methods: run a text through the model block by block and keep what methods
+// need: input second moments of every linear layer (float64 running mean of x x^T over tokens, uncentred),
+// per-sequence channel norms, and the hidden states between blocks. calibration_store.h keeps them on disk,
+// so that a second method reuses them; evaluation/teacher_cache.h keeps the dense model's log-probabilities.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/base/progress.h"
+#include "runtime/calibration/hidden_states.h"
 #include "runtime/tokenizer/tokenizer.h"
 #include "runtime/transformer.h"
 
@@ -21,12 +23,19 @@ namespace laconic {
 class SecondMoment {
  public:
   explicit SecondMoment(std::int64_t size);
-  void add(const float* x, std::int64_t rows);  // f32 blocks accumulated in float64
+  // From stored parts: mean [size, size], symmetric.
+  SecondMoment(std::int64_t size, std::int64_t count, std::vector<double> mean);
+  // Products of blocks of 256 rows in f32, their sums in float64; parallel inside, same bits at any thread
+  // count.
+  void add(const float* x, std::int64_t rows);
   void merge(const SecondMoment& other);
   std::int64_t size() const { return size_; }
   std::int64_t count() const { return count_; }
   const double* mean() const { return mean_.data(); }
   double* mean() { return mean_.data(); }
+  // Rounds every entry to f32, as the store does: a first and a later run of a method then see the same
+  // numbers.
+  void round_to_stored();
 
  private:
   std::int64_t size_, count_ = 0;
@@ -38,6 +47,8 @@ struct LinearStatistics {
   SecondMoment moment;
   std::vector<float> channel_norm;  // mean over sequences of || X[b, :, j] ||_2
 };
+// By LinearSlot q, o, gate, down: the inputs of one block. A dropped half of a block has none.
+using BlockStatistics = std::vector<std::pair<LinearSlot, LinearStatistics>>;
 
 struct CalibrationOptions {
   std::int64_t sequences = 128;
@@ -45,25 +56,39 @@ struct CalibrationOptions {
   std::uint64_t seed = 0;          // draws which windows of the text are used
 };
 
-// Windows drawn from a text: packed documents, each window starts with BOS. Refuses a text shorter than one window.
-std::vector<std::vector<std::int32_t>> draw_calibration_windows(const Tokenizer& tokenizer, const ModelConfig& config,
-                                                                std::string_view text, const CalibrationOptions& options);
+// Windows drawn from a text: the documents' tokens are packed one after another and cut into pieces that
+// follow each other from a random start; distinct pieces are drawn in random order, and each window is BOS
+// and a piece. A text that holds fewer pieces than asked for gives all it has. Refuses a text shorter than
+// one window.
+std::vector<std::vector<std::int32_t>> draw_calibration_windows(const Tokenizer& tokenizer,
+                                                                const ModelConfig& config,
+                                                                std::string_view text,
+                                                                const CalibrationOptions& options);
 
-// Walks the blocks of a model over calibration windows. Peak memory: the hidden states plus one block's statistics.
+// Walks the blocks of a model over calibration windows. Peak memory: the hidden states (in a file beyond 64
+// MiB) plus one block's statistics. Movable only.
 class CalibrationWalk {
  public:
   CalibrationWalk(const Transformer& model, std::vector<std::vector<std::int32_t>> windows);
-  // Statistics of every input of block `layer` on the current hidden states: by LinearSlot q, o, gate, down.
-  std::vector<std::pair<LinearSlot, LinearStatistics>> observe(const Transformer& model, std::int64_t layer,
-                                                              std::vector<LinearSlot> which = {}) const;
-  // Advances the hidden states through block `layer` of `model` (the dense one for dense propagation, the compressed
-  // one for sequential propagation).
+  // Statistics of the inputs of block `layer` on the current hidden states; `which` empty: all of q, o, gate,
+  // down.
+  BlockStatistics observe(const Transformer& model, std::int64_t layer,
+                          std::vector<LinearSlot> which = {}) const;
+  // Advances the hidden states through block `layer` of `model` (the dense one for dense propagation, the
+  // compressed one for sequential propagation).
   void advance(const Transformer& model, std::int64_t layer);
-  const std::vector<std::vector<float>>& hidden() const { return hidden_; }
+  // Both in one pass.
+  BlockStatistics observe_and_advance(const Transformer& model, std::int64_t layer,
+                                      std::vector<LinearSlot> which = {});
+
+  const std::vector<std::vector<std::int32_t>>& windows() const { return windows_; }
+  // Hidden states before the next block, [tokens, hidden] of each window.
+  const HiddenStates& hidden() const { return hidden_; }
+  HiddenStates& hidden() { return hidden_; }
 
  private:
   std::vector<std::vector<std::int32_t>> windows_;
-  std::vector<std::vector<float>> hidden_;
+  HiddenStates hidden_;
 };
 
 }  // namespace laconic

@@ -1,6 +1,7 @@
-// Language-model evaluation, protocol P1: documents from the corpus's separator `<|endoftext|>` (else the whole text
-// is one), newlines stripped at both ends, tokenised once, cut into windows of at most T tokens that start with BOS,
-// no overlap, every token after BOS scored once. Perplexity = exp(mean nats), sums in f64.
+// Language-model evaluation, protocol P1: documents from the corpus's separator `<|endoftext|>` (else the
+// whole text is one), newlines stripped at both ends, tokenised once, cut into windows of at most T tokens
+// that start with BOS, no overlap, every token after BOS scored once. Perplexity = exp(mean nats), sums in
+// f64.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +15,14 @@
 namespace laconic {
 
 struct EvaluationWindows {
-  std::vector<std::vector<std::int32_t>> windows;  // each starts with BOS (a model without BOS: see make_windows)
+  std::vector<std::vector<std::int32_t>> windows;  // each starts with BOS
   std::int64_t scored_tokens = 0;
   std::int64_t utf8_bytes = 0;  // of the scored text
   std::int64_t window_tokens = 0;
 };
 
-// `max_tokens` > 0 stops after that many scored tokens. Refuses a text that gives no scored token.
+// `max_tokens` > 0 stops after that many scored tokens. BOS is the one of config.json, else of the tokenizer,
+// else EOS. Refuses a text that gives no scored token, and windows longer than the model's context.
 EvaluationWindows make_windows(const Tokenizer& tokenizer, const ModelConfig& config, std::string_view text,
                                std::int64_t window_tokens, std::int64_t max_tokens = 0);
 
@@ -35,8 +37,9 @@ struct Evaluation {
   std::vector<double> window_kl;
 };
 
-Evaluation evaluate(const Transformer& model, const EvaluationWindows& windows, const ProgressListener& progress = {});
-Evaluation evaluate_against(const Transformer& model, const Transformer& dense, const EvaluationWindows& windows,
-                            const ProgressListener& progress = {});
+Evaluation evaluate(const Transformer& model, const EvaluationWindows& windows,
+                    const ProgressListener& progress = {});
+Evaluation evaluate_against(const Transformer& model, const Transformer& dense,
+                            const EvaluationWindows& windows, const ProgressListener& progress = {});
 
 }  // namespace laconic

@@ -1,0 +1,173 @@
+#include "runtime/calibration/calibration.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "engine/base/error.h"
+#include "engine/base/random.h"
+#include "engine/base/threads.h"
+#include "runtime/documents.h"
+
+namespace laconic {
+namespace {
+
+// Gathers one linear input over windows, in window order.
+class InputGatherer {
+ public:
+  explicit InputGatherer(std::int64_t size) : moment_(size), norms_(static_cast<std::size_t>(size), 0.0) {}
+
+  void add(const std::vector<float>& x) {
+    const std::int64_t size = moment_.size(), rows = static_cast<std::int64_t>(x.size()) / size;
+    moment_.add(x.data(), rows);
+    std::vector<double> squares(norms_.size(), 0.0);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const float* from = x.data() + row * size;
+      for (std::int64_t j = 0; j < size; ++j)
+        squares[static_cast<std::size_t>(j)] += static_cast<double>(from[j]) * from[j];
+    }
+    for (std::size_t j = 0; j < norms_.size(); ++j) norms_[j] += std::sqrt(squares[j]);
+    ++windows_;
+  }
+
+  LinearStatistics finish() && {
+    LinearStatistics result{std::move(moment_), std::vector<float>(norms_.size())};
+    for (std::size_t j = 0; j < norms_.size(); ++j) {
+      result.channel_norm[j] =
+          static_cast<float>(norms_[j] / static_cast<double>(std::max<std::int64_t>(1, windows_)));
+    }
+    return result;
+  }
+
+ private:
+  SecondMoment moment_;
+  std::vector<double> norms_;
+  std::int64_t windows_ = 0;
+};
+
+constexpr LinearSlot observed_slots[] = {LinearSlot::q, LinearSlot::o, LinearSlot::gate, LinearSlot::down};
+
+// Runs a block over every window; `state(i)` gives the hidden states to run in place. A few windows run at a
+// time, so that few captured inputs are held; the sums take them in window order.
+BlockStatistics run_and_gather(const Transformer& model, std::int64_t layer, std::vector<LinearSlot> which,
+                               std::int64_t windows,
+                               const std::function<std::span<float>(std::int64_t)>& state) {
+  if (which.empty()) which.assign(std::begin(observed_slots), std::end(observed_slots));
+  const BlockWeights& block = model.block(layer);
+  std::vector<std::pair<LinearSlot, InputGatherer>> gatherers;
+  for (const LinearSlot slot : observed_slots) {
+    const bool dropped = slot <= LinearSlot::o ? block.attention_dropped : block.mlp_dropped;
+    if (!dropped && std::find(which.begin(), which.end(), slot) != which.end()) {
+      gatherers.emplace_back(slot, InputGatherer(linear_shape(model.config(), slot).in));
+    }
+  }
+  const std::int64_t at_once = std::clamp<std::int64_t>(thread_count(), 1, 8);
+  using Captured = std::vector<std::vector<float>>;  // by gatherer
+  for (std::int64_t begin = 0; begin < windows; begin += at_once) {
+    throw_if_interrupted();
+    const std::int64_t count = std::min(at_once, windows - begin);
+    std::vector<Captured> captured(static_cast<std::size_t>(count), Captured(gatherers.size()));
+    parallel_for(count, [&](std::int64_t i) {
+      Captured& own = captured[static_cast<std::size_t>(i)];
+      const LinearObserver observer = [&](std::int64_t, LinearSlot slot, const float* x, std::int64_t rows,
+                                          std::int64_t in) {
+        for (std::size_t g = 0; g < gatherers.size(); ++g) {
+          if (gatherers[g].first == slot) own[g].assign(x, x + rows * in);
+        }
+      };
+      const std::span<float> hidden = state(begin + i);
+      model.run_block(layer, hidden.data(), static_cast<std::int64_t>(hidden.size()) / model.config().hidden,
+                      nullptr, &observer);
+    });
+    for (const Captured& window : captured) {
+      for (std::size_t g = 0; g < gatherers.size(); ++g) gatherers[g].second.add(window[g]);
+    }
+  }
+  BlockStatistics result;
+  for (auto& [slot, gatherer] : gatherers) result.emplace_back(slot, std::move(gatherer).finish());
+  return result;
+}
+
+std::vector<std::size_t> state_sizes(const Transformer& model,
+                                     const std::vector<std::vector<std::int32_t>>& windows) {
+  std::vector<std::size_t> sizes;
+  for (const auto& window : windows)
+    sizes.push_back(window.size() * static_cast<std::size_t>(model.config().hidden));
+  return sizes;
+}
+
+}  // namespace
+
+std::vector<std::vector<std::int32_t>> draw_calibration_windows(const Tokenizer& tokenizer,
+                                                                const ModelConfig& config,
+                                                                std::string_view text,
+                                                                const CalibrationOptions& options) {
+  if (options.sequences < 1) fail(ErrorKind::usage, "calibration needs at least one sequence");
+  const std::int64_t window_tokens =
+      options.window_tokens > 0 ? options.window_tokens : std::min<std::int64_t>(config.max_positions, 512);
+  if (window_tokens < 2) fail(ErrorKind::usage, "a calibration window needs at least 2 tokens");
+  std::vector<std::int32_t> packed;
+  for (const std::string_view document : split_documents(text)) {
+    const std::vector<std::int32_t> ids = tokenizer.encode(document, false);
+    packed.insert(packed.end(), ids.begin(), ids.end());
+  }
+  const std::int32_t bos = beginning_token(tokenizer, config);
+  const std::int64_t piece = window_tokens - 1;
+  const auto size = static_cast<std::int64_t>(packed.size());
+  if (size < piece) {
+    fail(ErrorKind::input,
+         fmt::format("the calibration text has {} tokens, one window needs {}", size, piece), {},
+         "give a longer text, or ask for shorter windows");
+  }
+  RandomStream random(options.seed, "calibration", "windows");
+  const std::int64_t start = random.below(static_cast<std::uint32_t>(size % piece + 1));
+  std::vector<std::int64_t> order(static_cast<std::size_t>((size - start) / piece));
+  std::iota(order.begin(), order.end(), 0);
+  const std::size_t count = std::min(order.size(), static_cast<std::size_t>(options.sequences));
+  std::vector<std::vector<std::int32_t>> windows;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::swap(order[i], order[i + random.below(static_cast<std::uint32_t>(order.size() - i))]);
+    std::vector<std::int32_t> window(static_cast<std::size_t>(window_tokens), bos);
+    std::copy_n(packed.begin() + start + order[i] * piece, piece, window.end() - piece);
+    windows.push_back(std::move(window));
+  }
+  return windows;
+}
+
+CalibrationWalk::CalibrationWalk(const Transformer& model, std::vector<std::vector<std::int32_t>> windows)
+    : windows_(std::move(windows)), hidden_(state_sizes(model, windows_)) {
+  for (std::size_t i = 0; i < windows_.size(); ++i) {
+    const std::vector<float> start = model.embed(windows_[i]);
+    std::copy(start.begin(), start.end(), hidden_[i].begin());
+  }
+}
+
+BlockStatistics CalibrationWalk::observe(const Transformer& model, std::int64_t layer,
+                                         std::vector<LinearSlot> which) const {
+  return run_and_gather(model, layer, std::move(which), static_cast<std::int64_t>(windows_.size()),
+                        [&](std::int64_t i) -> std::span<float> {
+                          thread_local std::vector<float> copy;
+                          const auto from = hidden_[static_cast<std::size_t>(i)];
+                          copy.assign(from.begin(), from.end());
+                          return copy;
+                        });
+}
+
+void CalibrationWalk::advance(const Transformer& model, std::int64_t layer) {
+  parallel_for(static_cast<std::int64_t>(windows_.size()), [&](std::int64_t i) {
+    throw_if_interrupted();
+    const std::span<float> hidden = hidden_[static_cast<std::size_t>(i)];
+    model.run_block(layer, hidden.data(), static_cast<std::int64_t>(hidden.size()) / model.config().hidden,
+                    nullptr);
+  });
+}
+
+BlockStatistics CalibrationWalk::observe_and_advance(const Transformer& model, std::int64_t layer,
+                                                     std::vector<LinearSlot> which) {
+  return run_and_gather(model, layer, std::move(which), static_cast<std::int64_t>(windows_.size()),
+                        [&](std::int64_t i) { return hidden_[static_cast<std::size_t>(i)]; });
+}
+
+}  // namespace laconic
