@@ -52,24 +52,6 @@ SafetensorsEntry parse_entry(const std::string& name, const Json& value, std::st
   return entry;
 }
 
-std::string header_text(const std::vector<SafetensorsItem>& items,
-                        const std::map<std::string, std::string>& metadata) {
-  Json header = Json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  std::uint64_t offset = 0;
-  for (const SafetensorsItem& item : items) {
-    const std::uint64_t end = offset + item.view.bytes();
-    require(!header.contains(item.name), "tensor names are unique");
-    header[item.name] = {{"dtype", std::string(name_of(item.view.dtype))},
-                         {"shape", item.view.shape},
-                         {"data_offsets", {offset, end}}};
-    offset = end;
-  }
-  std::string text = header.dump();
-  while ((text.size() + 8) % 64 != 0) text += ' ';
-  return text;
-}
-
 }  // namespace
 
 SafetensorsHeader SafetensorsHeader::parse(ByteSpan file_start, std::uint64_t file_bytes,
@@ -214,26 +196,6 @@ std::uint64_t SafetensorsDirectory::file_bytes() const {
   std::uint64_t sum = 0;
   for (const auto& file : files_) sum += file->file().bytes().size();
   return sum;
-}
-
-std::uint64_t safetensors_size(const std::vector<SafetensorsItem>& items,
-                               const std::map<std::string, std::string>& metadata) {
-  std::uint64_t size = 8 + header_text(items, metadata).size();
-  for (const SafetensorsItem& item : items) size += item.view.bytes();
-  return size;
-}
-
-std::uint64_t write_safetensors(const fs::path& path, const std::vector<SafetensorsItem>& items,
-                                const std::map<std::string, std::string>& metadata) {
-  const std::string header = header_text(items, metadata);
-  ByteWriter start;
-  start.u64(header.size());
-  AtomicFile file(path);
-  file.write(start.span());
-  file.write(header);
-  for (const SafetensorsItem& item : items) file.write(item.view.span());
-  file.commit();
-  return file.written();
 }
 
 }  // namespace laconic

@@ -65,6 +65,37 @@ class SafetensorsDirectory {
   std::map<std::string, std::size_t, std::less<>> index_;  // name -> file
 };
 
+// Place of one tensor in a file to be written.
+struct SafetensorsSlot {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  std::uint64_t bytes() const;
+};
+
+// Everything that stands before the data part: the length word and the JSON text, filled with spaces so that the
+// data part starts at a multiple of 64. Names are unique and none is "__metadata__".
+std::string safetensors_header(const std::vector<SafetensorsSlot>& slots,
+                               const std::map<std::string, std::string>& metadata);
+
+// Writes a file whose slots are known but whose bytes come one after the other: one tensor in memory at a time. The
+// file appears under its name at commit().
+class SafetensorsWriter {
+ public:
+  SafetensorsWriter(const std::filesystem::path& path, const std::vector<SafetensorsSlot>& slots,
+                    const std::map<std::string, std::string>& metadata = {});
+  // The next bytes of the data part, in pieces of any size.
+  void append(ByteSpan bytes);
+  // Requires that all bytes of all slots came. Returns the size of the file.
+  std::uint64_t commit();
+  const std::string& header() const { return header_; }
+
+ private:
+  std::string header_;
+  std::uint64_t promised_ = 0;  // bytes of the whole file
+  AtomicFile file_;
+};
+
 struct SafetensorsItem {
   std::string name;
   TensorView view;
@@ -73,7 +104,7 @@ struct SafetensorsItem {
 // Exact size of the file that write_safetensors makes.
 std::uint64_t safetensors_size(const std::vector<SafetensorsItem>& items,
                                const std::map<std::string, std::string>& metadata);
-// Writes the items in the given order; the data part starts at a multiple of 64. Returns the bytes written.
+// Writes the items in the given order. Returns the bytes written.
 std::uint64_t write_safetensors(const std::filesystem::path& path, const std::vector<SafetensorsItem>& items,
                                 const std::map<std::string, std::string>& metadata = {});
 
