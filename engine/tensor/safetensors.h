@@ -73,13 +73,13 @@ struct SafetensorsSlot {
   std::uint64_t bytes() const;
 };
 
-// Everything that stands before the data part: the length word and the JSON text, filled with spaces so that the
-// data part starts at a multiple of 64. Names are unique and none is "__metadata__".
+// Everything that stands before the data part: the length word and the JSON text, filled with spaces so that
+// the data part starts at a multiple of 64. Names are unique and none is "__metadata__".
 std::string safetensors_header(const std::vector<SafetensorsSlot>& slots,
                                const std::map<std::string, std::string>& metadata);
 
-// Writes a file whose slots are known but whose bytes come one after the other: one tensor in memory at a time. The
-// file appears under its name at commit().
+// Writes a file whose slots are known but whose bytes come one after the other: one tensor in memory at a
+// time. The file appears under its name at commit().
 class SafetensorsWriter {
  public:
   SafetensorsWriter(const std::filesystem::path& path, const std::vector<SafetensorsSlot>& slots,
