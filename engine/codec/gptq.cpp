@@ -1,6 +1,7 @@
 #include "engine/codec/gptq.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <numeric>
 
@@ -59,7 +60,7 @@ void sweep(std::vector<float>& tile, std::int64_t rows, const GptqFactor& factor
 }  // namespace
 
 GptqFactor gptq_factor(const double* h, std::int64_t columns, ColumnOrder order, double damping,
-                       const char* name) {
+                       const char* name, std::int64_t group) {
   GptqFactor factor;
   factor.columns = columns;
   const auto n = static_cast<std::size_t>(columns);
@@ -71,6 +72,16 @@ GptqFactor gptq_factor(const double* h, std::int64_t columns, ColumnOrder order,
     std::stable_sort(factor.order.begin(), factor.order.end(), [&](std::int64_t a, std::int64_t b) {
       return h[static_cast<std::size_t>(a) * n + static_cast<std::size_t>(a)] >
              h[static_cast<std::size_t>(b) * n + static_cast<std::size_t>(b)];
+    });
+  }
+  if (order == ColumnOrder::groups_descending) {
+    const std::int64_t width = group <= 0 ? std::max<std::int64_t>(columns, 1) : group;
+    std::vector<double> sums(static_cast<std::size_t>((columns + width - 1) / width), 0.0);
+    for (std::size_t j = 0; j < n; ++j) sums[j / static_cast<std::size_t>(width)] += h[j * n + j];
+    std::stable_sort(factor.order.begin(), factor.order.end(), [&](std::int64_t a, std::int64_t b) {
+      return sums[static_cast<std::size_t>(a / width)] > sums[static_cast<std::size_t>(b / width)] ||
+             (sums[static_cast<std::size_t>(a / width)] == sums[static_cast<std::size_t>(b / width)] &&
+              a / width < b / width);
     });
   }
   std::vector<double> ordered(n * n);
@@ -86,50 +97,53 @@ GptqFactor gptq_factor(const double* h, std::int64_t columns, ColumnOrder order,
   return factor;
 }
 
-UniformMatrix gptq_quantize(const float* weights, std::int64_t rows, std::int64_t columns, GridForm form,
-                            const GptqFactor& factor, const GptqOptions& options) {
-  require(factor.columns == columns, "factor fits the weights");
-  UniformMatrix result;
-  result.parameters = fit_grid(weights, rows, columns, form, options.clip);
-  GridParameters& parameters = result.parameters;
-  if (!std::is_sorted(factor.order.begin(), factor.order.end())) {
-    result.codes = gptq_codes(weights, parameters, factor, options.rounding);
-    return result;
+namespace {
+
+// Columns of a group follow one another in processing order.
+bool keeps_groups_together(const GptqFactor& factor, std::int64_t width) {
+  for (std::size_t j = 1; j < factor.order.size(); ++j) {
+    const std::int64_t before = factor.order[j - 1], now = factor.order[j];
+    if (now % width == 0 ? before % width != width - 1 && before + 1 != factor.columns : now != before + 1) {
+      return false;
+    }
   }
-  result.codes.resize(static_cast<std::size_t>(rows * columns));
-  const std::int64_t width = form.group_columns(columns);
-  parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> tile = permuted(weights, begin, end, factor);
-    // A group is fitted on weights that already carry the errors of all earlier columns. Inside a lazy block
-    // only the columns of that block do, so the sweep goes group by group when groups cross its blocks.
-    const std::int64_t count = end - begin, n = columns;
-    const float* upper = factor.upper.data();
-    std::vector<float> errors;
-    for (std::int64_t first = 0; first < n; first += width) {
-      const std::int64_t last = std::min(n, first + width);
+  return true;
+}
+
+// A group is fitted on weights that already carry the errors of all columns before it. Inside a lazy block
+// only the columns of that block do, so lazy blocks end where a group ends. False when the dtype of the
+// parameters lost too much somewhere.
+bool sweep_fitting_groups(const float* weights, const GptqFactor& factor, const GptqOptions& options,
+                          UniformMatrix& result) {
+  GridParameters& parameters = result.parameters;
+  const std::int64_t n = parameters.columns, width = parameters.form.group_columns(n);
+  const float* upper = factor.upper.data();
+  std::atomic<bool> held = true;
+  parallel_tiles(parameters.rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> tile = permuted(weights, begin, end, factor), errors;
+    const std::int64_t count = end - begin;
+    for (std::int64_t first = 0, last; first < n; first = last) {
+      const std::int64_t column = factor.order[static_cast<std::size_t>(first)], g = column / width;
+      last = first + std::min(width, n - g * width);
       for (std::int64_t row = 0; row < count; ++row) {
-        const float* w = tile.data() + row * n;
-        const std::size_t index = parameters.at(begin + row, first / width);
-        const std::span<const float> group(w + first, static_cast<std::size_t>(last - first));
-        if (options.clip == ClipSearch::none) {
-          fit_group(group, parameters, index);
-        } else {
-          const GridParameters fitted = fit_grid(group.data(), 1, last - first, {form.kind, form.bits, 0},
-                                                 options.clip, parameters.dtype == DType::f32);
-          parameters.step[index] = rounded_to(parameters.dtype, fitted.step[0]);
-          parameters.offset[index] = rounded_to(parameters.dtype, fitted.offset[0]);
-          parameters.centre[index] = fitted.centre[0];
-        }
+        const std::span<const float> group(tile.data() + row * n + first,
+                                           static_cast<std::size_t>(last - first));
+        const std::size_t index = parameters.at(begin + row, g);
+        const bool good = options.clip == ClipSearch::none
+                              ? fit_group(group, parameters, index)
+                              : fit_group_clipped(group, parameters, index, options.candidates);
+        if (!good) held = false;
       }
       for (std::int64_t block = first; block < last; block += lazy_block) {
         const std::int64_t stop = std::min(last, block + lazy_block), span = stop - block;
         errors.assign(static_cast<std::size_t>(count * span), 0.0f);
         for (std::int64_t row = 0; row < count; ++row) {
           float* w = tile.data() + row * n;
-          const std::size_t index = parameters.at(begin + row, first / width);
+          const std::size_t index = parameters.at(begin + row, g);
+          std::uint8_t* codes = result.codes.data() + (begin + row) * n + g * width - first;
           for (std::int64_t j = block; j < stop; ++j) {
             const int code = parameters.nearest_code(index, w[j], options.rounding);
-            result.codes[static_cast<std::size_t>((begin + row) * n + j)] = static_cast<std::uint8_t>(code);
+            codes[j] = static_cast<std::uint8_t>(code);
             const float error = (w[j] - parameters.value(index, code)) / upper[j * n + j];
             errors[static_cast<std::size_t>(row * span + j - block)] = error;
             for (std::int64_t k = j + 1; k < stop; ++k) w[k] -= error * upper[j * n + k];
@@ -140,13 +154,39 @@ UniformMatrix gptq_quantize(const float* weights, std::int64_t rows, std::int64_
       }
     }
   });
-  for (std::size_t i = 0; i < parameters.step.size(); ++i) {
-    // Weights that grew during the sweep can leave the range of f16.
-    if (!std::isfinite(parameters.step[i]) || !std::isfinite(parameters.offset[i])) {
-      fail(ErrorKind::input, "grid parameters left the range of f16 during the sweep", "gptq",
-           "calibrate with more text or raise the damping");
+  return held;
+}
+
+}  // namespace
+
+UniformMatrix gptq_quantize(const float* weights, std::int64_t rows, std::int64_t columns, GridForm form,
+                            const GptqFactor& factor, const GptqOptions& options) {
+  require(factor.columns == columns, "factor fits the weights");
+  require(options.rounding != Rounding::stochastic, "a GPTQ sweep rounds deterministically");
+  UniformMatrix result;
+  const std::int64_t width = form.group_columns(columns);
+  if (options.grids_before_sweep || options.clip == ClipSearch::h_loss ||
+      !keeps_groups_together(factor, width)) {
+    // Dead columns become zero before the fit, so they do not widen any range.
+    std::vector<float> alive;
+    if (std::find(factor.dead.begin(), factor.dead.end(), true) != factor.dead.end()) {
+      alive.assign(weights, weights + rows * columns);
+      for (std::int64_t i = 0; i < rows * columns; ++i) {
+        if (factor.dead[static_cast<std::size_t>(i % columns)]) alive[static_cast<std::size_t>(i)] = 0;
+      }
     }
+    result.parameters = fit_grid(alive.empty() ? weights : alive.data(), rows, columns, form, options.clip,
+                                 options.force_f32, options.candidates, options.h);
+    result.codes = gptq_codes(weights, result.parameters, factor, options.rounding);
+    return result;
   }
+  result.codes.resize(static_cast<std::size_t>(rows * columns));
+  if (!options.force_f32) {
+    result.parameters = GridParameters(form, rows, columns, DType::f16);
+    if (sweep_fitting_groups(weights, factor, options, result)) return result;
+  }
+  result.parameters = GridParameters(form, rows, columns, DType::f32);
+  sweep_fitting_groups(weights, factor, options, result);
   return result;
 }
 

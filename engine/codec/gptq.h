@@ -13,7 +13,9 @@
 
 namespace laconic {
 
-enum class ColumnOrder { natural, descending };  // descending diagonal of H ("act order")
+// descending: columns by descending diagonal of H ("act order"); groups_descending: whole groups by
+// descending sum of their diagonal, columns of a group in natural order (needs `group` below).
+enum class ColumnOrder { natural, descending, groups_descending };
 
 // The factor of one H in one order: made once, used for many bit widths.
 struct GptqFactor {
@@ -23,17 +25,23 @@ struct GptqFactor {
   std::vector<bool> dead;           // columns whose input is always zero: their weights become 0
   double damping = 0;
 };
+// `group` is read for groups_descending only: columns per group, 0 for the whole row.
 GptqFactor gptq_factor(const double* h, std::int64_t columns, ColumnOrder order, double damping,
-                       const char* name);
+                       const char* name, std::int64_t group = 0);
 
 struct GptqOptions {
   ClipSearch clip = ClipSearch::none;
+  ClipCandidates candidates;
   Rounding rounding = Rounding::nearest_even;
+  bool grids_before_sweep = false;  // also in the orders that keep the columns of a group together
+  bool force_f32 = false;           // parameters
+  const double* h = nullptr;        // [columns, columns], for ClipSearch::h_loss, which fits before the sweep
 };
 
-// Grids are fitted by range: in natural order at the first column of each group on the current weights, in
-// descending order before the sweep on the original weights (parameters follow their columns; the stored
-// layout never changes).
+// Grids are fitted by range: where the columns of a group are processed together, at the first of them on the
+// current weights; in descending order before the sweep on the original weights (parameters follow their
+// columns; the stored layout never changes). Parameters are f16, or f32 when weights that moved during the
+// sweep left what f16 holds well.
 UniformMatrix gptq_quantize(const float* weights, std::int64_t rows, std::int64_t columns, GridForm form,
                             const GptqFactor& factor, const GptqOptions& options = {});
 

@@ -15,28 +15,6 @@ namespace {
 constexpr std::array<std::string_view, 5> kind_names = {"affine_min", "affine_zero", "affine_free",
                                                         "symmetric", "symmetric_full"};
 
-struct Range {
-  float low = 0, high = 0;
-};
-
-Range range_of(std::span<const float> weights) {
-  Range range{weights[0], weights[0]};
-  for (const float w : weights) {
-    range.low = std::min(range.low, w);
-    range.high = std::max(range.high, w);
-  }
-  return range;
-}
-
-// Does f16 hold the parameters of this group well enough?
-bool half_is_enough(float step, float offset) {
-  const float stored_step = rounded_to(DType::f16, step), stored_offset = rounded_to(DType::f16, offset);
-  if (!std::isfinite(stored_step) || !std::isfinite(stored_offset)) return false;
-  const float scale = std::max(std::abs(step), std::abs(offset));
-  return std::abs(stored_step - step) <= 0x1p-10f * std::abs(step) &&
-         std::abs(stored_offset - offset) <= 0x1p-10f * scale;
-}
-
 }  // namespace
 
 std::string_view name_of(GridKind kind) { return kind_names[static_cast<std::size_t>(kind)]; }
@@ -94,104 +72,27 @@ int GridParameters::nearest_code(std::size_t index, float weight, Rounding round
   return static_cast<int>(std::clamp(round_value(exact, rounding, u), low, high)) + middle;
 }
 
-void fit_group(std::span<const float> weights, GridParameters& parameters, std::size_t index, float shrink) {
-  const GridForm& form = parameters.form;
-  const DType dtype = parameters.dtype;
-  Range range = range_of(weights);
-  const float levels = static_cast<float>(form.highest_code());
-  float& step = parameters.step[index];
-  float& offset = parameters.offset[index];
-  switch (form.kind) {
-    case GridKind::affine_min:
-    case GridKind::affine_free: {
-      if (range.low == range.high) {
-        step = 0;
-        offset = rounded_to(dtype, range.low);
-        return;
-      }
-      range = {range.low * shrink, range.high * shrink};
-      // Halves first: the difference of two huge numbers overflows, the difference of their halves does not.
-      step = rounded_to(dtype, (range.high / 2 - range.low / 2) / levels * 2);
-      const float centre_code = static_cast<float>(form.centre());
-      offset = rounded_to(dtype, range.low + step * centre_code);
-      return;
-    }
-    case GridKind::affine_zero: {
-      range = {std::min(range.low, 0.0f) * shrink, std::max(range.high, 0.0f) * shrink};
-      step = rounded_to(dtype, (range.high / 2 - range.low / 2) / levels * 2);
-      const float zero = step == 0 ? 0 : std::nearbyint(-range.low / step);
-      parameters.centre[index] = static_cast<std::uint8_t>(std::clamp(zero, 0.0f, levels));
-      return;
-    }
-    case GridKind::symmetric: {
-      const float largest = std::max(std::abs(range.low), std::abs(range.high)) * shrink;
-      step = rounded_to(dtype, largest / static_cast<float>((1 << (form.bits - 1)) - 1));
-      return;
-    }
-    case GridKind::symmetric_full: {
-      const float extreme = (-range.low >= range.high ? range.low : range.high) * shrink;
-      step = rounded_to(dtype, extreme / -static_cast<float>(1 << (form.bits - 1)));
-      return;
-    }
-  }
-}
-
-GridParameters fit_grid(const float* weights, std::int64_t rows, std::int64_t columns, GridForm form,
-                        ClipSearch clip, bool force_f32) {
-  GridParameters parameters(form, rows, columns, DType::f32);
-  const std::int64_t width = form.group_columns(columns);
-  const auto fit_all = [&] {
-    parallel_tiles(rows, 64, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        for (std::int64_t g = 0; g < parameters.groups; ++g) {
-          const std::int64_t first = g * width, count = std::min(width, columns - first);
-          const std::span<const float> group(weights + row * columns + first,
-                                             static_cast<std::size_t>(count));
-          const std::size_t index = parameters.at(row, g);
-          fit_group(group, parameters, index);
-          if (clip == ClipSearch::none) continue;
-          double best = HUGE_VAL;
-          float best_shrink = 1;
-          for (int i = 0; i <= 30; ++i) {  // 1.00 down to 0.40 in steps of 0.02
-            const float shrink = 1.0f - 0.02f * static_cast<float>(i);
-            fit_group(group, parameters, index, shrink);
-            double loss = 0;
-            for (const float w : group) {
-              const double e = w - parameters.value(index, parameters.nearest_code(index, w));
-              loss += e * e;
-            }
-            if (loss < best) {
-              best = loss;
-              best_shrink = shrink;
-            }
-          }
-          fit_group(group, parameters, index, best_shrink);
-        }
-      }
-    });
-  };
-  fit_all();
-  bool half = !force_f32;
-  for (std::size_t i = 0; half && i < parameters.step.size(); ++i) {
-    half = half_is_enough(parameters.step[i], parameters.offset[i]);
-  }
-  if (half) {
-    parameters.dtype = DType::f16;
-    fit_all();
-  }
-  return parameters;
-}
-
 std::vector<std::uint8_t> quantize(const float* weights, const GridParameters& parameters, Rounding rounding,
                                    const RandomStream* random) {
+  require(rounding != Rounding::stochastic || random != nullptr, "stochastic rounding has a random stream");
   const std::int64_t columns = parameters.columns, width = parameters.form.group_columns(columns);
   std::vector<std::uint8_t> codes(static_cast<std::size_t>(parameters.rows * columns));
   parallel_tiles(parameters.rows, 64, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * columns; i < end * columns; ++i) {
-      const std::size_t index = parameters.at(i / columns, i % columns / width);
-      const float u = random == nullptr ? 0.0f : random->uniform_at(static_cast<std::uint64_t>(i));
-      codes[static_cast<std::size_t>(i)] =
-          static_cast<std::uint8_t>(parameters.nearest_code(index, weights[i], rounding, u));
+    for (std::int64_t row = begin; row < end; ++row) {
+      for (std::int64_t g = 0; g < parameters.groups; ++g) {
+        const std::size_t index = parameters.at(row, g);
+        const std::int64_t first = row * columns + g * width;
+        const std::int64_t count = std::min(width, columns - g * width);
+        if (rounding != Rounding::stochastic) {
+          quantize_group({weights + first, static_cast<std::size_t>(count)}, parameters, index, rounding,
+                         codes.data() + first);
+          continue;
+        }
+        for (std::int64_t i = first; i < first + count; ++i) {
+          codes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(parameters.nearest_code(
+              index, weights[i], rounding, random->uniform_at(static_cast<std::uint64_t>(i))));
+        }
+      }
     }
   });
   return codes;

@@ -65,19 +65,40 @@ struct GridParameters {
                    float u = 0) const;
 };
 
-// Range-based parameters of one group, rounded to parameters.dtype; `shrink` multiplies min and max.
-void fit_group(std::span<const float> weights, GridParameters& parameters, std::size_t index,
+// How the range of a group is clipped: not at all, or by the candidate that loses least, where the loss of a
+// group is its squared error, or its error weighted by the diagonal block of H that belongs to it.
+enum class ClipSearch { none, weight_mse, h_loss };
+
+// Factors that are tried on the ends of the range: 1, 1 - step, ... down to `smallest`; with `separate` every
+// pair of factors (minimum, maximum).
+struct ClipCandidates {
+  float smallest = 0.40f, step = 0.02f;
+  bool separate = false;
+};
+
+// Range-based parameters of one group, rounded to parameters.dtype; the factors multiply minimum and maximum.
+// A group of equal values gets step 0 or a step that is the value over a power of two, and decodes to the
+// value as the dtype stores it. Ranges wider than the largest f32 are halved. Returns false when the dtype
+// lost more than 2^-10 of the step (or of the offset, measured against the larger of step and offset).
+bool fit_group(std::span<const float> weights, GridParameters& parameters, std::size_t index,
                float shrink = 1);
+// The same with the candidate of least squared error.
+bool fit_group_clipped(std::span<const float> weights, GridParameters& parameters, std::size_t index,
+                       const ClipCandidates& candidates = {});
 
-// How the range of a group is clipped.
-enum class ClipSearch { none, weight_mse };
-
-// Fits every group. The dtype is f16 unless that would lose more than 2^-10 of a step (or of an offset,
-// measured in steps); `force_f32` asks for f32.
+// Fits every group. The dtype is f16 unless that would lose too much for some group (see fit_group);
+// `force_f32` asks for f32. h [columns, columns] is used by ClipSearch::h_loss only.
 GridParameters fit_grid(const float* weights, std::int64_t rows, std::int64_t columns, GridForm form,
-                        ClipSearch clip = ClipSearch::none, bool force_f32 = false);
+                        ClipSearch clip = ClipSearch::none, bool force_f32 = false,
+                        const ClipCandidates& candidates = {}, const double* h = nullptr);
 
-// Codes [rows, columns].
+// Codes of one group, by vectors; equal to nearest_code on every element. Not for stochastic rounding.
+void quantize_group(std::span<const float> weights, const GridParameters& parameters, std::size_t index,
+                    Rounding rounding, std::uint8_t* codes);
+void dequantize_group(std::span<const std::uint8_t> codes, const GridParameters& parameters,
+                      std::size_t index, float* weights);
+
+// Codes [rows, columns]. Stochastic rounding needs `random`: element i takes draw i.
 std::vector<std::uint8_t> quantize(const float* weights, const GridParameters& parameters,
                                    Rounding rounding = Rounding::nearest_even,
                                    const RandomStream* random = nullptr);
