@@ -77,8 +77,7 @@ EvaluationWindows make_windows(const Tokenizer& tokenizer, const ModelConfig& co
     const auto size = static_cast<std::int64_t>(ids.size());
     std::int64_t used = 0;
     while (used < size && wanted()) {
-      std::int64_t count = std::min(window_tokens - 1, size - used);
-      if (max_tokens > 0) count = std::min(count, max_tokens - result.scored_tokens);
+      const std::int64_t count = std::min(window_tokens - 1, size - used);
       std::vector<std::int32_t> window(static_cast<std::size_t>(count) + 1, bos);
       std::copy_n(ids.begin() + used, count, window.begin() + 1);
       used += count;
