@@ -1,0 +1,28 @@
+#include "engine/coding/zstd_bytes.h"
+
+#include <zstd.h>
+
+#include "engine/base/error.h"
+
+namespace laconic {
+
+Bytes zstd_compress(ByteSpan bytes, int level) {
+  Bytes coded(ZSTD_compressBound(bytes.size()));
+  const std::size_t size = ZSTD_compress(coded.data(), coded.size(), bytes.data(), bytes.size(), level);
+  if (ZSTD_isError(size)) fail(ErrorKind::internal, std::string("zstd: ") + ZSTD_getErrorName(size));
+  coded.resize(size);
+  return coded;
+}
+
+Bytes zstd_expand(ByteSpan coded, std::uint64_t size, std::string_view where) {
+  // A content size is always written; a frame without one, or with another, is not ours.
+  if (ZSTD_getFrameContentSize(coded.data(), coded.size()) != size) {
+    fail(ErrorKind::corrupt, "zstd frame does not hold " + std::to_string(size) + " bytes", where);
+  }
+  Bytes bytes(size);
+  const std::size_t got = ZSTD_decompress(bytes.data(), bytes.size(), coded.data(), coded.size());
+  if (ZSTD_isError(got) || got != size) fail(ErrorKind::corrupt, "zstd frame is damaged", where);
+  return bytes;
+}
+
+}  // namespace laconic
