@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "engine/base/error.h"
+#include "runtime/tokenizer/byte_level.h"
 #include "runtime/tokenizer/unicode_text.h"
 #include "runtime/tokenizer/wire_reader.h"
 
@@ -114,23 +115,6 @@ void read_denormalizer(ByteSpan message, SentencePieceModel& model, std::string_
   }
 }
 
-// The value of "<0x41>", or -1.
-int byte_of(std::string_view piece) {
-  if (piece.size() != 6 || piece.substr(0, 3) != "<0x" || piece[5] != '>') return -1;
-  int value = 0;
-  for (const char digit : piece.substr(3, 2)) {
-    value *= 16;
-    if (digit >= '0' && digit <= '9') {
-      value += digit - '0';
-    } else if (digit >= 'A' && digit <= 'F') {
-      value += digit - 'A' + 10;
-    } else {
-      return -1;
-    }
-  }
-  return value;
-}
-
 void check(const SentencePieceModel& model, std::string_view where) {
   std::unordered_set<std::string_view> seen;
   std::size_t unknown = 0;
@@ -141,9 +125,9 @@ void check(const SentencePieceModel& model, std::string_view where) {
     }
     if (piece.kind == PieceKind::unknown) ++unknown;
     if (piece.kind == PieceKind::byte) {
-      const int value = byte_of(piece.text);
-      if (value < 0) fail(ErrorKind::corrupt, "the byte piece \"" + piece.text + "\" names no byte", where);
-      bytes[static_cast<std::size_t>(value)] = true;
+      const auto value = byte_of_piece(piece.text);
+      if (!value) fail(ErrorKind::corrupt, "the byte piece \"" + piece.text + "\" names no byte", where);
+      bytes[*value] = true;
     }
   }
   if (unknown != 1) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/base/error.h"
+#include "runtime/tokenizer/byte_level.h"
 #include "runtime/tokenizer/character_map.h"
 #include "runtime/tokenizer/pair_merging.h"
 #include "runtime/tokenizer/sentencepiece.h"
@@ -106,7 +107,7 @@ void SentencePieceTokenizer::prepare_models() {
       case PieceKind::control:
         break;
       case PieceKind::byte:
-        byte_ids_[static_cast<std::size_t>(std::stoi(piece.text.substr(3, 2), nullptr, 16))] = id;
+        byte_ids_[*byte_of_piece(piece.text)] = id;
         break;
       case PieceKind::user_defined:
         user_keys.emplace_back(piece.text, id);
@@ -362,7 +363,7 @@ std::string SentencePieceTokenizer::decode(std::span<const std::int32_t> ids, bo
     const Piece& piece = pieces_[static_cast<std::size_t>(id)];
     if (skip_special && is_special(id)) continue;
     if (piece.kind == PieceKind::byte && !added_[static_cast<std::size_t>(id)]) {
-      bytes += static_cast<char>(std::stoi(piece.text.substr(3, 2), nullptr, 16));
+      bytes += static_cast<char>(*byte_of_piece(piece.text));
       continue;
     }
     flush_bytes();
@@ -388,8 +389,7 @@ std::string SentencePieceTokenizer::token_bytes(std::int32_t id) const {
   if (id < 0 || id >= size()) return {};
   const Piece& piece = pieces_[static_cast<std::size_t>(id)];
   if (added_[static_cast<std::size_t>(id)] || piece.kind == PieceKind::control) return piece.text;
-  if (piece.kind == PieceKind::byte)
-    return {static_cast<char>(std::stoi(piece.text.substr(3, 2), nullptr, 16))};
+  if (piece.kind == PieceKind::byte) return {static_cast<char>(*byte_of_piece(piece.text))};
   if (piece.kind == PieceKind::unknown) return model_.unknown_surface;
   return with_spaces(piece.text);
 }

@@ -47,7 +47,9 @@ TEST_P(ReferenceEncodings, EveryLineAgrees) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tokenizers, ReferenceEncodings,
-                         testing::Values("llama2-sp", "sp-unigram-1k", "sp-unigram-bytefallback"),
+                         testing::Values("gpt2", "tinyllama", "tinyllama-resaved", "t5-small", "falcon-7b",
+                                         "llama3-tiktoken", "llama2-sp", "sp-unigram-1k",
+                                         "sp-unigram-bytefallback"),
                          [](const auto& parameter) {
                            std::string name = parameter.param;
                            for (char& c : name) c = c == '-' ? '_' : c;
