@@ -84,17 +84,25 @@ GptqFactor gptq_factor(const double* h, std::int64_t columns, ColumnOrder order,
               a / width < b / width);
     });
   }
+  // One float64 matrix at a time: it is filled again for each attempt and narrowed to f32 when it is
+  // factored.
   std::vector<double> ordered(n * n);
-  for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t j = 0; j < n; ++j) {
-      ordered[i * n + j] =
-          h[static_cast<std::size_t>(factor.order[i]) * n + static_cast<std::size_t>(factor.order[j])];
-    }
+  for (int attempt = 0; attempt <= 3; ++attempt, damping *= 10) {
+    parallel_tiles(columns, 64, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const double* from = h + factor.order[static_cast<std::size_t>(i)] * columns;
+        double* to = ordered.data() + i * columns;
+        for (std::size_t j = 0; j < n; ++j) to[j] = from[factor.order[j]];
+      }
+    });
+    const double mean = repair_dead_inputs(ordered.data(), columns);
+    for (std::size_t j = 0; j < n; ++j) ordered[j * n + j] += damping * mean;
+    if (!inverse_cholesky_upper(ordered.data(), columns)) continue;
+    factor.damping = damping;
+    factor.upper.assign(ordered.begin(), ordered.end());
+    return factor;
   }
-  const InverseFactor inverse = inverse_factor(std::move(ordered), columns, damping, name);
-  factor.damping = inverse.damping;
-  factor.upper.assign(inverse.upper.begin(), inverse.upper.end());
-  return factor;
+  refuse_moment(name);
 }
 
 namespace {

@@ -1,11 +1,13 @@
 #include "engine/math/linear_algebra.h"
 
+#include <cblas.h>
 #include <lapacke.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "engine/base/error.h"
+#include "engine/base/threads.h"
 #include "engine/math/blas.h"
 
 namespace laconic {
@@ -15,41 +17,114 @@ bool all_finite(const std::vector<double>& values) {
   return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
 }
 
-// H -> U with H^-1 = U^T U, in place; false when H is not positive definite.
-bool factor_of_inverse(std::vector<double>& h, std::int64_t n) {
-  const auto order = static_cast<lapack_int>(n);
-  if (LAPACKE_dpotrf(LAPACK_ROW_MAJOR, 'U', order, h.data(), order) != 0) return false;
-  if (LAPACKE_dpotri(LAPACK_ROW_MAJOR, 'U', order, h.data(), order) != 0) return false;
-  if (LAPACKE_dpotrf(LAPACK_ROW_MAJOR, 'U', order, h.data(), order) != 0) return false;
-  for (std::int64_t i = 0; i < n; ++i) std::fill_n(h.begin() + i * n, i, 0.0);
-  return all_finite(h);
-}
+// Panels of the blocked factorisations. Fixed, so that the arithmetic is the same at any thread count.
+constexpr std::int64_t panel = 192;
 
 }  // namespace
 
-InverseFactor inverse_factor(std::vector<double> h, std::int64_t n, double damping, const char* name) {
+bool cholesky(double* matrix, std::int64_t n) {
   use_one_blas_thread();
-  double mean = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    double& diagonal = h[static_cast<std::size_t>(i * n + i)];
-    if (diagonal == 0) diagonal = 1;
-    mean += diagonal / static_cast<double>(n);
+  for (std::int64_t begin = 0; begin < n; begin += panel) {
+    const std::int64_t width = std::min(panel, n - begin);
+    double* corner = matrix + begin * n + begin;
+    // Row-major lower is column-major upper: calling the column-major routine avoids a transposed copy.
+    if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', static_cast<int>(width), corner, static_cast<int>(n)) !=
+        0) {
+      return false;
+    }
+    for (std::int64_t i = 0; i < width; ++i) {
+      if (!std::isfinite(corner[i * n + i]) || corner[i * n + i] <= 0) return false;
+    }
+    const std::int64_t rest = begin + width;
+    parallel_tiles(n - rest, panel, [&](std::int64_t first, std::int64_t last) {
+      cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
+                  static_cast<int>(last - first), static_cast<int>(width), 1.0, corner, static_cast<int>(n),
+                  matrix + (rest + first) * n + begin, static_cast<int>(n));
+    });
+    parallel_tiles(n - rest, panel, [&](std::int64_t first, std::int64_t last) {
+      // Rows [first, last) of the trailing lower triangle, their square diagonal block included.
+      const double* below = matrix + rest * n + begin;
+      gemm(Transpose::no, Transpose::yes, last - first, last, width, -1.0, below + first * n, n, below, n,
+           1.0, matrix + (rest + first) * n + rest, n);
+    });
   }
+  for (std::int64_t i = 0; i < n; ++i) std::fill(matrix + i * n + i + 1, matrix + (i + 1) * n, 0.0);
+  return true;
+}
+
+void invert_lower_triangular(double* lower, std::int64_t n) {
+  use_one_blas_thread();
+  // X = L^-1 panel by panel of rows: X_bb = L_bb^-1 and X_b,before = -L_bb^-1 L_b,before X_before,before.
+  for (std::int64_t begin = 0; begin < n; begin += panel) {
+    const std::int64_t width = std::min(panel, n - begin);
+    double* rows = lower + begin * n;
+    std::vector<double> diagonal(static_cast<std::size_t>(width * width));
+    for (std::int64_t i = 0; i < width; ++i) {
+      std::copy_n(rows + i * n + begin, width, diagonal.data() + i * width);
+    }
+    std::vector<double> before(static_cast<std::size_t>(width * begin));
+    parallel_tiles(begin, panel, [&](std::int64_t first, std::int64_t last) {
+      // Rows of X before `first` are zero in these columns.
+      double* out = before.data() + first;
+      gemm(Transpose::no, Transpose::no, width, last - first, begin - first, -1.0, rows + first, n,
+           lower + first * n + first, n, 0.0, out, begin);
+      cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, static_cast<int>(width),
+                  static_cast<int>(last - first), 1.0, diagonal.data(), static_cast<int>(width), out,
+                  static_cast<int>(begin));
+    });
+    for (std::int64_t i = 0; i < width; ++i) std::copy_n(before.data() + i * begin, begin, rows + i * n);
+    const int status = LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, 'U', 'N', static_cast<int>(width), rows + begin,
+                                           static_cast<int>(n));
+    require(status == 0, "a triangular factor has no zero on its diagonal");
+  }
+}
+
+bool inverse_cholesky_upper(double* matrix, std::int64_t n) {
+  // Reversing all n*n entries gives J H J (H is symmetric); only its lower triangle is read, which is the
+  // upper one of H, so the lower triangle is copied up first.
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = i + 1; j < n; ++j) matrix[i * n + j] = matrix[j * n + i];
+  }
+  std::reverse(matrix, matrix + n * n);
+  if (!cholesky(matrix, n)) return false;
+  invert_lower_triangular(matrix, n);
+  std::reverse(matrix, matrix + n * n);
+  for (std::int64_t i = 0; i < n * n; ++i) {
+    if (!std::isfinite(matrix[i])) return false;
+  }
+  return true;
+}
+
+double repair_dead_inputs(double* h, std::int64_t n) {
+  double sum = 0;
+  std::int64_t alive = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    double& diagonal = h[i * n + i];
+    if (diagonal == 0) {
+      diagonal = 1;
+      continue;
+    }
+    sum += diagonal;
+    ++alive;
+  }
+  return alive == 0 ? 1 : sum / static_cast<double>(alive);
+}
+
+InverseFactor inverse_factor(std::vector<double> h, std::int64_t n, double damping, const char* name) {
+  const double mean = repair_dead_inputs(h.data(), n);
   InverseFactor result;
   for (int attempt = 0; attempt <= 3; ++attempt, damping *= 10) {
     result.upper = h;
     for (std::int64_t i = 0; i < n; ++i) result.upper[static_cast<std::size_t>(i * n + i)] += damping * mean;
     result.damping = damping;
-    if (factor_of_inverse(result.upper, n)) return result;
+    if (inverse_cholesky_upper(result.upper.data(), n)) return result;
   }
-  fail(ErrorKind::input, "second moment is not positive definite even with strong damping", name,
-       "calibrate with more text");
+  refuse_moment(name);
 }
 
-bool cholesky(double* a, std::int64_t n) {
-  use_one_blas_thread();
-  const auto order = static_cast<lapack_int>(n);
-  return LAPACKE_dpotrf(LAPACK_ROW_MAJOR, 'L', order, a, order) == 0;
+void refuse_moment(const char* name) {
+  fail(ErrorKind::input, "second moment is not positive definite even with strong damping", name,
+       "calibrate with more text");
 }
 
 bool solve_symmetric(const double* a, double* b, std::int64_t n, int attempts, double ridge) {

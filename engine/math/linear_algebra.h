@@ -6,18 +6,31 @@
 
 namespace laconic {
 
-// U upper triangular with H^-1 = U^T U for a symmetric positive definite H [n, n] plus `damping` times its
-// mean diagonal. When that is not finite or not positive definite, damping grows tenfold up to three times;
-// then Error(input). Dead inputs (zero diagonal) get diagonal 1 first. Source: Frantar et al. 2022 (GPTQ),
-// step 3.
+// H = L L^T in place, blocked over the threads: the lower triangle becomes L, the strict upper one zero. Only
+// the lower triangle is read. False (contents then undefined) when a pivot is not positive or not finite.
+bool cholesky(double* matrix, std::int64_t n);
+
+// Inverts a lower triangular matrix in place; its strict upper triangle must be zero.
+void invert_lower_triangular(double* lower, std::int64_t n);
+
+// U upper triangular with positive diagonal and H^-1 = U^T U, in place. With J the reversal of the order and
+// J H J = L L^T it is U = J L^-1 J, so H^-1 itself is never formed. Only the lower triangle is read. False
+// when H is not positive definite.
+bool inverse_cholesky_upper(double* matrix, std::int64_t n);
+
+// Gives dead inputs (zero diagonal) diagonal 1 and returns the mean diagonal of the others, the unit of
+// damping.
+double repair_dead_inputs(double* h, std::int64_t n);
+[[noreturn]] void refuse_moment(const char* name);
+
+// inverse_cholesky_upper of H with dead inputs repaired plus `damping` times its mean diagonal. When that is
+// not positive definite, damping grows tenfold up to three times; then Error(input). Source: Frantar et al.
+// 2022 (GPTQ), step 3.
 struct InverseFactor {
   std::vector<double> upper;  // [n, n]
   double damping = 0;         // the relative damping that was used
 };
 InverseFactor inverse_factor(std::vector<double> h, std::int64_t n, double damping, const char* name);
-
-// Lower Cholesky factor in place; false when the matrix is not positive definite.
-bool cholesky(double* a, std::int64_t n);
 
 // Solves A x = b for a symmetric positive semidefinite A [n, n]; the solution overwrites b. On
 // failure `ridge` times the mean diagonal is added and raised tenfold, up to `attempts` times; false when all
