@@ -1,1 +1,8 @@
-int main() { return 0; }
+#include "apps/cli/cli.h"
+
+int main(int argc, char** argv) {
+  using namespace laconic::cli;
+  return run({list_verb(), info_verb(), compress_verb(), decompress_verb(), inspect_verb(), diff_verb(),
+              eval_verb()},
+             argc, argv);
+}

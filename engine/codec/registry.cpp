@@ -9,6 +9,7 @@ namespace laconic {
 const std::vector<CodecDescription>& codec_registry() {
   static const std::vector<CodecDescription> registry = [] {
     std::vector<CodecDescription> list;
+    list.push_back(describe_uniform());
     list.push_back(describe_raw());
     list.push_back(describe_low_rank());
     list.push_back(describe_outliers());

@@ -6,6 +6,7 @@
 
 namespace laconic {
 
+CodecDescription describe_uniform();
 CodecDescription describe_raw();
 CodecDescription describe_low_rank();
 CodecDescription describe_outliers();

@@ -5,6 +5,7 @@
 // groups], f16 or f32), offset (same, kinds affine_min and affine_free), zero (u8, packed, kind affine_zero).
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "engine/codec/payload.h"
@@ -19,6 +20,8 @@ struct UniformMatrix {
 
 // `codec` is the canonical text of the writer. A tensor of other rank than 2 is one row.
 Payload uniform_payload(const UniformMatrix& matrix, std::string codec, DType dtype, const Shape& shape);
+// Canonical text of the codec that decodes payloads of this form: "uniform(bits=2,kind=affine_free)".
+std::string uniform_codec_text(const GridForm& form);
 // Throws Error(corrupt) on anything uniform_payload does not write.
 UniformMatrix parse_uniform(const Payload& payload);
 // Rows and columns of a tensor as the grids see it.

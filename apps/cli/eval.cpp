@@ -1,0 +1,109 @@
+// laconic eval MODEL: perplexity, size and speed; with --against also divergence from the original.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "apps/cli/verb.h"
+#include "engine/base/error.h"
+#include "engine/base/files.h"
+#include "engine/tensor/safetensors.h"
+#include "runtime/artifact/compressed_model.h"
+#include "runtime/evaluation/perplexity.h"
+
+namespace laconic::cli {
+namespace {
+
+double linear_bits(const std::filesystem::path& directory, const ModelConfig& config) {
+  std::uint64_t bytes = 0;
+  std::int64_t weights = 0;
+  const bool compressed = CompressedModel::is_compressed(directory);
+  std::optional<CompressedModel> model;
+  std::optional<SafetensorsDirectory> dense;
+  if (compressed) {
+    model.emplace(directory);
+  } else {
+    dense.emplace(directory);
+  }
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    for (int slot = 0; slot < linear_slots; ++slot) {
+      const std::string name = linear_name(layer, static_cast<LinearSlot>(slot));
+      if (compressed && model->has_payload(name)) {
+        const Payload payload = model->payload(name);
+        bytes += to_frame(payload).size();
+        weights += element_count(payload.shape);
+      } else {
+        const SafetensorsDirectory& tensors = compressed ? model->tensors() : *dense;
+        if (!tensors.contains(name)) continue;
+        bytes += tensors.tensor(name).bytes();
+        weights += tensors.tensor(name).elements();
+      }
+    }
+  }
+  return weights == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(weights);
+}
+
+int eval(const Arguments& arguments, const Session& session) {
+  const std::filesystem::path directory = arguments.text("model");
+  const Transformer model = Transformer::load(directory);
+  const auto tokenizer = Tokenizer::load(directory);
+  const std::string text = read_text_file(arguments.text("text"));
+  const std::int64_t context = arguments.integer(
+      "context", std::min<std::int64_t>(model.config().max_positions, 512), 2, std::int64_t{1} << 24);
+  const EvaluationWindows windows = make_windows(*tokenizer, model.config(), text, context,
+                                                 arguments.integer("tokens", 0, 0, std::int64_t{1} << 40));
+  Evaluation result;
+  const bool against = arguments.has("against");
+  if (against) {
+    result = evaluate_against(model, Transformer::load(arguments.text("against")), windows, session.progress);
+  } else {
+    result = evaluate(model, windows, session.progress);
+  }
+  const std::uint64_t stored = SafetensorsDirectory(directory).file_bytes();
+  const double bits = linear_bits(directory, model.config());
+  const double rate = static_cast<double>(result.tokens) / std::max(result.seconds, 1e-9);
+  if (session.json) {
+    const nlohmann::json value = {
+        {"perplexity", result.perplexity},
+        {"tokens", result.tokens},
+        {"context", context},
+        {"bits_per_byte", result.bits_per_byte},
+        {"stored_bytes", stored},
+        {"resident_bytes", model.resident_bytes()},
+        {"linear_bits_per_weight", bits},
+        {"kl", against ? nlohmann::json(result.kl) : nlohmann::json()},
+        {"top1_agreement", against ? nlohmann::json(result.top1_agreement) : nlohmann::json()},
+        {"tokens_per_second", rate}};
+    fmt::print("{}\n", value.dump(2));
+    return 0;
+  }
+  fmt::print("perplexity {:.4f} over {} tokens of {} in windows of {}\n", result.perplexity, result.tokens,
+             arguments.text("text"), context);
+  fmt::print("bits per byte {:.4f}\n", result.bits_per_byte);
+  if (against) {
+    fmt::print("KL from {} {:.6f} nats per token, same top token {:.2f} %\n", arguments.text("against"),
+               result.kl, 100 * result.top1_agreement);
+  }
+  fmt::print("stored {}, resident {}, {:.3f} bits per linear weight, {:.0f} tokens/s\n", human_bytes(stored),
+             human_bytes(model.resident_bytes()), bits, rate);
+  return 0;
+}
+
+}  // namespace
+
+Verb eval_verb() {
+  using Kind = OptionSpec::Kind;
+  return {"eval",
+          "Measure perplexity, size and speed of a model",
+          "  laconic eval ./model --text held-out.txt\n"
+          "  laconic eval ./model-2bit --text held-out.txt --against ./model --json\n",
+          {{"model", Kind::text, "a model directory, compressed or not", true},
+           {"--text", Kind::text, "a text that neither training nor calibration used", true},
+           {"--context", Kind::integer, "tokens per window", false, "the model's context, at most 512"},
+           {"--tokens", Kind::integer, "stop after so many scored tokens", false, "all"},
+           {"--against", Kind::text, "the original model: also report KL divergence and agreement"}},
+          eval};
+}
+
+}  // namespace laconic::cli

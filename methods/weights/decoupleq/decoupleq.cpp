@@ -1,0 +1,65 @@
+// decoupleQ (Guo et al. 2024, arXiv 2404.12759), card 50: integers and floats of a uniform grid are found in
+// turns, the integers by a GPTQ sweep on fixed grids, scale and offset by least squares. Part A with both
+// integer steps of part B, in the order of part C; the block-wise stage (part D) needs gradients and belongs
+// to the lab.
+#include "engine/codec/decoupled_grid.h"
+#include "methods/weights/layerwise.h"
+
+namespace laconic {
+namespace {
+
+CompressionResult compress(const CompressionRequest& request) {
+  const Parameters& p = request.parameters;
+  const GridForm form{GridKind::affine_free, static_cast<int>(p.integer("bits")), p.integer("group")};
+  DecoupledOptions options;
+  options.iterations = static_cast<int>(p.integer("iterations"));
+  options.integer_step = p.text("rounding") == "train" ? IntegerStep::train : IntegerStep::gptq;
+  LayerwiseMethod method;
+  method.slug = "decoupleq";
+  method.needs_calibration = true;
+  method.sequential = p.boolean("sequential");
+  method.calibration = calibration_options(request);
+  method.encode = [&](const LayerTask& task) {
+    const DecoupledResult result = decoupled_grid(task.weights, task.rows, task.columns, form,
+                                                  task.statistics->moment.mean(), options, task.name);
+    return uniform_payload(result.matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
+  };
+  return compress_layerwise(request, method);
+}
+
+}  // namespace
+
+MethodDescription describe_decoupleq() {
+  MethodDescription method;
+  method.slug = "decoupleq";
+  method.card = 50;
+  method.title =
+      "decoupleQ: Towards 2-bit Post-Training Uniform Quantization via decoupling Parameters into Integer "
+      "and Floating "
+      "Points";
+  method.paper = "Guo, Kong, X. Li, H. Li, W. Chen, Tian, Cai, Y. Zhang, Liu; 2024; arXiv 2404.12759";
+  method.subject = "weights";
+  method.summary = "solve integers and scales of a uniform grid in turns; strongest at 2 bits";
+  method.needs_calibration = true;
+  method.parameters = grid_parameters(2, 64);
+  method.parameters.push_back({"iterations", ParameterSpec::Type::integer, "4", 1, 50, {}, "alternations"});
+  method.parameters.push_back({"rounding",
+                               ParameterSpec::Type::choice,
+                               "gptq",
+                               0,
+                               0,
+                               {"gptq", "train"},
+                               "integer step: a sweep, or projected gradients"});
+  method.parameters.push_back({"sequential",
+                               ParameterSpec::Type::boolean,
+                               "true",
+                               0,
+                               0,
+                               {},
+                               "calibrate later layers on the compressed earlier ones"});
+  for (ParameterSpec& spec : calibration_parameters()) method.parameters.push_back(std::move(spec));
+  method.compress = compress;
+  return method;
+}
+
+}  // namespace laconic

@@ -1,0 +1,86 @@
+// GPTQ (Frantar, Ashkboos, Hoefler, Alistarh 2022, arXiv 2210.17323): column by column, each rounding error
+// is moved into the columns still to come. A baseline of cards 22, 23 and 50.
+#include "engine/codec/gptq.h"
+
+#include "engine/codec/least_squares_refit.h"
+#include "methods/weights/layerwise.h"
+
+namespace laconic {
+namespace {
+
+CompressionResult compress(const CompressionRequest& request) {
+  const Parameters& p = request.parameters;
+  const GridForm form{grid_kind_named(p.text("kind")), static_cast<int>(p.integer("bits")),
+                      p.integer("group")};
+  const ColumnOrder order = p.boolean("act-order") ? ColumnOrder::descending : ColumnOrder::natural;
+  GptqOptions options;
+  options.clip = p.boolean("clip") ? ClipSearch::weight_mse : ClipSearch::none;
+  LayerwiseMethod method;
+  method.slug = "gptq";
+  method.needs_calibration = true;
+  method.sequential = p.boolean("sequential");
+  method.calibration = calibration_options(request);
+  method.encode = [&](const LayerTask& task) {
+    const double* h = task.statistics->moment.mean();
+    const GptqFactor factor = gptq_factor(h, task.columns, order, p.number("damping"), task.name.c_str());
+    UniformMatrix matrix = gptq_quantize(task.weights, task.rows, task.columns, form, factor, options);
+    if (p.boolean("refit")) refit_grid(task.weights, matrix, h);
+    return uniform_payload(matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
+  };
+  return compress_layerwise(request, method);
+}
+
+}  // namespace
+
+MethodDescription describe_gptq() {
+  MethodDescription method;
+  method.slug = "gptq";
+  method.title = "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers";
+  method.paper = "Frantar, Ashkboos, Hoefler, Alistarh; ICLR 2023; arXiv 2210.17323";
+  method.subject = "weights";
+  method.summary = "round column by column, moving each error into the columns to come";
+  method.needs_calibration = true;
+  method.parameters = grid_parameters(4, 64);
+  const auto add = [&](ParameterSpec spec) { method.parameters.push_back(std::move(spec)); };
+  add({"kind",
+       ParameterSpec::Type::choice,
+       "affine_min",
+       0,
+       0,
+       {"affine_min", "affine_zero", "symmetric", "symmetric_full"},
+       "how levels are placed"});
+  add({"act-order",
+       ParameterSpec::Type::boolean,
+       "false",
+       0,
+       0,
+       {},
+       "columns by descending diagonal of the moment"});
+  add({"clip", ParameterSpec::Type::boolean, "false", 0, 0, {}, "search the range of each group"});
+  add({"refit",
+       ParameterSpec::Type::boolean,
+       "false",
+       0,
+       0,
+       {},
+       "least-squares refit of scale and offset at the end"});
+  add({"sequential",
+       ParameterSpec::Type::boolean,
+       "false",
+       0,
+       0,
+       {},
+       "calibrate later layers on the compressed earlier ones"});
+  add({"damping",
+       ParameterSpec::Type::number,
+       "0.01",
+       0,
+       10,
+       {},
+       "of the mean diagonal, added for the factorisation"});
+  for (ParameterSpec& spec : calibration_parameters()) add(std::move(spec));
+  method.compress = compress;
+  return method;
+}
+
+}  // namespace laconic
