@@ -65,7 +65,7 @@ HWY_INLINE float Dot(const typename Rows<dtype>::Stored* w, const float* x, std:
   alignas(64) float chains[32];
   std::int64_t i = 0;
 #if !HWY_HAVE_SCALABLE
-  constexpr std::int64_t lanes = HWY_MAX_BYTES / 4 < 8 ? HWY_MAX_BYTES / 4 : 8;
+  constexpr std::int64_t lanes = hn::MaxLanes(Floats());
   constexpr int vectors = static_cast<int>(32 / lanes);
   hn::Vec<Floats> sums[vectors];
   for (int v = 0; v < vectors; ++v) sums[v] = hn::Zero(d);

@@ -1,4 +1,4 @@
-// Vector forms of the row-wise kernels. Sums run in f32 lanes over pieces of 1,024 values and in f64 over the
+// Vector forms of the row-wise kernels. Sums run in f32 lanes over pieces of 256 values and in f64 over the
 // pieces, both in a fixed order.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/row_kernel.cpp"
@@ -18,7 +18,7 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::ScalableTag<float>;
 
-constexpr std::int64_t piece = 1024;
+constexpr std::int64_t piece = 256;
 
 float MaxOf(const float* x, std::int64_t size) {
   const Floats d;

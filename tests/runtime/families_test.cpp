@@ -194,6 +194,47 @@ TEST_P(Family, AgreesWithTheReferenceInPrefillChunksAndDecode) {
   }
 }
 
+// A feature that changed the logits by less than the tolerance would be tested by nothing.
+TEST_P(Family, FeaturesShowInTheReference) {
+  const Miniature& mini = GetParam();
+  const reference::Weights weights = reference::random_weights(mini.description, 7, mini.dtype);
+  std::vector<int> tokens;
+  for (int i = 0; i < mini.tokens; ++i) tokens.push_back(i * 11 % mini.description.vocabulary);
+  const std::vector<double> wanted = reference::logits(mini.description, weights, tokens);
+  const auto changes = [&](const Description& without) {
+    const std::vector<double> other = reference::logits(without, weights, tokens);
+    double worst = 0;
+    for (std::size_t i = 0; i < wanted.size(); ++i) worst = std::max(worst, std::abs(wanted[i] - other[i]));
+    return worst;
+  };
+  const Description& d = mini.description;
+  Description without = d;
+  if (!d.scaling.empty() && !(d.scaling == "dynamic" && d.original_positions >= mini.tokens)) {
+    without.scaling.clear();
+    EXPECT_GT(changes(without), 1e-2) << d.scaling;
+  }
+  if (!d.window.empty()) {
+    without = d;
+    for (int& window : without.window) window = window > 0 ? window + 1 : 0;
+    EXPECT_GT(changes(without), 1e-2) << "window";
+  }
+  if (d.qkv_bias) {
+    without = d;
+    without.qkv_bias = false;
+    EXPECT_GT(changes(without), 1e-2) << "bias";
+  }
+  if (d.qk_norm) {
+    without = d;
+    without.qk_norm = false;
+    EXPECT_GT(changes(without), 1e-2) << "head norms";
+  }
+  if (d.theta != 10000) {
+    without = d;
+    without.theta = 10000;
+    EXPECT_GT(changes(without), 1e-2) << "theta";
+  }
+}
+
 TEST_P(Family, BitsDoNotDependOnTheThreadCount) {
   const Miniature& mini = GetParam();
   const std::filesystem::path directory =
