@@ -39,10 +39,10 @@ void require_finite_weights(const TensorView& view, std::string_view name) {
 // The tensors of a directory, dense or compressed, and the names that were asked for.
 class WeightSource {
  public:
-  WeightSource(const fs::path& directory, const ModelConfig& config)
-      : directory_(directory), config_(config) {
-    if (CompressedModel::is_compressed(directory)) {
-      compressed_ = std::make_shared<CompressedModel>(directory);
+  WeightSource(const fs::path& directory, const ModelConfig& config,
+               std::shared_ptr<CompressedModel> compressed)
+      : directory_(directory), config_(config), compressed_(std::move(compressed)) {
+    if (compressed_) {
       for (std::string& name : compressed_->compressed_tensors()) packed_.insert(std::move(name));
       tensors_ = &compressed_->tensors();
       owner_ = compressed_;
@@ -208,9 +208,15 @@ Transformer Transformer::load(const fs::path& model_directory) {
     fail(ErrorKind::input, "is not a directory", model_directory.string(),
          "give a Hugging Face model directory");
   }
+  // A compressed directory is checked against its manifest before any of its files is understood: damage is
+  // named as damage, not as a strange configuration.
+  std::shared_ptr<CompressedModel> compressed;
+  if (CompressedModel::is_compressed(model_directory)) {
+    compressed = std::make_shared<CompressedModel>(model_directory);
+  }
   auto shared = std::make_shared<Shared>(ModelConfig::load(model_directory));
   const ModelConfig& config = shared->config;
-  WeightSource source(model_directory, config);
+  WeightSource source(model_directory, config, std::move(compressed));
   static const std::string embedding_name = "model.embed_tokens.weight", head_name = "lm_head.weight";
   const Shape vocabulary_shape = {config.vocabulary, config.hidden};
   std::tie(shared->embeddings, shared->embeddings_owner) = source.rows(embedding_name, vocabulary_shape);

@@ -65,11 +65,9 @@ void bind(Bound& bound) {
       option = bound.app->add_flag(spec.name, bound.flags[name], help);
     } else {
       option = bound.app->add_option(spec.name, bound.texts[name], help);
-      if (spec.kind == OptionSpec::Kind::list) {
-        option->take_all()->allow_extra_args(false);
-      } else {
-        option->expected(1);
-      }
+      if (spec.kind == OptionSpec::Kind::list) option->take_all();
+      if (spec.kind != OptionSpec::Kind::list) option->expected(1);
+      option->allow_extra_args(false);  // one value each time the option is given
       static const char* const kinds[] = {"", "TEXT", "N", "X", "SIZE", "TEXT"};
       option->type_name(kinds[static_cast<int>(spec.kind)]);
     }
