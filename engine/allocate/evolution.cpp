@@ -36,9 +36,10 @@ std::size_t pick(const std::vector<std::size_t>& from, RandomStream& random) {
   return from[random.below(static_cast<std::uint32_t>(from.size()))];
 }
 
-int draw_flips(RandomStream& random) {
-  const auto a = static_cast<int>(random.below(3)), b = static_cast<int>(random.below(3));
-  return 1 + std::min(a, b);
+int draw_flips(int most, RandomStream& random) {
+  const std::uint32_t a = random.below(static_cast<std::uint32_t>(most));
+  const std::uint32_t b = random.below(static_cast<std::uint32_t>(most));
+  return 1 + static_cast<int>(std::min(a, b));
 }
 
 bool exchange(Assignment& child, const EvolutionSpace& space, RandomStream& random) {
@@ -99,6 +100,9 @@ bool raise_and_lower(Assignment& child, const Assignment& parent, const Evolutio
 void check(const EvolutionState& state, const EvolutionSpace& space, const EvolutionOptions& options) {
   require(space.levels.size() == state.parent.size() && space.group.size() == state.parent.size(),
           "the search space describes every unit");
+  require(space.max_flips >= 1, "a mutation flips at least once");
+  require(space.rule != MutationRule::none || space.cost.size() == state.parent.size(),
+          "rule none knows the costs");
   if (options.survivors.empty() || options.survivors.back() != 1) {
     fail(ErrorKind::usage, "the last stage must keep exactly one survivor", "survivors");
   }
@@ -135,7 +139,7 @@ std::vector<std::size_t> ranking(std::vector<double>& fitness) {
 
 Assignment mutate(const Assignment& parent, const EvolutionSpace& space, RandomStream& random) {
   Assignment child = parent;
-  const int flips = draw_flips(random);
+  const int flips = draw_flips(space.max_flips, random);
   if (space.rule == MutationRule::none) {
     return raise_and_lower(child, parent, space, flips, random) ? child : Assignment{};
   }

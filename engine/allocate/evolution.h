@@ -2,23 +2,25 @@
 // assignments whose cost stays within a budget by construction, with selection in several stages of growing
 // effort.
 //
-// Mutation: flips = min(U{1..3}, U{1..3}).
+// Mutation: flips = min(U{1..F}, U{1..F}), F = max_flips (3: P(1) = 5/9, P(2) = 3/9, P(3) = 1/9).
 //   size   each flip picks a group, then one member that can go down a level and, independently, one that can
-//   go up, and
-//          moves both; groups hold units of equal size, so the cost is preserved exactly
+//   go
+//          up, and moves both; groups hold units of equal size, so the cost is preserved exactly
 //   none   `flips` random units go up, then random units go down until the cost fits; rejected when more than
-//   ten levels
-//          changed in total or the cost added is below 0.8 of the cost removed
+//   ten
+//          levels changed in total or the cost added is below 0.8 of the cost removed
 //   swap   a kind (group) with equal probability, then one unit that is kept is dropped and one that is
-//   dropped is restored
+//   dropped
+//          is restored
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/allocate/problem.h"
+#include "engine/base/bytes.h"
 #include "engine/base/progress.h"
 #include "engine/base/random.h"
 
@@ -32,6 +34,7 @@ struct EvolutionSpace {
   std::uint64_t budget = 0;                      // rule none only
   std::vector<int> group;                        // of each unit, 0 .. groups - 1
   MutationRule rule = MutationRule::size;
+  int max_flips = 3;
   std::function<bool(std::size_t unit, int level)> exists;  // null: every level is available
 };
 
@@ -66,6 +69,11 @@ EvolutionState start_evolution(Assignment parent, const CommonFitness& common = 
 void evolve(EvolutionState& state, const EvolutionSpace& space, const EvolutionOptions& options,
             const StageFitness& fitness, const CommonFitness& common = nullptr,
             const std::function<void(const EvolutionState&)>& checkpoint = nullptr);
+
+// The whole state as bytes with a checksum, for a file that a later run resumes from. Reading throws
+// Error(corrupt) on anything that save_evolution does not write.
+Bytes save_evolution(const EvolutionState& state);
+EvolutionState load_evolution(ByteSpan bytes, std::string_view where);
 
 // One mutated copy, or an empty assignment when no legal move was found.
 Assignment mutate(const Assignment& parent, const EvolutionSpace& space, RandomStream& random);

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/base/error.h"
+#include "engine/base/threads.h"
 
 namespace laconic {
 namespace {
@@ -50,10 +52,11 @@ struct Toy {
   }
 };
 
-double mean_generations(int lambda) {
+double mean_generations(int lambda, int max_flips) {
   double sum = 0;
   for (std::uint64_t seed = 0; seed < 40; ++seed) {
-    const Toy toy(seed);
+    Toy toy(seed);
+    toy.space.max_flips = max_flips;
     EvolutionState state = start_evolution(toy.start(seed));
     EvolutionOptions options;
     options.offspring = lambda;
@@ -68,13 +71,24 @@ double mean_generations(int lambda) {
   return sum / 40;
 }
 
-TEST(Evolution, LinearToyReachesTheOptimumAsFastAsTheCardSays) {
-  // One to three swaps a mutation: 531, 72 and 22 generations for lambda 1, 8 and 32, within 40 %.
-  const double one = mean_generations(1), eight = mean_generations(8), many = mean_generations(32);
-  EXPECT_NEAR(one, 531, 0.4 * 531);
-  EXPECT_NEAR(eight, 72, 0.4 * 72);
-  EXPECT_NEAR(many, 22, 0.4 * 22);
-  EXPECT_LT(32 * many, 2 * one);
+struct ToyFigure {
+  int max_flips, lambda;
+  double generations;  // of the card
+};
+
+class LinearToy : public testing::TestWithParam<ToyFigure> {};
+
+TEST_P(LinearToy, NeedsAsManyGenerationsAsTheCardSays) {
+  const auto [max_flips, lambda, expected] = GetParam();
+  EXPECT_NEAR(mean_generations(lambda, max_flips), expected, 0.4 * expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Evolution, LinearToy,
+                         testing::Values(ToyFigure{1, 1, 332}, ToyFigure{1, 8, 56}, ToyFigure{1, 32, 15.5},
+                                         ToyFigure{3, 1, 531}, ToyFigure{3, 8, 72}, ToyFigure{3, 32, 22}));
+
+TEST(Evolution, ManyOffspringCostLessThanTwiceTheEvaluationsOfOne) {
+  EXPECT_LT(32 * mean_generations(32, 1), 2 * mean_generations(1, 1));
 }
 
 TEST(Evolution, EqualGroupsPreserveTheCostExactly) {
@@ -160,6 +174,129 @@ TEST(Evolution, NanCountsAsTheWorst) {
     return values;
   });
   EXPECT_EQ(state.parent, start);
+}
+
+// A fitness with work for many threads must not change what is found.
+TEST(Evolution, TheResultDoesNotDependOnTheNumberOfThreads) {
+  const Toy toy(8);
+  EvolutionOptions options;
+  options.generations = 25;
+  options.offspring = 12;
+  options.survivors = {4, 1};
+  options.seed = 5;
+  std::vector<EvolutionState> results;
+  for (const int threads : {1, 2, 5}) {
+    set_thread_count(threads);
+    EvolutionState state = start_evolution(toy.start(8));
+    evolve(state, toy.space, options,
+           [&](const std::vector<Assignment>& candidates, int stage, int generation) {
+             std::vector<double> values(candidates.size());
+             parallel_for(static_cast<std::int64_t>(candidates.size()), [&](std::int64_t i) {
+               // Noise of the minibatch: the same for a stage whoever computes it.
+               RandomStream noise(1, "noise", std::to_string(stage), static_cast<std::uint64_t>(generation));
+               double sum = 0;
+               for (std::size_t u = 0; u < toy.weights.size(); ++u) {
+                 sum += candidates[static_cast<std::size_t>(i)][u] * (toy.weights[u] + 0.2 * noise.uniform());
+               }
+               values[static_cast<std::size_t>(i)] = sum;
+             });
+             return values;
+           });
+    results.push_back(state);
+  }
+  set_thread_count(0);
+  for (const EvolutionState& state : results) {
+    EXPECT_EQ(state.parent, results[0].parent);
+    EXPECT_EQ(state.history, results[0].history);
+  }
+}
+
+TEST(Evolution, TheArchiveKeepsTheBestByTheCommonSet) {
+  const Toy toy(9);
+  EvolutionOptions options;
+  options.generations = 40;
+  options.offspring = 4;
+  options.survivors = {1};
+  double least = 1e300;
+  const CommonFitness common = [&](const Assignment& levels) {
+    least = std::min(least, toy.value(levels));
+    return toy.value(levels);
+  };
+  EvolutionState state = start_evolution(toy.start(9), common);
+  evolve(
+      state, toy.space, options,
+      [&](const std::vector<Assignment>& candidates, int, int generation) {
+        RandomStream noise(2, "noise", "fitness", static_cast<std::uint64_t>(generation));
+        std::vector<double> values;
+        for (const Assignment& candidate : candidates)
+          values.push_back(toy.value(candidate) + 3 * noise.uniform());
+        return values;
+      },
+      common);
+  EXPECT_EQ(state.best_fitness, least);
+  EXPECT_EQ(toy.value(state.best), least);
+  EXPECT_LE(least, toy.value(state.parent));
+}
+
+TEST(Evolution, AStateIsSavedAndReadBackWhole) {
+  EvolutionState state;
+  state.parent = {0, 3, 1};
+  state.best = {1, 2, 1};
+  state.generation = 77;
+  state.best_fitness = 0.1;
+  state.history = {1e300, 0.25, std::numeric_limits<double>::infinity()};
+  const Bytes bytes = save_evolution(state);
+  const EvolutionState read = load_evolution(bytes, "state");
+  EXPECT_EQ(read.parent, state.parent);
+  EXPECT_EQ(read.best, state.best);
+  EXPECT_EQ(read.generation, state.generation);
+  EXPECT_EQ(read.best_fitness, state.best_fitness);
+  EXPECT_EQ(read.history, state.history);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    EXPECT_THROW(load_evolution(ByteSpan(bytes).first(i), "cut"), Error);
+    for (int bit = 0; bit < 8; ++bit) {
+      Bytes flipped = bytes;
+      flipped[i] ^= static_cast<std::byte>(1 << bit);
+      EXPECT_THROW(load_evolution(flipped, "flipped"), Error);
+    }
+  }
+}
+
+TEST(Evolution, OffspringDifferFromTheParentAndFromEachOther) {
+  const Toy toy(10);
+  EvolutionState state = start_evolution(toy.start(10));
+  EvolutionOptions options;
+  options.generations = 10;
+  options.offspring = 64;
+  options.survivors = {8, 1};
+  evolve(state, toy.space, options, [&](const std::vector<Assignment>& candidates, int stage, int) {
+    if (stage == 0) {
+      std::vector<Assignment> sorted = candidates;
+      std::sort(sorted.begin(), sorted.end());
+      EXPECT_EQ(std::adjacent_find(sorted.begin(), sorted.end()), sorted.end());
+      EXPECT_EQ(candidates.size(), 64u);
+      EXPECT_EQ(std::count(candidates.begin(), candidates.end(), state.parent), 0);
+    } else {
+      EXPECT_EQ(std::count(candidates.begin(), candidates.end(), state.parent), 1);
+    }
+    std::vector<double> values;
+    for (const Assignment& candidate : candidates) values.push_back(toy.value(candidate));
+    return values;
+  });
+}
+
+TEST(Evolution, WithoutAnyLegalMoveTheParentStays) {
+  EvolutionSpace space;
+  space.levels.assign(4, 1);
+  space.group.assign(4, 0);
+  EvolutionState state = start_evolution(Assignment(4, 0));
+  EvolutionOptions options;
+  options.survivors = {1};
+  options.offspring = 4;
+  evolve(state, space, options, [](const std::vector<Assignment>& candidates, int, int) {
+    return std::vector<double>(candidates.size(), 0.0);
+  });
+  EXPECT_EQ(state.parent, Assignment(4, 0));
 }
 
 TEST(Evolution, IllegalSettingsAreRefused) {
