@@ -1,0 +1,103 @@
+#include "lab/training/windows.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/base/error.h"
+#include "engine/base/random.h"
+
+namespace laconic::lab {
+namespace {
+
+template <class T>
+void shuffle(std::vector<T>& items, RandomStream random) {
+  for (std::size_t i = items.size(); i > 1; --i)
+    std::swap(items[i - 1], items[random.below(static_cast<std::uint32_t>(i))]);
+}
+
+}  // namespace
+
+std::vector<Window> training_windows(std::span<const std::vector<std::int32_t>> documents, std::int32_t bos,
+                                     std::int32_t eos, std::int64_t context) {
+  require(context >= 2, "a window holds BOS and at least one token");
+  std::vector<Window> windows;
+  const std::size_t room = static_cast<std::size_t>(context) - 1;
+  for (const std::vector<std::int32_t>& document : documents) {
+    for (std::size_t begin = 0; begin < document.size(); begin += room) {
+      const std::size_t end = std::min(document.size(), begin + room);
+      Window window{bos};
+      window.insert(window.end(), document.begin() + static_cast<std::ptrdiff_t>(begin),
+                    document.begin() + static_cast<std::ptrdiff_t>(end));
+      if (end == document.size() && end - begin < room && eos >= 0) window.push_back(eos);
+      windows.push_back(std::move(window));
+    }
+  }
+  return windows;
+}
+
+Batch make_batch(std::span<const Window* const> windows) {
+  std::size_t longest = 0;
+  for (const Window* window : windows) longest = std::max(longest, window->size());
+  require(longest >= 2, "a batch has something to predict");
+  const std::int64_t rows = static_cast<std::int64_t>(windows.size()),
+                     tokens = static_cast<std::int64_t>(longest) - 1;
+  Batch batch{at::zeros({rows, tokens}, at::kLong), at::full({rows, tokens}, -100, at::kLong), 0};
+  auto* inputs = batch.inputs.data_ptr<std::int64_t>();
+  auto* targets = batch.targets.data_ptr<std::int64_t>();
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const Window& window = *windows[static_cast<std::size_t>(row)];
+    for (std::size_t i = 0; i + 1 < window.size(); ++i) {
+      inputs[row * tokens + static_cast<std::int64_t>(i)] = window[i];
+      targets[row * tokens + static_cast<std::int64_t>(i)] = window[i + 1];
+      ++batch.scored;
+    }
+  }
+  return batch;
+}
+
+BatchOrder::BatchOrder(const std::vector<Window>& windows, std::int64_t batch_tokens, std::uint64_t seed)
+    : windows_(&windows), batch_tokens_(batch_tokens), seed_(seed) {
+  require(!windows.empty(), "there are windows to train on");
+}
+
+void BatchOrder::arrange(std::int64_t epoch) {
+  std::vector<const Window*> order;
+  for (const Window& window : *windows_) order.push_back(&window);
+  shuffle(order, RandomStream(seed_, "training order", "windows", static_cast<std::uint64_t>(epoch)));
+  // Sorting inside parts of the epoch keeps lengths together and batches varied.
+  constexpr std::size_t part = 1024;
+  batches_.clear();
+  for (std::size_t begin = 0; begin < order.size(); begin += part) {
+    const auto first = order.begin() + static_cast<std::ptrdiff_t>(begin);
+    const auto last = order.begin() + static_cast<std::ptrdiff_t>(std::min(begin + part, order.size()));
+    std::stable_sort(first, last, [](const Window* a, const Window* b) { return a->size() < b->size(); });
+    std::vector<const Window*> batch;
+    std::int64_t scored = 0;
+    for (auto window = first; window != last; ++window) {
+      batch.push_back(*window);
+      scored += static_cast<std::int64_t>((*window)->size()) - 1;
+      if (scored >= batch_tokens_ || window + 1 == last) {
+        // The rest of a part may be small; its noise would cost more than its tokens bring.
+        if (scored * 2 >= batch_tokens_ || batches_.empty()) batches_.push_back(std::move(batch));
+        batch.clear();
+        scored = 0;
+      }
+    }
+  }
+  shuffle(batches_, RandomStream(seed_, "training order", "batches", static_cast<std::uint64_t>(epoch)));
+  epoch_ = epoch;
+}
+
+const std::vector<const Window*>& BatchOrder::batch(std::int64_t step) {
+  if (epoch_ < 0 || step < first_step_) {
+    arrange(0);
+    first_step_ = 0;
+  }
+  while (step >= first_step_ + static_cast<std::int64_t>(batches_.size())) {
+    first_step_ += static_cast<std::int64_t>(batches_.size());
+    arrange(epoch_ + 1);
+  }
+  return batches_[static_cast<std::size_t>(step - first_step_)];
+}
+
+}  // namespace laconic::lab

@@ -1,0 +1,128 @@
+// The narrow door between Laconic and its LibTorch lab. The engine, the methods and the command line see only
+// this header; liblaconic_lab.so is opened on first need and everything works without it except what needs
+// gradients.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/progress.h"
+#include "engine/tensor/tensor.h"
+#include "runtime/model_config.h"
+
+namespace laconic {
+
+// Raised with every change of the classes below: a plug-in of another version is refused.
+inline constexpr int lab_plugin_version = 1;
+
+// Training of a small Llama-type language model from text. Windows are those of evaluation protocol P1: a
+// document is tokenised once and cut into windows of at most `context` tokens, each starting with BOS.
+struct TrainLanguageModelRequest {
+  std::filesystem::path output;  // becomes a Hugging Face model directory
+  bool replace = false;          // --force
+
+  std::int64_t layers = 6, hidden = 192, heads = 6, kv_heads = 2, head_dim = 32, mlp = 512;
+  std::int64_t vocabulary = 1024;  // of the byte-level BPE that is trained on the text
+  std::int64_t context = 512;
+  double rope_theta = 10000;
+
+  std::filesystem::path text;      // training text; empty: the story generator
+  std::uint64_t stories = 20000;   // generated training stories
+  std::filesystem::path held_out;  // text for the final perplexity; empty: 400 held-out stories, or the last
+                                   // 2 % of the documents of `text`, which are then not trained on
+  std::filesystem::path tokenizer;  // a model directory whose tokenizer is used; empty: trained on the text
+
+  std::int64_t steps = 2000;
+  std::int64_t batch_tokens = 4096;  // scored tokens per step, about
+  double learning_rate = 3e-3;
+  double final_learning_rate = 0.02;  // of the cosine's end, as a share of learning_rate
+  std::int64_t warmup_steps = 100;
+  double weight_decay = 0.1;  // on matrices, not on norms
+  double beta1 = 0.9, beta2 = 0.95;
+  double gradient_clip = 1.0;           // largest global l2 norm
+  std::uint64_t seed = 1;               // stories, initial weights and order of the data
+  int threads = 2;                      // results repeat for the same number of threads
+  std::int64_t checkpoint_every = 200;  // steps; an interrupted run continues from the last one
+  std::int64_t evaluate_every = 200;    // steps between held-out losses in loss.tsv
+  ProgressListener progress;
+};
+
+struct TrainLanguageModelResult {
+  std::int64_t parameters = 0, steps = 0, trained_tokens = 0;
+  std::int64_t resumed_from = 0;  // step
+  double perplexity = 0;          // of the stored bf16 weights on the held-out text, protocol P1
+  double training_loss = 0;       // nats per token, mean of the last 50 steps
+  std::int64_t scored_tokens = 0;
+  std::uint64_t safetensors_bytes = 0;
+  double seconds = 0;  // of this run
+};
+
+// Squared gradients of the summed loss with respect to the outputs of each linear layer, summed over tokens
+// and divided by their number: the diagonal of the empirical Fisher information, per row.
+struct OutputGradients {
+  // [layer][LinearSlot][out]
+  std::vector<std::vector<std::vector<double>>> squared;
+  std::int64_t tokens = 0;
+};
+
+// Card 50 part D. Integer codes stay; steps, offsets and norms of one block move towards the dense block's
+// outputs.
+struct BlockLinearGrid {
+  LinearSlot slot = LinearSlot::q;
+  std::int64_t rows = 0, columns = 0, group = 0;  // the last group of a row may be short
+  std::vector<std::int8_t> codes;                 // [rows, columns]
+  std::vector<float> step, offset;                // [rows, ceil(columns / group)], w = step * code + offset
+};
+
+struct BlockReconstructionRequest {
+  std::filesystem::path model;  // the dense directory: configuration, biases, layers that are not compressed
+  std::int64_t layer = 0;
+  std::vector<BlockLinearGrid> grids;
+  std::vector<float> input_norm, post_attention_norm;  // [hidden], where they start
+  // One entry per sequence, [tokens, hidden]: the block's input from the compressed prefix, and the dense
+  // block's output on the dense prefix.
+  std::vector<std::vector<float>> inputs, targets;
+  int epochs = 4;
+  double learning_rate = 1e-5, beta1 = 0.9, beta2 = 0.99, epsilon = 2e-5, weight_decay = 1e-6;
+  bool train_norms = true;
+  std::uint64_t seed = 0;  // order of the sequences
+  int threads = 0;         // 0: one per core
+  ProgressListener progress;
+};
+
+struct BlockReconstructionResult {
+  std::vector<BlockLinearGrid> grids;  // codes unchanged
+  std::vector<float> input_norm, post_attention_norm;
+  double error_before = 0, error_after = 0;  // mean squared error over all sequences
+};
+
+class LabPlugin {
+ public:
+  virtual ~LabPlugin() = default;
+  virtual TrainLanguageModelResult train_language_model(const TrainLanguageModelRequest& request) const = 0;
+  // `windows`: token ids; every token after the first of a window is a target.
+  virtual OutputGradients output_gradients(const std::filesystem::path& model,
+                                           const std::vector<std::vector<std::int32_t>>& windows,
+                                           const ProgressListener& progress = {}) const = 0;
+  virtual BlockReconstructionResult block_reconstruction(const BlockReconstructionRequest& request) const = 0;
+  // Logits [tokens, vocabulary] of the lab's copy of a dense model: the check that it is the runtime's model.
+  virtual std::vector<float> logits(const std::filesystem::path& model,
+                                    std::span<const std::int32_t> tokens) const = 0;
+};
+
+// The plug-in, opened on the first call: from LACONIC_LAB when set, else beside the program, beside
+// liblaconic, or from the system's library path. Throws Error(unsupported) that says how to build it when it
+// is missing, too old or broken.
+LabPlugin& load_lab();
+
+}  // namespace laconic
+
+// What the plug-in exports.
+extern "C" {
+using laconic_lab_version_function = int (*)();
+using laconic_lab_function = laconic::LabPlugin* (*)();
+}
