@@ -28,6 +28,11 @@ class UniformCodec : public TensorCodec {
   std::string canonical() const override { return text_; }
 
   Payload encode(const TensorView& tensor, const EncodeContext& context) const override {
+    if (!is_real(tensor.dtype)) {
+      fail(ErrorKind::input,
+           "has dtype " + std::string(name_of(tensor.dtype)) + ", which holds no real numbers",
+           context.tensor_name);
+    }
     const std::vector<float> values = tensor.to_f32();
     require_finite(values, context.tensor_name);
     const std::int64_t rows = matrix_rows(tensor.shape), columns = matrix_columns(tensor.shape);

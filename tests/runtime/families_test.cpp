@@ -1,5 +1,6 @@
 // Random-weight miniatures of every family with its special features on, against the float64 reference.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -163,7 +164,7 @@ double largest_difference(std::span<const float> a, std::span<const double> b) {
 TEST_P(Family, AgreesWithTheReferenceInPrefillChunksAndDecode) {
   const Miniature& mini = GetParam();
   const std::filesystem::path directory =
-      std::filesystem::path(testing::TempDir()) / ("laconic_" + mini.name);
+      std::filesystem::path(testing::TempDir()) / ("laconic_" + std::to_string(::getpid()) + "_" + mini.name);
   std::filesystem::remove_all(directory);
   const reference::Weights weights = reference::random_weights(mini.description, 7, mini.dtype);
   reference::write_model(directory, mini.description, weights, mini.dtype, mini.extra, mini.shards);
@@ -238,7 +239,7 @@ TEST_P(Family, FeaturesShowInTheReference) {
 TEST_P(Family, BitsDoNotDependOnTheThreadCount) {
   const Miniature& mini = GetParam();
   const std::filesystem::path directory =
-      std::filesystem::path(testing::TempDir()) / ("laconic_bits_" + mini.name);
+      std::filesystem::path(testing::TempDir()) / ("laconic_bits_" + std::to_string(::getpid()) + "_" + mini.name);
   std::filesystem::remove_all(directory);
   reference::write_model(directory, mini.description,
                          reference::random_weights(mini.description, 8, mini.dtype), mini.dtype, mini.extra,

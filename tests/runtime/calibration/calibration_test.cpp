@@ -1,6 +1,7 @@
 #include "runtime/calibration/calibration.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -19,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path fresh_directory(const std::string& name) {
-  const fs::path path = fs::path(testing::TempDir()) / ("laconic_calibration_" + name);
+  const fs::path path = fs::path(testing::TempDir()) / ("laconic_calibration_" + std::to_string(::getpid()) + "_" + name);
   fs::remove_all(path);
   return path;
 }

@@ -1,5 +1,6 @@
 // Windows, perplexity, KL and the teacher cache on a miniature whose logits the float64 reference gives.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -36,7 +37,7 @@ class ByteTokenizer final : public Tokenizer {
 };
 
 std::filesystem::path fresh_directory(const std::string& name) {
-  const auto path = std::filesystem::path(testing::TempDir()) / ("laconic_evaluation_" + name);
+  const auto path = std::filesystem::path(testing::TempDir()) / ("laconic_evaluation_" + std::to_string(::getpid()) + "_" + name);
   std::filesystem::remove_all(path);
   return path;
 }
