@@ -1,5 +1,6 @@
-// A published system: who wrote it, what it compresses, its parameters, and what it can do. The registry is the only
-// list of methods; help texts, `laconic list`, docs/methods.md and the Python module are made from it.
+// A published system: who wrote it, what it compresses, its parameters, and what it can do. The registry is
+// the only list of methods; help texts, `laconic list`, docs/methods.md and the Python module are made from
+// it.
 #pragma once
 
 #include <cstdint>
@@ -13,32 +14,34 @@
 #include "engine/base/progress.h"
 #include "engine/codec/codec.h"
 #include "methods/reproduce.h"
+#include "runtime/calibration/calibration_store.h"
 
 namespace laconic {
 
 // At most one member is set; none: the method's own default.
 struct SizeTarget {
-  std::optional<double> bits;            // total bits per compressed weight, all side information included
-  std::optional<double> ratio;           // against the 16-bit size
-  std::optional<std::uint64_t> size;     // sum of all .safetensors files, headers included: never over, >= 98 %
+  std::optional<double> bits;         // total bits per compressed weight, all side information included
+  std::optional<double> ratio;        // against the 16-bit size
+  std::optional<std::uint64_t> size;  // sum of all .safetensors files, headers included: never over, >= 98 %
 };
 
 struct CompressionRequest {
   std::filesystem::path model, output;
   SizeTarget target;
   Parameters parameters;
-  std::string calibration_text;            // empty: the method says whether it needs one
+  std::string calibration_text;  // empty: the method says whether it needs one
   std::uint64_t seed = 0;
-  bool replace = false;                    // --force
-  bool dry_run = false;                    // plan and predict, write nothing
-  bool keep_calibration = true;
-  std::filesystem::path calibration_store;  // empty: beside the output
+  bool replace = false;                                      // --force
+  bool dry_run = false;                                      // plan and predict, write nothing
+  CalibrationKeep calibration_keep = CalibrationKeep::none;  // what later runs may reuse
+  std::filesystem::path calibration_store;                   // where; empty: calibration_folder()
   ProgressListener progress;
+  std::function<void(std::string_view)> message;  // one line that the user should see while work goes on
 };
 
 struct CompressionResult {
-  std::uint64_t safetensors_bytes = 0;     // written, read back and decoded (dry run: predicted)
-  double linear_bits_per_weight = 0;       // 8 * payload bytes / elements of the compressed tensors
+  std::uint64_t safetensors_bytes = 0;  // written, read back and decoded (dry run: predicted)
+  double linear_bits_per_weight = 0;    // 8 * payload bytes / elements of the compressed tensors
   std::vector<std::pair<std::string, std::string>> notes;  // what a user should know, e.g. the mix of levels
 };
 
@@ -51,11 +54,11 @@ struct MethodDescription {
   std::string summary;  // one line
   bool needs_calibration = false;
   std::vector<ParameterSpec> parameters;
-  std::function<CompressionResult(const CompressionRequest&)> compress;      // weight methods
-  std::function<Reproduction(const ReproduceRequest&)> reproduce;            // null: nothing to reproduce (baselines)
+  std::function<CompressionResult(const CompressionRequest&)> compress;  // weight methods
+  std::function<Reproduction(const ReproduceRequest&)> reproduce;  // null: nothing to reproduce (baselines)
 };
 
-const std::vector<MethodDescription>& method_registry();     // by subject, then slug
+const std::vector<MethodDescription>& method_registry();       // by subject, then slug
 const MethodDescription& method_named(std::string_view slug);  // Error(usage) with the nearest slug
 
 }  // namespace laconic

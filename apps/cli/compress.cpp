@@ -13,6 +13,13 @@
 namespace laconic::cli {
 namespace {
 
+CalibrationKeep calibration_keep(const std::string& text) {
+  if (text == "none") return CalibrationKeep::none;
+  if (text == "statistics") return CalibrationKeep::statistics;
+  if (text == "hidden") return CalibrationKeep::hidden;
+  fail(ErrorKind::usage, "\"" + text + "\" is not none, statistics or hidden", "--calibration-keep");
+}
+
 int compress(const Arguments& arguments, const Session& session) {
   const MethodDescription& method = method_named(arguments.text("method"));
   if (!method.compress) fail(ErrorKind::usage, method.slug + " does not compress models", "-m");
@@ -39,6 +46,8 @@ int compress(const Arguments& arguments, const Session& session) {
   request.replace = arguments.flag("force");
   request.dry_run = arguments.flag("dry-run");
   request.progress = session.progress;
+  request.calibration_keep = calibration_keep(arguments.text("calibration-keep", "statistics"));
+  request.message = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
   const std::uint64_t before = SafetensorsDirectory(request.model).file_bytes();
   const auto start = std::chrono::steady_clock::now();
   const CompressionResult result = method.compress(request);
@@ -79,6 +88,9 @@ Verb compress_verb() {
            {"--ratio", Kind::number, "times smaller than 16-bit weights"},
            {"--size", Kind::bytes, "sum of all .safetensors files at most, e.g. 900MB"},
            {"--calibration", Kind::text, "a text file like the one the model will see"},
+           {"--calibration-keep", Kind::text,
+            "what later runs may reuse: none, statistics, or hidden (also states between blocks)", false,
+            "statistics"},
            {"--seed", Kind::integer, "draws calibration windows and all random numbers", false, "0"},
            {"--dry-run", Kind::flag, "plan and predict; write nothing"},
            {"--force", Kind::flag, "replace an existing output"}},

@@ -1,73 +1,44 @@
 #include "methods/weights/layerwise.h"
 
-#include <array>
-#include <optional>
-
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
 #include "engine/tensor/safetensors.h"
+#include "methods/weights/variants.h"
 #include "runtime/artifact/compressed_model.h"
 #include "runtime/fingerprint.h"
-#include "runtime/tokenizer/tokenizer.h"
 #include "runtime/transformer.h"
 
 namespace laconic {
 namespace {
 
-// Slots that share one input, led by the slot under which the input is observed.
-struct InputGroup {
-  LinearSlot lead;
-  std::vector<LinearSlot> members;
-};
-const std::array<InputGroup, 4>& input_groups() {
-  static const std::array<InputGroup, 4> groups = {
-      {{LinearSlot::q, {LinearSlot::q, LinearSlot::k, LinearSlot::v}},
-       {LinearSlot::o, {LinearSlot::o}},
-       {LinearSlot::gate, {LinearSlot::gate, LinearSlot::up}},
-       {LinearSlot::down, {LinearSlot::down}}}};
-  return groups;
-}
-
-using NamedPayloads = std::vector<std::pair<std::string, Payload>>;
+constexpr const char* variants_folder = ".variants";
 
 class Run {
  public:
-  Run(const CompressionRequest& request, const LayerwiseMethod& method)
+  Run(const CompressionRequest& request, const LeveledMethod& method, const CalibrationOptions& calibration)
       : request_(request), method_(method), source_(request.model), model_(Transformer::load(request.model)) {
-    if (!method.needs_calibration) return;
-    if (request.calibration_text.empty()) {
-      fail(ErrorKind::usage, method.slug + " needs a calibration text", "--calibration",
-           "pass a text file like the one the model will see");
+    if (method.needs_calibration) {
+      calibration_ = open_calibration(request, model_.config(), method.slug, calibration);
     }
-    const auto tokenizer = Tokenizer::load(request.model);
-    walk_.emplace(model_, draw_calibration_windows(*tokenizer, model_.config(), request.calibration_text,
-                                                   method.calibration));
   }
 
   CompressionResult execute() {
-    const ModelConfig& config = model_.config();
-    ArtifactWriter writer(request_.model, request_.output, run_key(), request_.replace);
-    Progress progress(request_.progress, method_.slug, config.layers * linear_slots);
+    const std::string key = run_key();
+    ArtifactWriter writer(request_.model, request_.output, key, request_.replace);
+    VariantDatabase database(writer.work_folder() / variants_folder, key, method_.levels);
+    build_variants(model_, source_, method_,
+                   {calibration_.windows, calibration_.store ? &*calibration_.store : nullptr}, request_.seed,
+                   database, request_.progress);
     std::uint64_t payload_bytes = 0;
     std::int64_t weights = 0;
-    for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-      const std::string unit = "model.layers." + std::to_string(layer);
-      NamedPayloads payloads;
-      if (writer.has_unit(unit)) {
-        payloads = writer.load_unit(unit);
-        progress.advance(linear_slots);
-        if (method_.sequential) install(layer, payloads);
-      } else {
-        payloads = encode_block(layer, progress);
-        NamedPayloads stored;
-        for (const auto& [name, payload] : payloads) stored.emplace_back(name, payload.copy());
-        writer.put_unit(unit, std::move(stored));
-      }
-      for (const auto& [name, payload] : payloads) {
-        payload_bytes += to_frame(payload).size();
-        weights += element_count(payload.shape);
-      }
-      if (walk_ && layer + 1 < config.layers) walk_->advance(model_, layer);
+    for (const std::string& name : database.units()) {
+      const UnitVariants& unit = database.unit(name);
+      payload_bytes += unit.levels[0].frame_bytes;
+      weights += unit.rows * unit.columns;
+      if (writer.has_unit(name)) continue;
+      std::vector<std::pair<std::string, Payload>> chosen;
+      chosen.emplace_back(name, database.payload(name, 0));
+      writer.put_unit(name, std::move(chosen));
     }
     Attributes provenance;
     provenance.set("method", method_.slug);
@@ -82,61 +53,27 @@ class Run {
  private:
   std::string run_key() const {
     std::string text = request_.parameters.canonical(method_.slug) + '\n' + std::to_string(request_.seed) +
-                       '\n' + to_hex(fingerprint(source_)) + '\n';
-    text += request_.calibration_text;
+                       '\n' + to_hex(fingerprint(source_)) + '\n' + calibration_.key;
     return to_hex(xxh3_128(as_byte_span(text)));
   }
 
-  NamedPayloads encode_block(std::int64_t layer, Progress& progress) {
-    NamedPayloads payloads;
-    std::vector<std::pair<LinearSlot, LinearStatistics>> statistics;
-    if (walk_ && !method_.sequential) statistics = walk_->observe(model_, layer);
-    for (const InputGroup& group : input_groups()) {
-      if (walk_ && method_.sequential) statistics = walk_->observe(model_, layer, {group.lead});
-      const LinearStatistics* seen = nullptr;
-      for (const auto& [slot, values] : statistics) {
-        if (slot == group.lead) seen = &values;
-      }
-      for (const LinearSlot slot : group.members) {
-        const std::string name = linear_name(layer, slot);
-        const TensorView view = source_.tensor(name);
-        const std::vector<float> weights = view.to_f32();
-        require_finite(weights, name);
-        Payload payload = method_.encode(
-            {name, weights.data(), view.shape[0], view.shape[1], view.dtype, seen, request_.seed});
-        if (method_.sequential) model_.set_linear(layer, slot, make_linear(payload));
-        payloads.emplace_back(name, std::move(payload));
-        progress.advance();
-      }
-    }
-    return payloads;
-  }
-
-  void install(std::int64_t layer, const NamedPayloads& payloads) {
-    for (int slot = 0; slot < linear_slots; ++slot) {
-      const std::string name = linear_name(layer, static_cast<LinearSlot>(slot));
-      for (const auto& [stored, payload] : payloads) {
-        if (stored == name) model_.set_linear(layer, static_cast<LinearSlot>(slot), make_linear(payload));
-      }
-    }
-  }
-
   const CompressionRequest& request_;
-  const LayerwiseMethod& method_;
+  const LeveledMethod& method_;
   SafetensorsDirectory source_;
   Transformer model_;
-  std::optional<CalibrationWalk> walk_;
+  CalibrationSource calibration_;
 };
 
 }  // namespace
 
-CompressionResult compress_layerwise(const CompressionRequest& request, const LayerwiseMethod& method) {
+CompressionResult compress_layerwise(const CompressionRequest& request, const LeveledMethod& method,
+                                     const CalibrationOptions& calibration) {
   if (request.target.bits || request.target.ratio || request.target.size) {
     fail(ErrorKind::unsupported, method.slug + " does not mix levels to meet a size yet",
          "--size, --bits or --ratio", "choose the code width with -p bits=N");
   }
   if (request.dry_run) fail(ErrorKind::unsupported, "no plan without a run for this method", "--dry-run");
-  return Run(request, method).execute();
+  return Run(request, method, calibration).execute();
 }
 
 std::vector<ParameterSpec> grid_parameters(int default_bits, int default_group) {
@@ -148,31 +85,6 @@ std::vector<ParameterSpec> grid_parameters(int default_bits, int default_group) 
            1 << 20,
            {},
            "weights that share a scale; 0: a whole row"}};
-}
-
-std::vector<ParameterSpec> calibration_parameters() {
-  return {{"calibration-sequences",
-           ParameterSpec::Type::integer,
-           "128",
-           1,
-           1 << 20,
-           {},
-           "windows drawn from the calibration text"},
-          {"calibration-window",
-           ParameterSpec::Type::integer,
-           "0",
-           0,
-           1 << 20,
-           {},
-           "tokens of a window; 0: the model's context, at most 512"}};
-}
-
-CalibrationOptions calibration_options(const CompressionRequest& request) {
-  CalibrationOptions options;
-  options.sequences = request.parameters.integer("calibration-sequences");
-  options.window_tokens = request.parameters.integer("calibration-window");
-  options.seed = request.seed;
-  return options;
 }
 
 }  // namespace laconic

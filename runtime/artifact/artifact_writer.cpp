@@ -114,6 +114,8 @@ std::vector<std::pair<std::string, Payload>> ArtifactWriter::load_unit(std::stri
   return state_->units.load(unit);
 }
 
+const fs::path& ArtifactWriter::work_folder() const { return state_->staged.partial(); }
+
 std::vector<std::string> ArtifactWriter::left_out() const {
   return side_files_of(state_->source_path, state_->source).left_out;
 }

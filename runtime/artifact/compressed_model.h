@@ -42,6 +42,9 @@ class ArtifactWriter {
   // Stores the payloads of one unit durably.
   void put_unit(std::string_view unit, std::vector<std::pair<std::string, Payload>> payloads);
   std::vector<std::pair<std::string, Payload>> load_unit(std::string_view unit) const;
+  // The folder of the unfinished work. What a method keeps there (the run key covers it) is removed when
+  // finish() begins to write, by which time all units are stored.
+  const std::filesystem::path& work_folder() const;
   // Files of the source model that are not copied: weights in other formats, indexes. To be told to the user.
   std::vector<std::string> left_out() const;
 

@@ -14,17 +14,19 @@ CompressionResult compress(const CompressionRequest& request) {
   DecoupledOptions options;
   options.iterations = static_cast<int>(p.integer("iterations"));
   options.integer_step = p.text("rounding") == "train" ? IntegerStep::train : IntegerStep::gptq;
-  LayerwiseMethod method;
+  LeveledMethod method;
   method.slug = "decoupleq";
+  method.levels = {std::to_string(form.bits)};
   method.needs_calibration = true;
-  method.sequential = p.boolean("sequential");
-  method.calibration = calibration_options(request);
-  method.encode = [&](const LayerTask& task) {
-    const DecoupledResult result = decoupled_grid(task.weights, task.rows, task.columns, form,
-                                                  task.statistics->moment.mean(), options, task.name);
-    return uniform_payload(result.matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
+  if (p.boolean("sequential")) method.propagation = 0;
+  method.prepare = [&](const LayerInput& input) -> LayerEncoder {
+    return [&, h = input.statistics->moment.mean()](const LayerTask& task, std::size_t) {
+      const DecoupledResult result =
+          decoupled_grid(task.weights, task.rows, task.columns, form, h, options, task.name);
+      return uniform_payload(result.matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
+    };
   };
-  return compress_layerwise(request, method);
+  return compress_layerwise(request, method, calibration_options(request));
 }
 
 }  // namespace

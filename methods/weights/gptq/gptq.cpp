@@ -15,19 +15,22 @@ CompressionResult compress(const CompressionRequest& request) {
   const ColumnOrder order = p.boolean("act-order") ? ColumnOrder::descending : ColumnOrder::natural;
   GptqOptions options;
   options.clip = p.boolean("clip") ? ClipSearch::weight_mse : ClipSearch::none;
-  LayerwiseMethod method;
+  LeveledMethod method;
   method.slug = "gptq";
+  method.levels = {std::to_string(form.bits)};
   method.needs_calibration = true;
-  method.sequential = p.boolean("sequential");
-  method.calibration = calibration_options(request);
-  method.encode = [&](const LayerTask& task) {
-    const double* h = task.statistics->moment.mean();
-    const GptqFactor factor = gptq_factor(h, task.columns, order, p.number("damping"), task.name.c_str());
-    UniformMatrix matrix = gptq_quantize(task.weights, task.rows, task.columns, form, factor, options);
-    if (p.boolean("refit")) refit_grid(task.weights, matrix, h);
-    return uniform_payload(matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
+  if (p.boolean("sequential")) method.propagation = 0;
+  method.prepare = [&](const LayerInput& input) -> LayerEncoder {
+    const double* h = input.statistics->moment.mean();
+    auto factor = std::make_shared<const GptqFactor>(
+        gptq_factor(h, input.columns, order, p.number("damping"), input.name.c_str()));
+    return [&, h, factor](const LayerTask& task, std::size_t) {
+      UniformMatrix matrix = gptq_quantize(task.weights, task.rows, task.columns, form, *factor, options);
+      if (p.boolean("refit")) refit_grid(task.weights, matrix, h);
+      return uniform_payload(matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
+    };
   };
-  return compress_layerwise(request, method);
+  return compress_layerwise(request, method, calibration_options(request));
 }
 
 }  // namespace

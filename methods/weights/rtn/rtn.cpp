@@ -11,12 +11,15 @@ CompressionResult compress(const CompressionRequest& request) {
   const GridForm form{grid_kind_named(p.text("kind")), static_cast<int>(p.integer("bits")),
                       p.integer("group")};
   const ClipSearch clip = p.boolean("clip") ? ClipSearch::weight_mse : ClipSearch::none;
-  LayerwiseMethod method;
+  LeveledMethod method;
   method.slug = "rtn";
-  method.encode = [&](const LayerTask& task) {
-    UniformMatrix matrix{fit_grid(task.weights, task.rows, task.columns, form, clip), {}};
-    matrix.codes = quantize(task.weights, matrix.parameters);
-    return uniform_payload(matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
+  method.levels = {std::to_string(form.bits)};
+  method.prepare = [&](const LayerInput&) -> LayerEncoder {
+    return [&](const LayerTask& task, std::size_t) {
+      UniformMatrix matrix{fit_grid(task.weights, task.rows, task.columns, form, clip), {}};
+      matrix.codes = quantize(task.weights, matrix.parameters);
+      return uniform_payload(matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
+    };
   };
   return compress_layerwise(request, method);
 }

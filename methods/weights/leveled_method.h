@@ -1,0 +1,48 @@
+// What a layer-wise method is made of: a list of levels (bit widths, sparsities) at which it can encode one
+// linear layer. Everything else follows once for all methods: calibration, the database of variants, meeting
+// a size, resuming, writing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/codec/payload.h"
+#include "runtime/calibration/calibration.h"
+
+namespace laconic {
+
+// One linear layer to be encoded.
+struct LayerTask {
+  std::string name;                // "model.layers.3.self_attn.q_proj.weight"
+  const float* weights = nullptr;  // [rows, columns], finite
+  std::int64_t rows = 0, columns = 0;
+  DType dtype = DType::f32;  // of the original tensor
+  std::uint64_t seed = 0;
+};
+
+// The input that one or more layers share (q, k and v; gate and up).
+struct LayerInput {
+  std::string name;  // of the first layer that has it
+  std::int64_t columns = 0;
+  const LinearStatistics* statistics = nullptr;  // null for methods without calibration
+};
+
+// Encodes one layer at one level; the payload keeps the dtype and shape of the task.
+using LayerEncoder = std::function<Payload(const LayerTask& task, std::size_t level)>;
+
+struct LeveledMethod {
+  std::string slug;
+  std::vector<std::string> levels;  // names, by rising size: {"2", "3", "4"}
+  bool needs_calibration = false;
+  // Set: statistics of later layers see the earlier ones at this level, in the order {q, k, v}, o, {gate,
+  // up}, down (cards 23 and 50). Not set: statistics of the dense model.
+  std::optional<std::size_t> propagation;
+  // Work that all layers and levels of one input share (a factor of H) happens once, here. The encoder is
+  // used while the input lives.
+  std::function<LayerEncoder(const LayerInput&)> prepare;
+};
+
+}  // namespace laconic
