@@ -39,10 +39,9 @@ class DenseLinear final : public LinearOp {
     }
   }
 
-  Tensor expand() const override {
-    Tensor whole(DType::f32, weight_.shape);
-    convert_to_f32(weight_.dtype, weight_.data, whole.f32());
-    return whole;
+  void expand_rows(std::int64_t begin, std::int64_t end, float* weights) const override {
+    convert_to_f32(weight_.dtype, element(begin),
+                   {weights, static_cast<std::size_t>((end - begin) * in_features())});
   }
 
  private:

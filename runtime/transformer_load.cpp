@@ -8,6 +8,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
+#include "engine/codec/composition.h"
 #include "engine/tensor/safetensors.h"
 #include "runtime/artifact/compressed_model.h"
 #include "runtime/transformer_state.h"
@@ -71,7 +72,10 @@ class WeightSource {
 
   std::vector<float> vector(const std::string& name, std::int64_t size) {
     if (packed_.count(name) == 0) return view(name, {size}).to_f32();
-    const Tensor values = expanded(name, {1, size});
+    asked_.insert(name);
+    const Payload payload = compressed_->payload(name);
+    check_shape(name, payload.shape, {size});
+    const Tensor values = decode_payload(payload);
     return {values.f32().begin(), values.f32().end()};
   }
 
@@ -135,9 +139,7 @@ class WeightSource {
   std::shared_ptr<const LinearOp> packed_linear(const std::string& name, const Shape& shape) {
     asked_.insert(name);
     const Payload payload = compressed_->payload(name);
-    if (payload.shape.size() != 1 || payload.shape[0] != shape[1] || shape[0] != 1) {
-      check_shape(name, payload.shape, shape);
-    }
+    check_shape(name, payload.shape, shape);
     return make_linear(payload);
   }
   Tensor expanded(const std::string& name, const Shape& shape) {

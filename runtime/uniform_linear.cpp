@@ -9,6 +9,7 @@
 #include "engine/math/blas.h"
 #include "runtime/code_plane_kernel.h"
 #include "runtime/code_planes.h"
+#include "runtime/tiled_parameters.h"
 
 namespace laconic {
 namespace {
@@ -19,40 +20,6 @@ constexpr std::int64_t elements_per_task = 1 << 17;
 constexpr std::int64_t rows_for_blas = 16;
 // An expanded tile of 256 rows by 256 columns, 256 KiB, stays in the second-level cache.
 constexpr std::int64_t expanded_rows = 256, expanded_columns = 256;
-
-// Parameters in the order the kernel reads them: group by group, the rows of a tile side by side.
-class TiledParameters {
- public:
-  TiledParameters() = default;
-  TiledParameters(const CodePlanes& planes, std::int64_t groups, DType dtype,
-                  const std::vector<float>& values)
-      : groups_(groups), size_(size_of(dtype)) {
-    std::vector<float> tiled(static_cast<std::size_t>(planes.padded_rows() * groups), 0.0f);
-    const std::int64_t rows = planes.rows();
-    for (std::int64_t t = 0; t < planes.tiles(); ++t) {
-      const CodeTile tile = planes.tile(t);
-      float* to = tiled.data() + tile.first_row * groups;
-      const std::int64_t filled = std::min(tile.rows, rows - tile.first_row);
-      for (std::int64_t g = 0; g < groups; ++g) {
-        for (std::int64_t r = 0; r < filled; ++r) {
-          to[g * tile.rows + r] = values[static_cast<std::size_t>((tile.first_row + r) * groups + g)];
-        }
-      }
-    }
-    bytes_.resize(tiled.size() * size_);
-    convert_from_f32(tiled, dtype, bytes_.data());
-  }
-  const std::byte* of(const CodeTile& tile) const {
-    return bytes_.data() + static_cast<std::size_t>(tile.first_row * groups_) * size_;
-  }
-  bool empty() const { return bytes_.empty(); }
-  std::uint64_t bytes() const { return bytes_.size(); }
-
- private:
-  std::int64_t groups_ = 0;
-  std::size_t size_ = 0;
-  std::vector<std::byte> bytes_;
-};
 
 bool has_offset(GridKind kind) { return kind == GridKind::affine_min || kind == GridKind::affine_free; }
 
@@ -101,26 +68,24 @@ class UniformLinear final : public LinearOp {
     }
   }
 
-  Tensor expand() const override {
-    Tensor weights(DType::f32, {rows_, columns_});
-    float* to = weights.f32().data();
-    parallel_for(planes_.tiles(), [&](std::int64_t t) {
+  void expand_rows(std::int64_t begin, std::int64_t end, float* weights) const override {
+    std::vector<float> part(static_cast<std::size_t>(expanded_columns * CodePlanes::wide_tile));
+    for (std::int64_t t = 0; t < planes_.tiles(); ++t) {
       const CodeTile tile = planes_.tile(t);
-      const std::int64_t filled = std::min(tile.rows, rows_ - tile.first_row);
-      std::vector<float> part(static_cast<std::size_t>(expanded_columns * tile.rows));
-      for (std::int64_t begin = 0; begin < columns_; begin += expanded_columns) {
-        const std::int64_t end = std::min(columns_, begin + expanded_columns);
-        expand_tile(tile, planes_.parts(), grid(tile), form_.group_columns(columns_), begin, end, part.data(),
-                    tile.rows);
-        for (std::int64_t r = 0; r < filled; ++r) {
-          float* row = to + (tile.first_row + r) * columns_;
-          for (std::int64_t j = begin; j < end; ++j) {
-            row[j] = part[static_cast<std::size_t>((j - begin) * tile.rows + r)];
-          }
+      const std::int64_t first = std::max(begin, tile.first_row),
+                         last = std::min(end, tile.first_row + tile.rows);
+      if (first >= last) continue;
+      for (std::int64_t column = 0; column < columns_; column += expanded_columns) {
+        const std::int64_t stop = std::min(columns_, column + expanded_columns);
+        expand_tile(tile, planes_.parts(), grid(tile), form_.group_columns(columns_), column, stop,
+                    part.data(), tile.rows);
+        for (std::int64_t row = first; row < last; ++row) {
+          float* to = weights + (row - begin) * columns_;
+          const float* from = part.data() + (row - tile.first_row);
+          for (std::int64_t j = column; j < stop; ++j) to[j] = from[(j - column) * tile.rows];
         }
       }
-    });
-    return weights;
+    }
   }
 
  private:
