@@ -52,6 +52,8 @@ struct MethodDescription {
   std::string paper;    // authors, venue, arXiv number
   std::string subject;  // "weights"
   std::string summary;  // one line
+  int version =
+      1;  // raised whenever the same request gives other numbers; kept arms of reproductions go stale
   bool needs_calibration = false;
   std::vector<ParameterSpec> parameters;
   std::function<CompressionResult(const CompressionRequest&)> compress;  // weight methods
