@@ -10,6 +10,7 @@
 #include "engine/base/files.h"
 #include "engine/base/json.h"
 #include "engine/base/progress.h"
+#include "runtime/documents.h"
 #include "runtime/generation/utf8_stream.h"
 
 namespace laconic {
@@ -42,6 +43,18 @@ class TextOutput {
   Utf8Stream stream_;
 };
 
+// Logits of the last of `tokens`. A long prompt goes through in pieces, so that it can be interrupted.
+std::vector<float> forward_in_pieces(const Transformer& model, std::span<const std::int32_t> tokens,
+                                     KvCache* cache) {
+  constexpr std::size_t piece = 256;
+  for (;;) {
+    throw_if_interrupted();
+    std::vector<float> logits = model.forward(tokens.first(std::min(piece, tokens.size())), cache, true);
+    if (tokens.size() <= piece) return logits;
+    tokens = tokens.subspan(piece);
+  }
+}
+
 }  // namespace
 
 std::vector<std::int32_t> stop_tokens(const ModelConfig& config,
@@ -71,6 +84,33 @@ std::vector<std::int32_t> stop_tokens(const ModelConfig& config,
   return tokens;
 }
 
+std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, const ModelConfig& config,
+                                        std::string_view text) {
+  std::vector<std::int32_t> ids = tokenizer.encode(text, true);
+  // An end token that the tokenizer adds by itself would end the text before anything is generated.
+  const std::optional<std::int32_t> eos = tokenizer.eos();
+  if (eos && !ids.empty() && ids.back() == *eos) {
+    const std::vector<std::int32_t> plain = tokenizer.encode(text, false);
+    if (plain.empty() || plain.back() != *eos) ids.pop_back();
+  }
+  if (ids.empty()) ids.push_back(beginning_token(tokenizer, config));
+  return ids;
+}
+
+std::string_view name_of(StopReason reason) {
+  switch (reason) {
+    case StopReason::stop_token:
+      return "stop_token";
+    case StopReason::max_tokens:
+      return "max_tokens";
+    case StopReason::context_full:
+      return "context_full";
+    case StopReason::interrupted:
+      return "interrupted";
+  }
+  return "";
+}
+
 Generation generate(const Transformer& model, const Tokenizer& tokenizer,
                     std::span<const std::int32_t> prompt, const GenerationOptions& options,
                     const TextListener& listener, KvCache* cache) {
@@ -85,7 +125,7 @@ Generation generate(const Transformer& model, const Tokenizer& tokenizer,
   if (static_cast<std::int64_t>(prompt.size()) > room) {
     fail(ErrorKind::input,
          fmt::format("the prompt has {} tokens, the model's context has room for {}", prompt.size(), room),
-         "prompt", "shorten the prompt");
+         {}, "shorten the prompt");
   }
   Sampler sampler(options.sampling);
   Generation result;
@@ -94,12 +134,16 @@ Generation generate(const Transformer& model, const Tokenizer& tokenizer,
   TextOutput output(tokenizer, listener, result.text);
   std::int64_t decoded = 0;
   auto start = Clock::now();
-  if (options.max_tokens > 0) {
-    std::span<const std::int32_t> next = prompt;
-    for (;;) {
+  std::span<const std::int32_t> next = prompt;
+  try {
+    while (static_cast<std::int64_t>(result.tokens.size()) < options.max_tokens) {
+      if (!result.tokens.empty() && cache->length() >= model.config().max_positions) {
+        result.reason = StopReason::context_full;
+        break;
+      }
       throw_if_interrupted();
       if (options.between_tokens) options.between_tokens();
-      std::vector<float> logits = model.forward(next, cache, true);
+      std::vector<float> logits = forward_in_pieces(model, next, cache);
       if (result.tokens.empty()) {
         result.prompt_seconds = seconds_since(start);
         start = Clock::now();
@@ -115,13 +159,11 @@ Generation generate(const Transformer& model, const Tokenizer& tokenizer,
       result.tokens.push_back(token);
       context.push_back(token);
       output.add(token);
-      if (static_cast<std::int64_t>(result.tokens.size()) == options.max_tokens) break;
-      if (cache->length() >= model.config().max_positions) {
-        result.reason = StopReason::context_full;
-        break;
-      }
       next = {&result.tokens.back(), 1};
     }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::interrupted || !options.keep_interrupted) throw;
+    result.reason = StopReason::interrupted;
   }
   output.finish();
   result.decode_seconds = seconds_since(start);

@@ -6,7 +6,6 @@
 #include <numeric>
 
 #include "engine/base/error.h"
-#include "runtime/documents.h"
 #include "runtime/row_kernel.h"
 
 namespace laconic {
@@ -23,15 +22,7 @@ class TransformerModel final : public LanguageModel {
   std::int64_t layers() const override { return model_.config().layers; }
 
   std::vector<std::int32_t> prompt_tokens(std::string_view text) const override {
-    std::vector<std::int32_t> ids = tokenizer_->encode(text, true);
-    // An end token that the tokenizer adds by itself would end the text before anything is generated.
-    const std::optional<std::int32_t> eos = tokenizer_->eos();
-    if (eos && !ids.empty() && ids.back() == *eos) {
-      const std::vector<std::int32_t> plain = tokenizer_->encode(text, false);
-      if (plain.empty() || plain.back() != *eos) ids.pop_back();
-    }
-    if (ids.empty()) ids.push_back(beginning_token(*tokenizer_, model_.config()));
-    return ids;
+    return laconic::prompt_tokens(*tokenizer_, model_.config(), text);
   }
 
   ContinuationScore score(std::string_view prompt, std::string_view continuation) const override {

@@ -37,6 +37,10 @@ Sampler::Sampler(const SamplingOptions& options)
 
 std::int32_t Sampler::choose(std::span<float> logits, std::span<const std::int32_t> context) {
   require(!logits.empty(), "there are logits to choose from");
+  if (!std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); })) {
+    fail(ErrorKind::input, "the model's logits hold NaN or infinite values", {},
+         "its weights are damaged or overflow; compress it again or use another copy");
+  }
   if (options_.repetition_penalty != 1) penalise_repetition(logits, context, options_.repetition_penalty);
   if (options_.temperature == 0) {
     return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());

@@ -24,7 +24,8 @@ class Sampler {
  public:
   // Throws Error(usage) on options outside their ranges.
   explicit Sampler(const SamplingOptions& options);
-  // `context`: all tokens so far. `logits` is changed.
+  // `context`: all tokens so far. `logits` is changed. Throws Error(input) on a logit that is NaN or
+  // infinite.
   std::int32_t choose(std::span<float> logits, std::span<const std::int32_t> context);
 
  private:

@@ -58,14 +58,16 @@ void append_character(std::string& text, char32_t character) {
   }
 }
 
-bool is_valid_utf8(std::string_view text) {
+std::optional<std::size_t> invalid_utf8_at(std::string_view text) {
   for (std::size_t position = 0; position < text.size();) {
     const DecodedCharacter character = decode_character(text, position);
-    if (!character.valid) return false;
+    if (!character.valid) return position;
     position += character.length;
   }
-  return true;
+  return std::nullopt;
 }
+
+bool is_valid_utf8(std::string_view text) { return !invalid_utf8_at(text); }
 
 std::string repaired_utf8(std::string_view text) {
   std::string repaired;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,7 @@ DecodedCharacter decode_character(std::string_view text, std::size_t position);
 
 void append_character(std::string& text, char32_t character);
 bool is_valid_utf8(std::string_view text);
+std::optional<std::size_t> invalid_utf8_at(std::string_view text);  // the first byte that is not UTF-8
 // Each invalid sequence (longest prefix of a valid one) becomes one U+FFFD.
 std::string repaired_utf8(std::string_view text);
 // Each byte that is not part of a valid character becomes one U+FFFD.

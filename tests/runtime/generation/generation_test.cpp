@@ -8,6 +8,7 @@
 
 #include "../reference_model.h"
 #include "engine/base/error.h"
+#include "engine/base/progress.h"
 #include "runtime/generation/utf8_stream.h"
 #include "runtime/language_model.h"
 
@@ -55,6 +56,21 @@ std::int32_t chosen(SamplingOptions options, std::vector<float> logits,
 }
 
 TEST(Sampler, GreedyTakesTheFirstOfTheLargest) { EXPECT_EQ(chosen({}, {0, 3, 3, 1}), 1); }
+
+TEST(Sampler, RefusesLogitsThatAreNotFinite) {
+  for (const float bad : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
+    for (const double temperature : {0.0, 1.0}) {
+      SamplingOptions options;
+      options.temperature = temperature;
+      try {
+        chosen(options, {0, 1, bad, 2});
+        FAIL() << bad;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::input);
+      }
+    }
+  }
+}
 
 TEST(Sampler, PenaltyActsOnceAndOnBothSigns) {
   SamplingOptions options;
@@ -239,6 +255,32 @@ TEST_F(Generating, LayersMayBeSwappedBetweenTokens) {
     next = {wanted.back()};
   }
   EXPECT_EQ(tokens, wanted);
+}
+
+TEST_F(Generating, AnInterruptionKeepsWhatWasMadeWhenAskedTo) {
+  GenerationOptions options;
+  options.max_tokens = 20;
+  const std::vector<std::int32_t> free_run = generate(*model_, tokenizer_, prompt_, options).tokens;
+  const auto run = [&] {
+    int calls = 0;
+    options.between_tokens = [&calls] {
+      if (++calls == 5) request_interrupt();
+    };
+    return generate(*model_, tokenizer_, prompt_, options);
+  };
+  EXPECT_THROW(run(), Error);
+  clear_interrupt();
+  options.keep_interrupted = true;
+  const Generation kept = run();
+  clear_interrupt();
+  EXPECT_EQ(kept.reason, StopReason::interrupted);
+  EXPECT_EQ(kept.tokens, std::vector<std::int32_t>(free_run.begin(), free_run.begin() + 4));
+  EXPECT_FALSE(kept.text.empty());
+}
+
+TEST_F(Generating, PromptsBeginAsTheTokenizerSays) {
+  EXPECT_EQ(prompt_tokens(tokenizer_, model_->config(), "A"), (std::vector<std::int32_t>{1, 3 + 'A'}));
+  EXPECT_EQ(prompt_tokens(tokenizer_, model_->config(), ""), (std::vector<std::int32_t>{1}));
 }
 
 TEST_F(Generating, StopTokensComeFromBothFiles) {
