@@ -185,7 +185,6 @@ ArmNumbers Trial::compressed(std::string_view slug, const ParameterValues& param
   request.target = target;
   request.seed = seed;
   request.replace = true;
-  request.keep_calibration = false;
   request.progress = request_.progress;
   const std::string recipe = request.parameters.canonical(method.slug);
   const std::string what = fmt::format("{} version {}\n{}\n{}\nseed {}", method.slug, method.version, recipe,
