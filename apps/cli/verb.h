@@ -65,6 +65,7 @@ Verb generate_verb();
 Verb reproduce_verb();
 Verb bench_verb();
 Verb demo_verb();
+Verb train_verb();
 
 // "1.23 MB", "4.5 GB": powers of ten.
 std::string human_bytes(std::uint64_t bytes);

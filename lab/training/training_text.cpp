@@ -6,6 +6,7 @@
 #include "engine/base/files.h"
 #include "engine/base/threads.h"
 #include "runtime/corpus/stories.h"
+#include "runtime/tokenizer/bpe_trainer.h"
 
 namespace laconic::lab {
 namespace {
@@ -76,6 +77,27 @@ TrainingText training_text(const TrainLanguageModelRequest& request) {
   }
   if (!request.held_out.empty()) text.held_out = read_text_file(request.held_out, largest_text);
   return text;
+}
+
+void place_tokenizer(const TrainLanguageModelRequest& request, const TrainingText& text,
+                     const std::filesystem::path& directory) {
+  if (!request.tokenizer.empty()) {
+    // What is missing or broken is found by Tokenizer::load, which says so.
+    for (const char* name :
+         {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"}) {
+      const std::filesystem::path file = request.tokenizer / name;
+      if (std::filesystem::exists(file)) write_file(directory / name, read_text_file(file, largest_text));
+    }
+    return;
+  }
+  BpeTrainerOptions options;
+  options.vocabulary_size = static_cast<std::int32_t>(request.vocabulary);
+  options.bos = options.eos = story_separator;
+  std::string joined;
+  for (const std::string& document : text.documents) joined.append(document).append("\n");
+  const BpeVocabulary vocabulary = train_bpe(joined, options, request.progress);
+  write_file(directory / "tokenizer.json", vocabulary.tokenizer_json());
+  write_file(directory / "tokenizer_config.json", vocabulary.tokenizer_config_json());
 }
 
 std::vector<std::vector<std::int32_t>> tokenize(const Tokenizer& tokenizer,

@@ -1,7 +1,7 @@
 #include "lab/training/windows.h"
 
 #include <algorithm>
-#include <numeric>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/base/random.h"
@@ -21,8 +21,23 @@ std::vector<Window> training_windows(std::span<const std::vector<std::int32_t>> 
                                      std::int32_t eos, std::int64_t context) {
   require(context >= 2, "a window holds BOS and at least one token");
   std::vector<Window> windows;
-  const std::size_t room = static_cast<std::size_t>(context) - 1;
-  for (const std::vector<std::int32_t>& document : documents) {
+  const std::size_t longest = static_cast<std::size_t>(context), room = longest - 1;
+  Window packed{bos};
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    const std::vector<std::int32_t>& document = documents[i];
+    if (eos >= 0 && i % 2 == 1 && document.size() < room) {
+      const auto append = [&] {
+        const std::size_t taken = std::min(document.size(), longest - packed.size());
+        packed.insert(packed.end(), document.begin(), document.begin() + static_cast<std::ptrdiff_t>(taken));
+        if (packed.size() < longest) packed.push_back(eos);
+        return taken == document.size();
+      };
+      const bool whole = append();
+      if (packed.size() < longest) continue;
+      windows.push_back(std::exchange(packed, Window{bos}));
+      if (!whole) append();
+      continue;
+    }
     for (std::size_t begin = 0; begin < document.size(); begin += room) {
       const std::size_t end = std::min(document.size(), begin + room);
       Window window{bos};
@@ -32,6 +47,7 @@ std::vector<Window> training_windows(std::span<const std::vector<std::int32_t>> 
       windows.push_back(std::move(window));
     }
   }
+  if (packed.size() > 1) windows.push_back(std::move(packed));
   return windows;
 }
 

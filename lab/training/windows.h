@@ -12,8 +12,10 @@ namespace laconic::lab {
 using Window = std::vector<std::int32_t>;  // BOS, then tokens
 
 // Cuts each document (its tokens, without BOS) into windows of at most `context` tokens, each starting with
-// BOS. Where a document ends with room to spare, EOS is its last token, so that the model learns to stop. eos
-// < 0: none.
+// BOS. Where a document ends with room to spare, EOS is its last token, so that the model learns to stop.
+// Every second document that is shorter than a window instead follows others, up to `context` tokens and with
+// EOS between them, so that late positions are trained too; one that does not fit whole is cut there and
+// starts the next window. eos < 0: no EOS, and no documents that follow others.
 std::vector<Window> training_windows(std::span<const std::vector<std::int32_t>> documents, std::int32_t bos,
                                      std::int32_t eos, std::int64_t context);
 

@@ -28,7 +28,7 @@ struct TrainingWord {
 std::vector<std::string> special_tokens(const BpeTrainerOptions& options) {
   std::vector<std::string> tokens;
   if (!options.bos.empty()) tokens.push_back(options.bos);
-  if (!options.eos.empty()) tokens.push_back(options.eos);
+  if (!options.eos.empty() && options.eos != options.bos) tokens.push_back(options.eos);
   for (const std::string& token : options.special) {
     if (!token.empty()) tokens.push_back(token);
   }

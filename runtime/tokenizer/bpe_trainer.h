@@ -18,7 +18,7 @@ namespace laconic {
 struct BpeTrainerOptions {
   std::int32_t vocabulary_size = 1024;  // special tokens and the 256 bytes included
   std::string bos = "<|bos|>";          // empty: none
-  std::string eos = "<|eos|>";          // empty: none
+  std::string eos = "<|eos|>";          // empty: none; may be the token that is `bos`
   std::vector<std::string> special;     // further special tokens, after bos and eos
   std::int64_t least_count = 2;         // rarer pairs are not joined
   std::int64_t longest_piece = 64;      // bytes
