@@ -136,6 +136,17 @@ void Transformer::set_linear(std::int64_t layer, LinearSlot slot, std::shared_pt
   blocks_[static_cast<std::size_t>(layer)] = std::move(changed);
 }
 
+void Transformer::set_norms(std::int64_t layer, std::vector<float> input_norm,
+                            std::vector<float> post_attention_norm) {
+  const auto hidden = static_cast<std::size_t>(config().hidden);
+  require(input_norm.size() == hidden && post_attention_norm.size() == hidden,
+          "a replaced norm keeps its width");
+  auto changed = std::make_shared<BlockWeights>(block(layer));
+  changed->input_norm = std::move(input_norm);
+  changed->post_attention_norm = std::move(post_attention_norm);
+  blocks_[static_cast<std::size_t>(layer)] = std::move(changed);
+}
+
 void Transformer::set_dropped(std::int64_t layer, bool attention, bool mlp) {
   auto changed = std::make_shared<BlockWeights>(block(layer));
   changed->attention_dropped = attention;
