@@ -40,7 +40,7 @@ class Builder {
         method_(method),
         seed_(seed),
         database_(database),
-        progress_(listener, method.slug, model.config().layers * linear_slots) {}
+        progress_(listener, method.slug, count_units()) {}
 
   void without_calibration() {
     for (std::int64_t layer = 0; layer < model_.config().layers; ++layer) encode_block(layer, {});
@@ -48,7 +48,9 @@ class Builder {
 
   void on_dense_statistics(const VariantCalibration& calibration) {
     std::int64_t first = 0;  // blocks before it are finished and are not visited
-    for (; first < model_.config().layers && has_block(first); ++first) progress_.advance(linear_slots);
+    for (; first < model_.config().layers && has_block(first); ++first) {
+      for (const InputGroup& group : input_groups()) skip(first, group);
+    }
     if (first == model_.config().layers) return;
     for_each_dense_block(
         model_, calibration.windows, calibration.store,
@@ -67,7 +69,7 @@ class Builder {
         if (!has_group(layer, group))
           encode_group(layer, group, walk.observe(compressed, layer, {group.lead}));
         else
-          progress_.advance(static_cast<std::int64_t>(group.members.size()));
+          skip(layer, group);
         if (layer < last) install(compressed, layer, group);
       }
       if (layer + 1 < last) walk.advance(compressed, layer);
@@ -75,9 +77,24 @@ class Builder {
   }
 
  private:
+  bool wanted(std::int64_t layer, LinearSlot slot) const {
+    return !method_.wants || method_.wants(linear_name(layer, slot));
+  }
+  std::int64_t count_units() const {
+    std::int64_t count = 0;
+    for (std::int64_t layer = 0; layer < model_.config().layers; ++layer) {
+      for (int slot = 0; slot < linear_slots; ++slot) count += wanted(layer, static_cast<LinearSlot>(slot));
+    }
+    return count;
+  }
+  void skip(std::int64_t layer, const InputGroup& group) {
+    progress_.advance(std::count_if(group.members.begin(), group.members.end(),
+                                    [&](LinearSlot slot) { return wanted(layer, slot); }));
+  }
   bool has_group(std::int64_t layer, const InputGroup& group) const {
-    return std::all_of(group.members.begin(), group.members.end(),
-                       [&](LinearSlot slot) { return database_.has(linear_name(layer, slot)); });
+    return std::all_of(group.members.begin(), group.members.end(), [&](LinearSlot slot) {
+      return !wanted(layer, slot) || database_.has(linear_name(layer, slot));
+    });
   }
   bool has_block(std::int64_t layer) const {
     return std::all_of(input_groups().begin(), input_groups().end(),
@@ -90,13 +107,14 @@ class Builder {
 
   void encode_group(std::int64_t layer, const InputGroup& group, const BlockStatistics& statistics) {
     if (has_group(layer, group)) {
-      progress_.advance(static_cast<std::int64_t>(group.members.size()));
+      skip(layer, group);
       return;
     }
     const LinearStatistics* seen = find_statistics(statistics, group.lead);
     const LinearShape shape = linear_shape(model_.config(), group.lead);
     const LayerEncoder encode = method_.prepare({linear_name(layer, group.lead), shape.in, seen});
     for (const LinearSlot slot : group.members) {
+      if (!wanted(layer, slot)) continue;
       if (!database_.has(linear_name(layer, slot))) encode_unit(layer, slot, encode, seen);
       progress_.advance();
     }
@@ -143,6 +161,7 @@ class Builder {
 
   void install(Transformer& compressed, std::int64_t layer, const InputGroup& group) const {
     for (const LinearSlot slot : group.members) {
+      if (!wanted(layer, slot)) continue;
       compressed.set_linear(layer, slot,
                             make_linear(database_.payload(linear_name(layer, slot), *method_.propagation)));
     }

@@ -37,6 +37,7 @@ struct LeveledMethod {
   std::string slug;
   std::vector<std::string> levels;  // names, by rising size: {"2", "3", "4"}
   bool needs_calibration = false;
+  std::function<bool(const std::string& name)> wants;  // which layers are compressed; empty: all
   // Set: statistics of later layers see the earlier ones at this level, in the order {q, k, v}, o, {gate,
   // up}, down (cards 23 and 50). Not set: statistics of the dense model.
   std::optional<std::size_t> propagation;

@@ -234,8 +234,14 @@ std::uint64_t artifact_size(const SafetensorsDirectory& source,
                             const Attributes& provenance, ArtifactOptions options) {
   std::map<std::string, DescribedTensor> descriptions;
   for (const auto& [tensor, payload] : payloads) descriptions[tensor] = described(*payload);
+  return artifact_size(source, descriptions, method, provenance, options);
+}
+
+std::uint64_t artifact_size(const SafetensorsDirectory& source,
+                            const std::map<std::string, DescribedTensor>& payloads, std::string_view method,
+                            const Attributes& provenance, ArtifactOptions options) {
   std::uint64_t sum = 0;
-  for (const ShardPlan& shard : plan(source, descriptions, std::string(method), provenance, options)) {
+  for (const ShardPlan& shard : plan(source, payloads, std::string(method), provenance, options)) {
     sum += shard.file_bytes();
   }
   return sum;

@@ -66,6 +66,12 @@ std::uint64_t artifact_size(const SafetensorsDirectory& source,
                             const std::map<std::string, const Payload*>& payloads, std::string_view method,
                             const Attributes& provenance, ArtifactOptions options = {});
 
+struct DescribedTensor;  // runtime/artifact/layout.h
+// The same from descriptions alone: for planning, before any payload is at hand.
+std::uint64_t artifact_size(const SafetensorsDirectory& source,
+                            const std::map<std::string, DescribedTensor>& payloads, std::string_view method,
+                            const Attributes& provenance, ArtifactOptions options = {});
+
 // What the header of a compressed directory says about one tensor, without its fields.
 struct PayloadSummary {
   std::string codec;

@@ -10,23 +10,24 @@ namespace {
 
 CompressionResult compress(const CompressionRequest& request) {
   const Parameters& p = request.parameters;
-  const GridForm form{GridKind::affine_free, static_cast<int>(p.integer("bits")), p.integer("group")};
+  const std::vector<int> bits = bit_levels(request);
   DecoupledOptions options;
   options.iterations = static_cast<int>(p.integer("iterations"));
   options.integer_step = p.text("rounding") == "train" ? IntegerStep::train : IntegerStep::gptq;
   LeveledMethod method;
   method.slug = "decoupleq";
-  method.levels = {std::to_string(form.bits)};
+  method.levels = level_names(bits);
   method.needs_calibration = true;
   if (p.boolean("sequential")) method.propagation = 0;
   method.prepare = [&](const LayerInput& input) -> LayerEncoder {
-    return [&, h = input.statistics->moment.mean()](const LayerTask& task, std::size_t) {
+    return [&, h = input.statistics->moment.mean()](const LayerTask& task, std::size_t level) {
+      const GridForm form{GridKind::affine_free, bits[level], p.integer("group")};
       const DecoupledResult result =
           decoupled_grid(task.weights, task.rows, task.columns, form, h, options, task.name);
       return uniform_payload(result.matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
     };
   };
-  return compress_layerwise(request, method, calibration_options(request));
+  return compress_layerwise(request, {method, 0, calibration_options(request)});
 }
 
 }  // namespace
@@ -59,6 +60,7 @@ MethodDescription describe_decoupleq() {
                                0,
                                {},
                                "calibrate later layers on the compressed earlier ones"});
+  for (ParameterSpec& spec : layerwise_parameters()) method.parameters.push_back(std::move(spec));
   for (ParameterSpec& spec : calibration_parameters()) method.parameters.push_back(std::move(spec));
   method.compress = compress;
   return method;

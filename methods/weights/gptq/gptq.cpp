@@ -10,27 +10,27 @@ namespace {
 
 CompressionResult compress(const CompressionRequest& request) {
   const Parameters& p = request.parameters;
-  const GridForm form{grid_kind_named(p.text("kind")), static_cast<int>(p.integer("bits")),
-                      p.integer("group")};
+  const std::vector<int> bits = bit_levels(request);
   const ColumnOrder order = p.boolean("act-order") ? ColumnOrder::descending : ColumnOrder::natural;
   GptqOptions options;
   options.clip = p.boolean("clip") ? ClipSearch::weight_mse : ClipSearch::none;
   LeveledMethod method;
   method.slug = "gptq";
-  method.levels = {std::to_string(form.bits)};
+  method.levels = level_names(bits);
   method.needs_calibration = true;
   if (p.boolean("sequential")) method.propagation = 0;
   method.prepare = [&](const LayerInput& input) -> LayerEncoder {
     const double* h = input.statistics->moment.mean();
     auto factor = std::make_shared<const GptqFactor>(
         gptq_factor(h, input.columns, order, p.number("damping"), input.name.c_str()));
-    return [&, h, factor](const LayerTask& task, std::size_t) {
+    return [&, h, factor](const LayerTask& task, std::size_t level) {
+      const GridForm form{grid_kind_named(p.text("kind")), bits[level], p.integer("group")};
       UniformMatrix matrix = gptq_quantize(task.weights, task.rows, task.columns, form, *factor, options);
       if (p.boolean("refit")) refit_grid(task.weights, matrix, h);
       return uniform_payload(matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
     };
   };
-  return compress_layerwise(request, method, calibration_options(request));
+  return compress_layerwise(request, {method, 0, calibration_options(request)});
 }
 
 }  // namespace
@@ -81,6 +81,7 @@ MethodDescription describe_gptq() {
        10,
        {},
        "of the mean diagonal, added for the factorisation"});
+  for (ParameterSpec& spec : layerwise_parameters()) add(std::move(spec));
   for (ParameterSpec& spec : calibration_parameters()) add(std::move(spec));
   method.compress = compress;
   return method;

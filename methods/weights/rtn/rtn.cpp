@@ -8,20 +8,20 @@ namespace {
 
 CompressionResult compress(const CompressionRequest& request) {
   const Parameters& p = request.parameters;
-  const GridForm form{grid_kind_named(p.text("kind")), static_cast<int>(p.integer("bits")),
-                      p.integer("group")};
+  const std::vector<int> bits = bit_levels(request);
   const ClipSearch clip = p.boolean("clip") ? ClipSearch::weight_mse : ClipSearch::none;
   LeveledMethod method;
   method.slug = "rtn";
-  method.levels = {std::to_string(form.bits)};
+  method.levels = level_names(bits);
   method.prepare = [&](const LayerInput&) -> LayerEncoder {
-    return [&](const LayerTask& task, std::size_t) {
+    return [&](const LayerTask& task, std::size_t level) {
+      const GridForm form{grid_kind_named(p.text("kind")), bits[level], p.integer("group")};
       UniformMatrix matrix{fit_grid(task.weights, task.rows, task.columns, form, clip), {}};
       matrix.codes = quantize(task.weights, matrix.parameters);
       return uniform_payload(matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
     };
   };
-  return compress_layerwise(request, method);
+  return compress_layerwise(request, {method, 0, {}});
 }
 
 }  // namespace
@@ -48,6 +48,7 @@ MethodDescription describe_rtn() {
                                0,
                                {},
                                "search the range of each group for the least squared error"});
+  for (ParameterSpec& spec : layerwise_parameters()) method.parameters.push_back(std::move(spec));
   method.compress = compress;
   return method;
 }
