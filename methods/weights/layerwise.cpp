@@ -70,7 +70,13 @@ class Run {
 
   CompressionResult compress() {
     ArtifactWriter writer(request_.model, request_.output, run_key(), request_.replace);
-    choose(writer.work_folder());
+    try {
+      choose(writer.work_folder());
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::usage)
+        writer.discard();  // another size is not held up by this one's work
+      throw;
+    }
     for (const auto& [name, level] : chosen_) store(writer, name, database_->payload(name, level));
     for (const auto& [name, payload] : embeddings_) store(writer, name, payload.copy());
     count_bits();

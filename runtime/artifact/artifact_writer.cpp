@@ -114,6 +114,8 @@ std::vector<std::pair<std::string, Payload>> ArtifactWriter::load_unit(std::stri
   return state_->units.load(unit);
 }
 
+void ArtifactWriter::discard() { state_->staged.discard(); }
+
 const fs::path& ArtifactWriter::work_folder() const { return state_->staged.partial(); }
 
 std::vector<std::string> ArtifactWriter::left_out() const {
