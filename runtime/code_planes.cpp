@@ -1,6 +1,7 @@
 #include "runtime/code_planes.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,22 +16,48 @@ namespace {
 
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 constexpr std::int64_t longest_run = 512;
+// Blocks of at least this size are mapped by themselves: freed, they leave the resident set at once, which
+// freed heap memory does not.
+constexpr std::size_t smallest_mapping = std::size_t{64} << 10;
 
-// Streaming through weights touches every page once per token: large pages spare the address translation.
-std::uint32_t* zeroed_words(std::size_t bytes) {
+// Large blocks start at a multiple of the size of large pages.
+std::uint32_t* mapped(std::size_t bytes) {
   const bool large = bytes >= 2 * huge_page;
+  const std::size_t slack = large ? huge_page : 0;
+  void* const memory =
+      mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  auto* begin = static_cast<std::byte*>(memory);
+  if (!large) return reinterpret_cast<std::uint32_t*>(begin);
+  const std::size_t before = (huge_page - reinterpret_cast<std::uintptr_t>(begin) % huge_page) % huge_page;
+  const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t used = (bytes + page - 1) / page * page;
+  if (before > 0) munmap(begin, before);
+  if (slack > before) munmap(begin + before + used, slack - before);
+  begin += before;
+  // Streaming through weights touches every page once per token: large pages spare the address translation.
+  madvise(begin, bytes / huge_page * huge_page, MADV_HUGEPAGE);  // a hint: refusal is harmless
+  return reinterpret_cast<std::uint32_t*>(begin);
+}
+
+// Zeros.
+std::uint32_t* zeroed_words(std::size_t bytes) {
+  if (bytes >= smallest_mapping) return mapped(bytes);
   void* memory = nullptr;
-  if (posix_memalign(&memory, large ? huge_page : 64, std::max<std::size_t>(bytes, 64)) != 0) {
-    throw std::bad_alloc();
-  }
-  if (large) madvise(memory, bytes / huge_page * huge_page, MADV_HUGEPAGE);  // a hint: refusal is harmless
+  if (posix_memalign(&memory, 64, std::max<std::size_t>(bytes, 64)) != 0) throw std::bad_alloc();
   std::memset(memory, 0, std::max<std::size_t>(bytes, 64));
   return static_cast<std::uint32_t*>(memory);
 }
 
 }  // namespace
 
-void CodePlanes::Free::operator()(std::uint32_t* pointer) const { std::free(pointer); }
+void CodePlanes::Free::operator()(std::uint32_t* pointer) const {
+  if (bytes >= smallest_mapping) {
+    munmap(pointer, bytes);
+  } else {
+    std::free(pointer);
+  }
+}
 
 CodePlanes::CodePlanes(std::int64_t rows, std::int64_t columns, int bits) : rows_(rows), columns_(columns) {
   require(rows >= 0 && columns >= 0 && bits >= 1 && bits <= 8, "codes have 1 to 8 bits");
@@ -48,7 +75,8 @@ CodePlanes::CodePlanes(std::int64_t rows, std::int64_t columns, int bits) : rows
   }
   wide_tiles_ = rows / wide_tile;
   narrow_tiles_ = (rows % wide_tile + narrow_tile - 1) / narrow_tile;
-  words_.reset(zeroed_words(static_cast<std::size_t>(bytes())));
+  const auto size = static_cast<std::size_t>(bytes());
+  words_ = std::unique_ptr<std::uint32_t[], Free>(zeroed_words(size), Free{size});
 }
 
 CodeTile CodePlanes::tile(std::int64_t index) const {

@@ -58,6 +58,7 @@ class CodePlanes {
 
  private:
   struct Free {
+    std::size_t bytes;
     void operator()(std::uint32_t* pointer) const;
   };
   std::uint32_t* word_of(std::int64_t row, std::int64_t word, std::int64_t& stride) const;

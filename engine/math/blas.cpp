@@ -21,6 +21,8 @@ void use_one_blas_thread() {
   (void)once;
 }
 
+std::string blas_core_name() { return openblas_get_corename(); }
+
 void gemm(Transpose a_form, Transpose b_form, std::int64_t m, std::int64_t n, std::int64_t k, float alpha,
           const float* a, std::int64_t a_stride, const float* b, std::int64_t b_stride, float beta, float* c,
           std::int64_t c_stride) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace laconic {
 
@@ -25,5 +26,8 @@ void gram(const double* x, std::int64_t m, std::int64_t n, double* c);
 
 // Makes OpenBLAS run one thread; every front of this room calls it.
 void use_one_blas_thread();
+
+// The processor whose kernels OpenBLAS chose, "SkylakeX" say; OPENBLAS_CORETYPE overrules its choice.
+std::string blas_core_name();
 
 }  // namespace laconic

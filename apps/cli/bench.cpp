@@ -1,0 +1,156 @@
+// laconic bench: speed of the hot kernels relative to the machine's copy rate, and of decoding a packed
+// model.
+#include <fmt/format.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "apps/cli/verb.h"
+#include "engine/base/error.h"
+#include "engine/base/threads.h"
+#include "engine/math/blas.h"
+#include "runtime/benchmark/decode.h"
+#include "runtime/benchmark/kernels.h"
+
+namespace laconic::cli {
+namespace {
+
+std::string vector_targets() {
+  std::string text;
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    text += (text.empty() ? "" : " ") + std::string(hwy::TargetName(target));
+  }
+  return text;
+}
+
+std::vector<int> thread_counts() {
+  const int all = thread_count();
+  return all == 1 ? std::vector<int>{1} : std::vector<int>{1, all};
+}
+
+std::string gigabytes(double rate) { return fmt::format("{:.2f}", rate / 1e9); }
+
+nlohmann::json kernels(int rounds, const std::string& only, const Session& session) {
+  std::vector<std::vector<std::string>> table = {
+      {"kernel", "threads", "GB/s", "copy GB/s", "ratio", "by processor time", "G items/s", "wanted"}};
+  nlohmann::json values = nlohmann::json::array();
+  CopyProbe copy;
+  std::vector<PassMaker> makers = kernel_passes();
+  std::erase_if(makers, [&](const PassMaker& maker) { return maker.name.find(only) == std::string::npos; });
+  if (makers.empty()) fail(ErrorKind::usage, fmt::format("no kernel has \"{}\" in its name", only), "--only");
+  const std::vector<int> counts = thread_counts();
+  const int before = thread_count();
+  Progress progress(session.progress, "kernels", static_cast<std::int64_t>(makers.size()));
+  for (const PassMaker& maker : makers) {
+    set_thread_count(before);
+    const Pass pass = maker.make();
+    for (const int threads : counts) {
+      set_thread_count(threads);
+      const Measured measured = measure(pass, copy, rounds);
+      const bool promised = measured.wanted_ratio > 0 && threads == counts.back();
+      table.push_back(
+          {measured.name, std::to_string(threads), gigabytes(measured.rate), gigabytes(measured.copy_rate),
+           fmt::format("{:.2f}", measured.ratio), fmt::format("{:.2f}", measured.processor_ratio),
+           fmt::format("{:.2f}", measured.items_per_second / 1e9),
+           !promised ? ""
+                     : fmt::format("{:.2f}: {}", measured.wanted_ratio, measured.met() ? "met" : "not met")});
+      values.push_back({{"name", measured.name},
+                        {"threads", threads},
+                        {"bytes", measured.bytes},
+                        {"bytes_per_second", measured.rate},
+                        {"copy_bytes_per_second", measured.copy_rate},
+                        {"ratio", measured.ratio},
+                        {"processor_ratio", measured.processor_ratio},
+                        {"items_per_second", measured.items_per_second}});
+      if (promised) {
+        values.back()["wanted_ratio"] = measured.wanted_ratio;
+        values.back()["met"] = measured.met();
+      }
+    }
+    progress.advance();
+  }
+  set_thread_count(before);
+  if (!session.json) fmt::print("{}\n", format_table(table));
+  return values;
+}
+
+nlohmann::json decode(int rounds, const Session& session) {
+  DecodeOptions options;
+  options.rounds = rounds;
+  options.threads = thread_counts();
+  const std::vector<DecodeSpeed> speeds = measure_decode(options, session.progress);
+  std::vector<std::vector<std::string>> table = {
+      {"decode", "threads", "tokens/s", "times bf16", "by processor time", "linear layers", "wanted"}};
+  nlohmann::json values = nlohmann::json::array();
+  for (const DecodeSpeed& speed : speeds) {
+    const bool packed = speed.name != "bf16", met = speed.speedup > 1;
+    table.push_back({speed.name, std::to_string(speed.threads),
+                     fmt::format("{:.2f}", speed.tokens_per_second), fmt::format("{:.2f}", speed.speedup),
+                     fmt::format("{:.2f}", speed.processor_speedup), human_bytes(speed.linear_bytes),
+                     !packed ? ""
+                     : met   ? "over 1: met"
+                             : "over 1: not met"});
+    values.push_back({{"name", speed.name},
+                      {"threads", speed.threads},
+                      {"tokens_per_second", speed.tokens_per_second},
+                      {"speedup", speed.speedup},
+                      {"processor_speedup", speed.processor_speedup},
+                      {"linear_bytes", speed.linear_bytes}});
+    if (packed) values.back()["met"] = met;
+  }
+  if (!session.json) {
+    const GeneratedModel& model = options.model;
+    fmt::print("a random Llama of {} layers, width {}, MLP width {}\n{}\n", model.layers, model.hidden,
+               model.intermediate, format_table(table));
+  }
+  return values;
+}
+
+int bench(const Arguments& arguments, const Session& session) {
+  const std::string what = arguments.text("what", "all");
+  if (what != "kernels" && what != "decode" && what != "all") {
+    fail(ErrorKind::usage, fmt::format("\"{}\" cannot be measured", what), "bench",
+         "known: kernels, decode, all");
+  }
+  const auto rounds = static_cast<int>(arguments.integer("rounds", 7, 1, 1000));
+  nlohmann::json value = {{"vector_targets", vector_targets()},
+                          {"blas_core", blas_core_name()},
+                          {"threads", thread_count()},
+                          {"cores", std::thread::hardware_concurrency()}};
+  if (!session.json) {
+    fmt::print("vectors {}; OpenBLAS kernels for {}; {} threads of {} cores\n", vector_targets(),
+               blas_core_name(), thread_count(), std::thread::hardware_concurrency());
+    fmt::print(
+        "copy rate: memcpy of 256 MiB, N / time; rates count packed bytes of products and the larger side of "
+        "conversions\n\n");
+  }
+  bool met = true;
+  const auto look = [&](const char* name, nlohmann::json values) {
+    for (const auto& item : values) met = met && item.value("met", true);
+    value[name] = std::move(values);
+  };
+  if (what == "kernels" || what == "all") look("kernels", kernels(rounds, arguments.text("only"), session));
+  if (what == "decode" || what == "all") look("decode", decode(rounds, session));
+  value["met"] = met;
+  if (session.json) fmt::print("{}\n", value.dump(2));
+  return met ? 0 : 1;
+}
+
+}  // namespace
+
+Verb bench_verb() {
+  using Kind = OptionSpec::Kind;
+  return {"bench",
+          "Measure the kernels and decoding on this machine",
+          "  laconic bench\n"
+          "  laconic bench kernels --only product --rounds 15\n"
+          "  laconic bench decode --json\n",
+          {{"what", Kind::text, "kernels, decode or all", false, "all"},
+           {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7"},
+           {"--only", Kind::text, "only kernels with this in their name"}},
+          bench};
+}
+
+}  // namespace laconic::cli
