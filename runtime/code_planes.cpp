@@ -92,6 +92,11 @@ CodeTile CodePlanes::tile(std::int64_t index) const {
   return tile;
 }
 
+std::int64_t CodePlanes::tile_of(std::int64_t row) const {
+  const std::int64_t in_wide = wide_tiles_ * wide_tile;
+  return row < in_wide ? row / wide_tile : wide_tiles_ + (row - in_wide) / narrow_tile;
+}
+
 std::uint32_t* CodePlanes::word_of(std::int64_t row, std::int64_t word, std::int64_t& stride) const {
   stride = row < wide_tiles_ * wide_tile ? wide_tile : narrow_tile;
   const std::int64_t first = row / stride * stride;  // wide tiles end at a multiple of both

@@ -52,6 +52,7 @@ class CodePlanes {
   std::span<const CodePart> parts() const { return {parts_.data(), part_count_}; }
   std::int64_t tiles() const { return wide_tiles_ + narrow_tiles_; }
   CodeTile tile(std::int64_t index) const;
+  std::int64_t tile_of(std::int64_t row) const;  // index of the tile that holds the row
   // Rows of all tiles, padding included.
   std::int64_t padded_rows() const { return wide_tiles_ * wide_tile + narrow_tiles_ * narrow_tile; }
   std::uint64_t bytes() const { return static_cast<std::uint64_t>(padded_rows() * row_words_) * 4; }

@@ -78,13 +78,6 @@ class SignStack final : public LinearOp {
   }
 
  private:
-  CodeTile tile_of_row(std::int64_t row) const {
-    const std::int64_t wide = rows_ / CodePlanes::wide_tile;
-    const std::int64_t in_wide = row / CodePlanes::wide_tile;
-    if (in_wide < wide) return tiling_.tile(in_wide);
-    return tiling_.tile(wide + (row - wide * CodePlanes::wide_tile) / CodePlanes::narrow_tile);
-  }
-
   // A of the rows of a tile: [rank, tile rows].
   static void left_of(const PackedSignBlock& block, const CodeTile& tile, float* to) {
     convert_to_f32(block.left().dtype(), block.left().of(tile),
@@ -92,7 +85,7 @@ class SignStack final : public LinearOp {
   }
 
   void left_row(const PackedSignBlock& block, std::int64_t row, float* to) const {
-    const CodeTile tile = tile_of_row(row);
+    const CodeTile tile = tiling_.tile(tiling_.tile_of(row));
     std::vector<float> left(static_cast<std::size_t>(block.rank() * tile.rows));
     left_of(block, tile, left.data());
     for (std::int64_t r = 0; r < block.rank(); ++r) {
@@ -191,7 +184,7 @@ class SignStack final : public LinearOp {
    public:
     ExpandedTile(const SignStack& stack, std::int64_t begin, std::int64_t end)
         : stack_(stack), begin_(begin), end_(end) {
-      for (std::int64_t t = begin / CodePlanes::wide_tile; t < stack.tiling_.tiles(); ++t) {
+      for (std::int64_t t = stack.tiling_.tile_of(begin); t < stack.tiling_.tiles(); ++t) {
         if (stack.tiling_.tile(t).first_row >= end) break;
         tiles_.push_back(t);
       }

@@ -156,7 +156,6 @@ void Transformer::set_dropped(std::int64_t layer, bool attention, bool mlp) {
 
 std::vector<float> Transformer::embed(std::span<const std::int32_t> tokens) const {
   const auto width = static_cast<std::size_t>(config().hidden);
-  const std::size_t row_bytes = width * size_of(shared_->embeddings.dtype);
   std::vector<float> hidden(tokens.size() * width);
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] < 0 || tokens[i] >= config().vocabulary) {
@@ -165,9 +164,7 @@ std::vector<float> Transformer::embed(std::span<const std::int32_t> tokens) cons
                        config().vocabulary),
            {}, "the tokenizer belongs to another model");
     }
-    convert_to_f32(shared_->embeddings.dtype,
-                   shared_->embeddings.data + static_cast<std::size_t>(tokens[i]) * row_bytes,
-                   {hidden.data() + i * width, width});
+    shared_->embeddings->expand_rows(tokens[i], tokens[i] + 1, hidden.data() + i * width);
   }
   return hidden;
 }
@@ -236,7 +233,7 @@ std::unique_ptr<KvCache> Transformer::make_cache() const {
 
 std::uint64_t Transformer::resident_bytes() const {
   const auto f32_bytes = [](const std::vector<float>& values) { return values.size() * sizeof(float); };
-  std::uint64_t sum = shared_->embeddings.bytes() + f32_bytes(shared_->final_norm);
+  std::uint64_t sum = shared_->embeddings->resident_bytes() + f32_bytes(shared_->final_norm);
   if (!config().tied_embeddings) sum += shared_->head->resident_bytes();
   for (const auto& block : blocks_) {
     for (std::size_t slot = 0; slot < linear_slots; ++slot) {

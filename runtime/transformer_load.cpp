@@ -84,13 +84,6 @@ class WeightSource {
     return packed_linear(name, {shape.out, shape.in});
   }
 
-  // A tensor that is read row by row: stored as it is, or expanded once.
-  std::pair<TensorView, std::shared_ptr<const void>> rows(const std::string& name, const Shape& shape) {
-    if (packed_.count(name) == 0) return {view(name, shape), owner_};
-    auto whole = std::make_shared<Tensor>(expanded(name, shape));
-    return {whole->view(), whole};
-  }
-
   // Layers that a depth-pruning method left out.
   bool dropped(std::string_view key, std::int64_t layer) const {
     if (compressed_ == nullptr || !compressed_->provenance().contains(key)) return false;
@@ -142,9 +135,6 @@ class WeightSource {
     check_shape(name, payload.shape, shape);
     return make_linear(payload);
   }
-  Tensor expanded(const std::string& name, const Shape& shape) {
-    return packed_linear(name, shape)->expand();
-  }
   bool field_of_packed(const std::string& name) const {
     for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
       if (packed_.count(name.substr(0, dot)) > 0) return true;
@@ -160,6 +150,17 @@ class WeightSource {
   const SafetensorsDirectory* tensors_ = nullptr;
   std::set<std::string> packed_, asked_;
 };
+
+bool same_values(const LinearOp& a, const LinearOp& b) {
+  const std::int64_t width = a.in_features();
+  std::vector<float> left(static_cast<std::size_t>(width)), right(left.size());
+  for (std::int64_t row = 0; row < a.out_features(); ++row) {
+    a.expand_rows(row, row + 1, left.data());
+    b.expand_rows(row, row + 1, right.data());
+    if (left != right) return false;
+  }
+  return true;
+}
 
 bool has_bias(const ModelConfig& config, LinearSlot slot) {
   switch (slot) {
@@ -220,19 +221,17 @@ Transformer Transformer::load(const fs::path& model_directory) {
   const ModelConfig& config = shared->config;
   WeightSource source(model_directory, config, std::move(compressed));
   static const std::string embedding_name = "model.embed_tokens.weight", head_name = "lm_head.weight";
-  const Shape vocabulary_shape = {config.vocabulary, config.hidden};
-  std::tie(shared->embeddings, shared->embeddings_owner) = source.rows(embedding_name, vocabulary_shape);
+  const LinearShape vocabulary_shape = {config.vocabulary, config.hidden};
+  shared->embeddings = source.linear(embedding_name, vocabulary_shape);
   if (!config.tied_embeddings) {
-    shared->head = source.linear(head_name, {config.vocabulary, config.hidden});
+    shared->head = source.linear(head_name, vocabulary_shape);
   } else {
-    shared->head = make_dense_linear(shared->embeddings, shared->embeddings_owner);
+    shared->head = shared->embeddings;
     // A stored copy of the tied head says nothing new; one that differs would be silently without effect.
-    if (source.has(head_name)) {
-      const auto [copy, owner] = source.rows(head_name, vocabulary_shape);
-      if (copy.to_f32() != shared->embeddings.to_f32()) {
-        fail(ErrorKind::input, "lm_head.weight differs from the embeddings that config.json ties it to",
-             model_directory.string(), "set tie_word_embeddings to false, or remove lm_head.weight");
-      }
+    if (source.has(head_name) &&
+        !same_values(*source.linear(head_name, vocabulary_shape), *shared->embeddings)) {
+      fail(ErrorKind::input, "lm_head.weight differs from the embeddings that config.json ties it to",
+           model_directory.string(), "set tie_word_embeddings to false, or remove lm_head.weight");
     }
   }
   shared->final_norm = source.vector("model.norm.weight", config.hidden);

@@ -13,10 +13,9 @@ struct Transformer::Shared {
   explicit Shared(ModelConfig from) : config(std::move(from)), rope(config) {}
   ModelConfig config;
   RopeTable rope;
-  TensorView embeddings;  // [vocabulary, hidden] in their stored dtype
-  std::shared_ptr<const void> embeddings_owner;
+  std::shared_ptr<const LinearOp> embeddings;  // [vocabulary, hidden], read row by row
   std::vector<float> final_norm;
-  std::shared_ptr<const LinearOp> head;  // over the embeddings when tied
+  std::shared_ptr<const LinearOp> head;  // the embeddings when tied
 };
 
 }  // namespace laconic

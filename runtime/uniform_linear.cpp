@@ -70,21 +70,20 @@ class UniformLinear final : public LinearOp {
 
   void expand_rows(std::int64_t begin, std::int64_t end, float* weights) const override {
     std::vector<float> part(static_cast<std::size_t>(expanded_columns * CodePlanes::wide_tile));
-    for (std::int64_t t = 0; t < planes_.tiles(); ++t) {
-      const CodeTile tile = planes_.tile(t);
-      const std::int64_t first = std::max(begin, tile.first_row),
-                         last = std::min(end, tile.first_row + tile.rows);
-      if (first >= last) continue;
+    for (std::int64_t row = begin; row < end;) {
+      const CodeTile tile = planes_.tile(planes_.tile_of(row));
+      const std::int64_t first = row, last = std::min(end, tile.first_row + tile.rows);
       for (std::int64_t column = 0; column < columns_; column += expanded_columns) {
         const std::int64_t stop = std::min(columns_, column + expanded_columns);
         expand_tile(tile, planes_.parts(), grid(tile), form_.group_columns(columns_), column, stop,
                     part.data(), tile.rows);
-        for (std::int64_t row = first; row < last; ++row) {
+        for (row = first; row < last; ++row) {
           float* to = weights + (row - begin) * columns_;
           const float* from = part.data() + (row - tile.first_row);
           for (std::int64_t j = column; j < stop; ++j) to[j] = from[(j - column) * tile.rows];
         }
       }
+      row = last;
     }
   }
 
@@ -138,7 +137,7 @@ class UniformLinear final : public LinearOp {
       expanded.resize(static_cast<std::size_t>(expanded_columns * expanded_rows));
       for (std::int64_t begin = 0; begin < columns_; begin += expanded_columns) {
         const std::int64_t end = std::min(columns_, begin + expanded_columns);
-        for (std::int64_t t = tile_of(first_row); t < planes_.tiles(); ++t) {
+        for (std::int64_t t = planes_.tile_of(first_row); t < planes_.tiles(); ++t) {
           const CodeTile tile = planes_.tile(t);
           if (tile.first_row >= last_row) break;
           expand_tile(tile, planes_.parts(), grid(tile), form_.group_columns(columns_), begin, end,
@@ -149,9 +148,6 @@ class UniformLinear final : public LinearOp {
       }
     });
   }
-
-  // The tile that starts at a row which is a multiple of expanded_rows.
-  static std::int64_t tile_of(std::int64_t row) { return row / CodePlanes::wide_tile; }
 
   GridForm form_;
   std::int64_t rows_ = 0, columns_ = 0;

@@ -22,10 +22,10 @@ std::string config_text(const GeneratedModel& model) {
       " \"hidden_size\": {}, \"intermediate_size\": {}, \"num_hidden_layers\": {}, \"num_attention_heads\": "
       "{},\n"
       " \"num_key_value_heads\": {}, \"max_position_embeddings\": {}, \"rms_norm_eps\": 1e-05,\n"
-      " \"rope_theta\": 10000.0, \"hidden_act\": \"silu\", \"tie_word_embeddings\": false,\n"
+      " \"rope_theta\": 10000.0, \"hidden_act\": \"silu\", \"tie_word_embeddings\": {},\n"
       " \"bos_token_id\": 1, \"eos_token_id\": 2}}\n",
       model.vocabulary, model.hidden, model.intermediate, model.layers, model.heads, model.kv_heads,
-      model.context);
+      model.context, model.tied);
 }
 
 std::vector<SafetensorsSlot> slots_of(const GeneratedModel& model) {
@@ -43,7 +43,7 @@ std::vector<SafetensorsSlot> slots_of(const GeneratedModel& model) {
     }
   }
   slots.push_back({"model.norm.weight", model.dtype, {model.hidden}});
-  slots.push_back({"lm_head.weight", model.dtype, {model.vocabulary, model.hidden}});
+  if (!model.tied) slots.push_back({"lm_head.weight", model.dtype, {model.vocabulary, model.hidden}});
   return slots;
 }
 

@@ -12,6 +12,7 @@ namespace laconic {
 struct GeneratedModel {
   std::int64_t layers = 4, hidden = 2048, intermediate = 5632, heads = 32, kv_heads = 8, vocabulary = 1024;
   std::int64_t context = 512;
+  bool tied = false;  // one matrix is embedding and output head
   DType dtype = DType::bf16;
   std::uint64_t shard_limit = std::uint64_t{1} << 30;  // a new file begins above this many bytes
   std::uint64_t seed = 1;
