@@ -7,6 +7,8 @@
 
 #include "engine/base/error.h"
 #include "engine/codec/codec.h"
+#include "engine/coding/huffman.h"
+#include "engine/coding/rans_bytes.h"
 #include "engine/coding/zstd_bytes.h"
 
 namespace laconic {
@@ -14,17 +16,18 @@ namespace {
 
 constexpr std::string_view suffix = ".coded";
 
-enum class Selector : std::uint8_t { stored = 0, zstd = 3 };
+enum class Selector : std::uint8_t { stored = 0, rans = 1, huffman = 2, zstd = 3 };
 
-// What a coder makes of a plane: nothing when it cannot represent it.
 struct PlaneCoder {
   FieldCoder name;
   Selector selector;
   Bytes (*encode)(ByteSpan plane);
-  Bytes (*decode)(ByteSpan coded, std::uint64_t size, std::string_view where);
+  void (*decode)(ByteSpan coded, std::span<std::byte> plane, std::string_view where);
 };
 
 constexpr PlaneCoder plane_coders[] = {
+    {FieldCoder::rans, Selector::rans, rans_compress, rans_expand},
+    {FieldCoder::huffman, Selector::huffman, huffman_compress, huffman_expand},
     {FieldCoder::zstd, Selector::zstd, [](ByteSpan plane) { return zstd_compress(plane); }, zstd_expand},
 };
 
@@ -75,15 +78,16 @@ std::optional<Tensor> coded_form(const Field& field, FieldCoder coder) {
   return result;
 }
 
-Bytes decoded_plane(ByteReader& reader, std::uint64_t count, std::string_view where) {
+void decode_plane(ByteReader& reader, std::span<std::byte> plane, std::string_view where) {
   const std::uint8_t selector = reader.u8();
   const ByteSpan coded = reader.take(reader.length(reader.remaining()));
   if (selector == static_cast<std::uint8_t>(Selector::stored)) {
-    if (coded.size() != count) reader.corrupt("plane has the wrong size");
-    return Bytes(coded.begin(), coded.end());
+    if (coded.size() != plane.size()) reader.corrupt("plane has the wrong size");
+    std::copy(coded.begin(), coded.end(), plane.begin());
+    return;
   }
   for (const PlaneCoder& coder : plane_coders) {
-    if (selector == static_cast<std::uint8_t>(coder.selector)) return coder.decode(coded, count, where);
+    if (selector == static_cast<std::uint8_t>(coder.selector)) return coder.decode(coded, plane, where);
   }
   reader.corrupt("plane is coded in an unknown way");
 }
@@ -101,8 +105,14 @@ Tensor expanded_form(const Tensor& coded, const Payload& payload) {
   Tensor result(dtype, std::move(shape));
   const std::size_t width = size_of(dtype);
   const auto count = static_cast<std::size_t>(result.elements());
+  if (width == 1) {
+    decode_plane(reader, {result.data(), count}, payload.codec);
+    reader.expect_end();
+    return result;
+  }
+  Bytes plane(count);
   for (std::size_t byte = 0; byte < width; ++byte) {
-    const Bytes plane = decoded_plane(reader, count, payload.codec);
+    decode_plane(reader, plane, payload.codec);
     for (std::size_t i = 0; i < count; ++i) result.data()[i * width + byte] = plane[i];
   }
   reader.expect_end();

@@ -14,15 +14,13 @@ Bytes zstd_compress(ByteSpan bytes, int level) {
   return coded;
 }
 
-Bytes zstd_expand(ByteSpan coded, std::uint64_t size, std::string_view where) {
+void zstd_expand(ByteSpan coded, std::span<std::byte> bytes, std::string_view where) {
   // A content size is always written; a frame without one, or with another, is not ours.
-  if (ZSTD_getFrameContentSize(coded.data(), coded.size()) != size) {
-    fail(ErrorKind::corrupt, "zstd frame does not hold " + std::to_string(size) + " bytes", where);
+  if (ZSTD_getFrameContentSize(coded.data(), coded.size()) != bytes.size()) {
+    fail(ErrorKind::corrupt, "zstd frame does not hold " + std::to_string(bytes.size()) + " bytes", where);
   }
-  Bytes bytes(size);
   const std::size_t got = ZSTD_decompress(bytes.data(), bytes.size(), coded.data(), coded.size());
-  if (ZSTD_isError(got) || got != size) fail(ErrorKind::corrupt, "zstd frame is damaged", where);
-  return bytes;
+  if (ZSTD_isError(got) || got != bytes.size()) fail(ErrorKind::corrupt, "zstd frame is damaged", where);
 }
 
 }  // namespace laconic

@@ -9,7 +9,7 @@ namespace laconic {
 
 // level 1..19.
 Bytes zstd_compress(ByteSpan bytes, int level = 9);
-// Exactly `size` bytes, or Error(corrupt); never allocates more than that. The caller bounds `size`.
-Bytes zstd_expand(ByteSpan coded, std::uint64_t size, std::string_view where);
+// Fills `bytes` exactly, or Error(corrupt).
+void zstd_expand(ByteSpan coded, std::span<std::byte> bytes, std::string_view where);
 
 }  // namespace laconic

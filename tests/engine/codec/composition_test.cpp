@@ -198,7 +198,7 @@ TEST(Composition, CodersChangeBytesAndNothingElse) {
   for (std::size_t i = 0; i < tensor.f32().size(); i += 9) tensor.f32()[i] = static_cast<float>(i % 5);
   const std::string plain = "sparse+lowrank(rank=2)";
   const Payload packed = parse_codec(plain)->encode(tensor.view(), {});
-  for (const char* coder : {"zstd", "best"}) {
+  for (const char* coder : {"rans", "huffman", "zstd", "best"}) {
     for (const std::string& text :
          {plain + "|" + coder, "(sparse|" + std::string(coder) + ")+lowrank(rank=2)"}) {
       const Payload coded = parse_codec(text)->encode(tensor.view(), {});

@@ -103,7 +103,8 @@ std::vector<std::string> texts() {
   std::vector<std::string> list;
   for (const CodecDescription& description : codec_registry()) {
     list.push_back(description.name);
-    list.push_back(description.name + "|best");
+    for (const char* coder : {"|rans", "|huffman", "|zstd", "|best"})
+      list.push_back(description.name + coder);
     for (const ParameterSpec& spec : description.parameters) {
       for (const std::string& value : variants(spec)) {
         const std::string text = description.name + "(" + spec.name + "=" + value + ")";
