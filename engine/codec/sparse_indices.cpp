@@ -5,65 +5,10 @@
 #include <string>
 
 #include "engine/base/error.h"
+#include "engine/coding/integer_codes.h"
 
 namespace laconic {
 namespace {
-
-class BitSink {
- public:
-  explicit BitSink(std::uint8_t* bytes) : bytes_(bytes) {}
-  void put(std::uint64_t value, int bits) {
-    for (int i = 0; i < bits; ++i, ++position_) {
-      if ((value >> i) & 1) bytes_[position_ / 8] |= static_cast<std::uint8_t>(1u << (position_ % 8));
-    }
-  }
-  void put_ones(std::uint64_t count) {
-    for (std::uint64_t i = 0; i < count; ++i) put(1, 1);
-  }
-
- private:
-  std::uint8_t* bytes_;
-  std::uint64_t position_ = 0;
-};
-
-// Reads no bit beyond its bytes: `ok` turns false instead.
-class BitSource {
- public:
-  explicit BitSource(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
-  std::uint64_t get(int bits) {
-    std::uint64_t value = 0;
-    for (int i = 0; i < bits; ++i) value |= std::uint64_t{bit()} << i;
-    return value;
-  }
-  std::uint64_t get_ones() {
-    std::uint64_t count = 0;
-    while (ok_ && bit()) ++count;
-    return count;
-  }
-  bool ok() const { return ok_; }
-  // No whole byte is left and the bits of the last one are zero.
-  bool ended_cleanly() {
-    if (bytes_.size() * 8 - position_ >= 8) return false;
-    while (position_ < bytes_.size() * 8) {
-      if (bit()) return false;
-    }
-    return true;
-  }
-
- private:
-  bool bit() {
-    if (position_ >= bytes_.size() * 8) {
-      ok_ = false;
-      return false;
-    }
-    const bool set = (bytes_[position_ / 8] >> (position_ % 8)) & 1;
-    ++position_;
-    return set;
-  }
-  std::span<const std::uint8_t> bytes_;
-  std::uint64_t position_ = 0;
-  bool ok_ = true;
-};
 
 int position_bits(std::int64_t length) {
   return length <= 1 ? 0 : std::bit_width(static_cast<std::uint64_t>(length - 1));
@@ -71,24 +16,16 @@ int position_bits(std::int64_t length) {
 
 std::uint64_t whole_bytes(std::uint64_t bits) { return (bits + 7) / 8; }
 
-struct Rice {
-  int parameter = 0;
-  std::uint64_t bits = 0;
-};
-
-Rice best_rice(std::span<const std::int64_t> positions, int widest) {
-  Rice best{0, UINT64_MAX};
-  for (int parameter = 0; parameter <= widest; ++parameter) {
-    std::uint64_t bits = 0;
-    std::int64_t before = -1;
-    for (std::int64_t position : positions) {
-      bits += (static_cast<std::uint64_t>(position - before - 1) >> parameter) + 1 +
-              static_cast<std::uint64_t>(parameter);
-      before = position;
-    }
-    if (bits < best.bits) best = {parameter, bits};
+// Positions between neighbours, the first counted from -1.
+std::vector<std::uint64_t> gaps_of(std::span<const std::int64_t> positions) {
+  std::vector<std::uint64_t> gaps;
+  gaps.reserve(positions.size());
+  std::int64_t before = -1;
+  for (const std::int64_t position : positions) {
+    gaps.push_back(static_cast<std::uint64_t>(position - before - 1));
+    before = position;
   }
-  return best;
+  return gaps;
 }
 
 [[noreturn]] void corrupt(const Payload& payload, std::string_view what) {
@@ -117,13 +54,13 @@ std::vector<std::int64_t> from_bitmap(const Payload& payload, std::span<const st
 
 void add_indices(Payload& payload, std::span<const std::int64_t> positions, std::int64_t length) {
   const int width = position_bits(length);
-  const Rice rice = best_rice(positions, width);
+  const std::vector<std::uint64_t> gaps = gaps_of(positions);
+  const RiceChoice rice = best_golomb_rice(gaps, width);
   const std::uint64_t packed = whole_bytes(positions.size() * static_cast<std::uint64_t>(width));
   const std::uint64_t bitmap = whole_bytes(static_cast<std::uint64_t>(length));
   const std::uint64_t smallest = std::min({packed, bitmap, whole_bytes(rice.bits)});
 
   Tensor bytes(DType::u8, {static_cast<std::int64_t>(smallest)});
-  BitSink sink(bytes.as<std::uint8_t>().data());
   payload.attributes.set("count", static_cast<std::int64_t>(positions.size()));
   if (smallest == bitmap) {
     payload.attributes.set("index_form", std::string("bitmap"));
@@ -131,20 +68,19 @@ void add_indices(Payload& payload, std::span<const std::int64_t> positions, std:
       bytes.as<std::uint8_t>()[static_cast<std::size_t>(position / 8)] |=
           static_cast<std::uint8_t>(1u << (position % 8));
     }
-  } else if (smallest == packed) {
-    payload.attributes.set("index_form", std::string("packed"));
-    for (std::int64_t position : positions) sink.put(static_cast<std::uint64_t>(position), width);
   } else {
-    payload.attributes.set("index_form", std::string("rice"));
-    payload.attributes.set("rice_parameter", std::int64_t{rice.parameter});
-    std::int64_t before = -1;
-    for (std::int64_t position : positions) {
-      const auto gap = static_cast<std::uint64_t>(position - before - 1);
-      sink.put_ones(gap >> rice.parameter);
-      sink.put(0, 1);
-      sink.put(gap, rice.parameter);
-      before = position;
+    BitWriter writer;
+    if (smallest == packed) {
+      payload.attributes.set("index_form", std::string("packed"));
+      for (std::int64_t position : positions) writer.put(static_cast<std::uint64_t>(position), width);
+    } else {
+      payload.attributes.set("index_form", std::string("rice"));
+      payload.attributes.set("rice_parameter", std::int64_t{rice.parameter});
+      for (const std::uint64_t gap : gaps) put_golomb_rice(writer, gap, rice.parameter);
     }
+    const Bytes written = writer.take();
+    require(written.size() == smallest, "positions take the bytes that were counted");
+    std::copy(written.begin(), written.end(), bytes.data());
   }
   payload.add("indices", std::move(bytes));
 }
@@ -171,26 +107,20 @@ std::vector<std::int64_t> parse_indices(const Payload& payload, std::int64_t len
   if (static_cast<std::uint64_t>(count) * least > bytes.size() * 8) {
     corrupt(payload, "too few bytes for the stated count of positions");
   }
-  BitSource source(bytes);
+  BitReader reader(std::as_bytes(bytes), payload.codec);
   std::vector<std::int64_t> positions(static_cast<std::size_t>(count));
   std::int64_t before = -1;
   for (std::int64_t& position : positions) {
-    if (rice) {
-      const std::uint64_t ones = source.get_ones();
-      const std::uint64_t low = source.get(parameter);
-      if (!source.ok() || ones > (static_cast<std::uint64_t>(length) >> parameter)) {
-        corrupt(payload, "positions are cut or out of range");
-      }
-      position = before + 1 + static_cast<std::int64_t>((ones << parameter) | low);
-    } else {
-      position = static_cast<std::int64_t>(source.get(width));
-    }
-    if (!source.ok() || position <= before || position >= length) {
-      corrupt(payload, "positions are cut, out of order or out of range");
+    position = rice ? before + 1 +
+                          static_cast<std::int64_t>(
+                              read_golomb_rice(reader, parameter, static_cast<std::uint64_t>(length)))
+                    : static_cast<std::int64_t>(reader.read(width));
+    if (position <= before || position >= length) {
+      corrupt(payload, "positions are out of order or out of range");
     }
     before = position;
   }
-  if (!source.ended_cleanly()) corrupt(payload, "bytes are left after the last position");
+  reader.expect_end();
   return positions;
 }
 

@@ -1,0 +1,73 @@
+// Models that learn while they code, for the range coder. Encoder and decoder update alike, in integers.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/coding/range_coder.h"
+
+namespace laconic {
+
+// One binary decision: the mean of two 16-bit estimates of P(one), which move towards each outcome by 1/16
+// and by 1/128 of the way.
+class AdaptiveBit {
+ public:
+  void encode(RangeEncoder& encoder, bool one) {
+    const std::uint32_t ones = probability();
+    if (one) {
+      encoder.put(0, ones, 65536);
+    } else {
+      encoder.put(ones, 65536 - ones, 65536);
+    }
+    learn(one);
+  }
+  bool decode(RangeDecoder& decoder) {
+    const std::uint32_t ones = probability();
+    const bool one = decoder.peek(65536) < ones;
+    if (one) {
+      decoder.take(0, ones, 65536);
+    } else {
+      decoder.take(ones, 65536 - ones, 65536);
+    }
+    learn(one);
+    return one;
+  }
+  // P(one) in 65536ths, never 0 or 65536: the estimates stop 15 and 127 short of the ends.
+  std::uint32_t probability() const { return (std::uint32_t{fast_} + slow_) / 2; }
+
+ private:
+  void learn(bool one) {
+    if (one) {
+      fast_ = static_cast<std::uint16_t>(fast_ + ((65536 - fast_) >> 4));
+      slow_ = static_cast<std::uint16_t>(slow_ + ((65536 - slow_) >> 7));
+    } else {
+      fast_ = static_cast<std::uint16_t>(fast_ - (fast_ >> 4));
+      slow_ = static_cast<std::uint16_t>(slow_ - (slow_ >> 7));
+    }
+  }
+  std::uint16_t fast_ = 32768, slow_ = 32768;
+};
+
+// A symbol of up to 2048 kinds: counts that start at 1, grow by 32 and are halved (rounding up) before their
+// sum would pass 4096. Cumulative counts stand in a binary indexed tree (Fenwick 1994).
+class AdaptiveSymbol {
+ public:
+  static constexpr std::uint32_t most_symbols = 2048;
+  explicit AdaptiveSymbol(std::uint32_t symbols);  // 1 to most_symbols
+
+  void encode(RangeEncoder& encoder, std::uint32_t symbol);
+  std::uint32_t decode(RangeDecoder& decoder);
+  std::uint32_t count(std::uint32_t symbol) const { return counts_[symbol]; }
+  std::uint32_t total() const { return total_; }
+
+ private:
+  static constexpr std::uint32_t limit = 4096, increment = 32;
+  std::uint32_t cumulative(std::uint32_t symbol) const;
+  void learn(std::uint32_t symbol);
+  void rebuild();
+
+  std::vector<std::uint16_t> counts_, tree_;  // tree_[i]: sum of the counts of a range that ends at i - 1
+  std::uint32_t total_ = 0;
+};
+
+}  // namespace laconic
