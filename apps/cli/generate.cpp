@@ -10,6 +10,7 @@
 #include "apps/cli/verb.h"
 #include "engine/base/error.h"
 #include "engine/base/progress.h"
+#include "runtime/chat/chat_template.h"
 #include "runtime/generation/generate.h"
 #include "runtime/tokenizer/unicode_text.h"
 
@@ -77,6 +78,16 @@ GenerationOptions options_of(const Arguments& arguments) {
 // Where a budget for models that are stored as a stack of parts will choose how much of them to load.
 Transformer load_model(const std::filesystem::path& directory) { return Transformer::load(directory); }
 
+// One message of the user, up to where the model answers. The template writes the special tokens itself.
+std::vector<std::int32_t> chat_tokens(const std::filesystem::path& directory, const Tokenizer& tokenizer,
+                                      const std::string& text) {
+  const ChatMessage message{"user", text};
+  std::vector<std::int32_t> ids =
+      tokenizer.encode(ChatTemplate::load(directory).render({&message, 1}), false);
+  if (ids.empty()) fail(ErrorKind::input, "the chat template makes an empty prompt", directory.string());
+  return ids;
+}
+
 nlohmann::json as_json(const Generation& result, std::string_view prompt, std::uint64_t seed) {
   return {{"prompt", prompt},
           {"text", result.text},
@@ -96,7 +107,9 @@ int generate_text(const Arguments& arguments, const Session& session) {
   const auto tokenizer = Tokenizer::load(directory);
   const Transformer model = load_model(directory);
   options.stop_tokens = stop_tokens(model.config(), directory);
-  const std::vector<std::int32_t> prompt = prompt_tokens(*tokenizer, model.config(), text);
+  const std::vector<std::int32_t> prompt = arguments.flag("chat")
+                                               ? chat_tokens(directory, *tokenizer, text)
+                                               : prompt_tokens(*tokenizer, model.config(), text);
 
   const bool on_terminal = isatty(STDOUT_FILENO) != 0;
   TextListener listener;

@@ -1,6 +1,7 @@
 #include "runtime/tokenizer/unicode_text.h"
 
 #include <unicode/bytestream.h>
+#include <unicode/casemap.h>
 #include <unicode/normalizer2.h>
 #include <unicode/ubrk.h>
 #include <unicode/uchar.h>
@@ -13,6 +14,30 @@
 #include "engine/base/error.h"
 
 namespace laconic {
+namespace {
+
+// ICU counts in 32 bits.
+icu::StringPiece icu_piece(std::string_view text) {
+  if (text.size() > std::numeric_limits<std::int32_t>::max() / 4) {
+    fail(ErrorKind::input, "text too long to normalise", {}, "split it into parts below 512 MB");
+  }
+  return {text.data(), static_cast<std::int32_t>(text.size())};
+}
+
+using CaseMapper = void (*)(const char*, std::uint32_t, icu::StringPiece, icu::ByteSink&, icu::Edits*,
+                            UErrorCode&);
+
+std::string mapped_case(std::string_view text, CaseMapper map) {
+  UErrorCode status = U_ZERO_ERROR;
+  std::string result;
+  icu::StringByteSink<std::string> sink(&result);
+  map("", 0, icu_piece(text), sink, nullptr, status);
+  if (U_FAILURE(status))
+    fail(ErrorKind::internal, std::string("ICU case mapping failed: ") + u_errorName(status));
+  return result;
+}
+
+}  // namespace
 
 DecodedCharacter decode_character(std::string_view text, std::size_t position) {
   const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[position + i]); };
@@ -130,10 +155,7 @@ int script_of(char32_t character) {
 }
 
 std::string normalized(std::string_view text, NormalForm form) {
-  // ICU counts in 32 bits.
-  if (text.size() > std::numeric_limits<std::int32_t>::max() / 4) {
-    fail(ErrorKind::input, "text too long to normalise", {}, "split it into parts below 512 MB");
-  }
+  const icu::StringPiece piece = icu_piece(text);
   UErrorCode status = U_ZERO_ERROR;
   const icu::Normalizer2* normalizer = nullptr;
   switch (form) {
@@ -153,8 +175,7 @@ std::string normalized(std::string_view text, NormalForm form) {
   std::string result;
   if (U_SUCCESS(status)) {
     icu::StringByteSink<std::string> sink(&result);
-    normalizer->normalizeUTF8(0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())), sink,
-                              nullptr, status);
+    normalizer->normalizeUTF8(0, piece, sink, nullptr, status);
   }
   if (U_FAILURE(status))
     fail(ErrorKind::internal, std::string("ICU normalisation failed: ") + u_errorName(status));
@@ -175,6 +196,9 @@ std::string lowercase(std::string_view text) {
   }
   return result;
 }
+
+std::string full_lowercase(std::string_view text) { return mapped_case(text, &icu::CaseMap::utf8ToLower); }
+std::string full_uppercase(std::string_view text) { return mapped_case(text, &icu::CaseMap::utf8ToUpper); }
 
 GraphemeSplitter::GraphemeSplitter(std::string_view text) : text_(text) {
   UErrorCode status = U_ZERO_ERROR;

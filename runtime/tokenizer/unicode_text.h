@@ -43,6 +43,9 @@ enum class NormalForm { nfc, nfd, nfkc, nfkd };
 std::string normalized(std::string_view text, NormalForm form);
 // Character by character, without context (no final sigma rule).
 std::string lowercase(std::string_view text);
+// With context, as Unicode's full case mappings say; of any language. `text` must be valid UTF-8.
+std::string full_lowercase(std::string_view text);
+std::string full_uppercase(std::string_view text);
 
 // Calls `visit(begin, end)` for every extended grapheme cluster of valid UTF-8.
 class GraphemeSplitter {
