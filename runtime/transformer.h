@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "runtime/kv_cache.h"
@@ -28,10 +30,22 @@ struct BlockWeights {
 using LinearObserver = std::function<void(std::int64_t layer, LinearSlot slot, const float* x,
                                           std::int64_t rows, std::int64_t in)>;
 
+class CompressedModel;
+
+struct LoadOptions {
+  // The most bytes of .safetensors files that may be loaded, headers included: a progressive model loads the
+  // longest prefix of its blocks that fits, any other refuses when it is larger.
+  std::optional<std::uint64_t> size;
+  // Hears what a user should know, such as a stack of blocks that was cut.
+  std::function<void(std::string_view)> notice;
+  // The directory, opened before; null: it is opened here.
+  std::shared_ptr<const CompressedModel> compressed;
+};
+
 class Transformer {
  public:
   // Loads a model directory: dense, or compressed by any method of Laconic. Weights stay memory-mapped.
-  static Transformer load(const std::filesystem::path& model_directory);
+  static Transformer load(const std::filesystem::path& model_directory, const LoadOptions& options = {});
 
   const ModelConfig& config() const;
   const BlockWeights& block(std::int64_t layer) const;

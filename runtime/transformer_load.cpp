@@ -41,7 +41,7 @@ void require_finite_weights(const TensorView& view, std::string_view name) {
 class WeightSource {
  public:
   WeightSource(const fs::path& directory, const ModelConfig& config,
-               std::shared_ptr<CompressedModel> compressed)
+               std::shared_ptr<const CompressedModel> compressed, std::optional<std::uint64_t> size)
       : directory_(directory), config_(config), compressed_(std::move(compressed)) {
     if (compressed_) {
       for (std::string& name : compressed_->compressed_tensors()) packed_.insert(std::move(name));
@@ -49,6 +49,11 @@ class WeightSource {
       owner_ = compressed_;
     } else {
       dense_ = std::make_shared<SafetensorsDirectory>(directory);
+      if (size && dense_->file_bytes() > *size) {
+        fail(ErrorKind::usage,
+             fmt::format("has {} bytes, more than the {} that were allowed", dense_->file_bytes(), *size),
+             directory.string(), "compress it: laconic compress -m bitstack makes models of any size");
+      }
       tensors_ = dense_.get();
       owner_ = dense_;
     }
@@ -206,20 +211,23 @@ std::shared_ptr<BlockWeights> load_block(WeightSource& source, const ModelConfig
 
 }  // namespace
 
-Transformer Transformer::load(const fs::path& model_directory) {
+Transformer Transformer::load(const fs::path& model_directory, const LoadOptions& options) {
   if (!fs::is_directory(model_directory)) {
     fail(ErrorKind::input, "is not a directory", model_directory.string(),
          "give a Hugging Face model directory");
   }
   // A compressed directory is checked against its manifest before any of its files is understood: damage is
   // named as damage, not as a strange configuration.
-  std::shared_ptr<CompressedModel> compressed;
-  if (CompressedModel::is_compressed(model_directory)) {
-    compressed = std::make_shared<CompressedModel>(model_directory);
+  std::shared_ptr<const CompressedModel> compressed = options.compressed;
+  if (compressed == nullptr && CompressedModel::is_compressed(model_directory)) {
+    compressed = std::make_shared<CompressedModel>(model_directory, OpenOptions{true, options.size});
+  }
+  if (compressed != nullptr && options.notice && !compressed->notice().empty()) {
+    options.notice(compressed->notice());
   }
   auto shared = std::make_shared<Shared>(ModelConfig::load(model_directory));
   const ModelConfig& config = shared->config;
-  WeightSource source(model_directory, config, std::move(compressed));
+  WeightSource source(model_directory, config, std::move(compressed), options.size);
   static const std::string embedding_name = "model.embed_tokens.weight", head_name = "lm_head.weight";
   const LinearShape vocabulary_shape = {config.vocabulary, config.hidden};
   shared->embeddings = source.linear(embedding_name, vocabulary_shape);

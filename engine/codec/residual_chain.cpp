@@ -27,6 +27,23 @@ Owner owner_of(std::string_view name, std::size_t stages, std::string_view where
 
 }  // namespace
 
+Payload join_stages(std::vector<Payload> stages) {
+  require(!stages.empty(), "a chain has a stage");
+  if (stages.size() == 1) return std::move(stages.front());
+  Payload joined;
+  joined.dtype = stages.front().dtype;
+  joined.shape = stages.front().shape;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    require(stages[i].shape == joined.shape, "stages of a chain have one shape");
+    if (i > 0) joined.codec += '+';
+    joined.codec += stages[i].codec;
+    const std::string prefix = prefix_of(i);
+    for (const auto& [key, value] : stages[i].attributes.values()) joined.attributes.set(prefix + key, value);
+    for (Field& field : stages[i].fields) joined.add(prefix + field.name, std::move(field.data));
+  }
+  return joined;
+}
+
 ResidualChain::ResidualChain(std::vector<std::unique_ptr<TensorCodec>> stages, std::vector<CoderSpan> spans)
     : stages_(std::move(stages)), spans_(std::move(spans)) {
   require(!stages_.empty(), "a chain has a stage");
@@ -54,10 +71,7 @@ std::string ResidualChain::canonical_text(bool with_coders) const {
 Payload ResidualChain::encode(const TensorView& tensor, const EncodeContext& context) const {
   const std::vector<float> values = finite_values(tensor, context.tensor_name);
   std::vector<float> sum(values.size(), 0.0f), residual = values;
-  Payload payload;
-  payload.codec = canonical();
-  payload.dtype = tensor.dtype;
-  payload.shape = tensor.shape;
+  std::vector<Payload> parts;
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     throw_if_interrupted();
     // The first stage sees the tensor in its own dtype, the others a residual in f32.
@@ -70,10 +84,10 @@ Payload ResidualChain::encode(const TensorView& tensor, const EncodeContext& con
         residual[at] = values[at] - sum[at];
       }
     }
-    const std::string prefix = stages_.size() == 1 ? "" : prefix_of(i);
-    for (const auto& [key, value] : part.attributes.values()) payload.attributes.set(prefix + key, value);
-    for (Field& field : part.fields) payload.add(prefix + field.name, std::move(field.data));
+    parts.push_back(std::move(part));
   }
+  Payload payload = join_stages(std::move(parts));
+  payload.codec = canonical();
   for (const CoderSpan& span : spans_) {
     code_fields(payload, span.coder, [&](std::string_view field) {
       const std::size_t stage = owner_of(field, stages_.size(), payload.codec).stage;

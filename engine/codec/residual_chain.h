@@ -45,4 +45,8 @@ class ResidualChain : public TensorCodec {
   std::vector<CoderSpan> spans_;
 };
 
+// One payload from those of its stages, in order, each of a codec without coders behind it: what a chain of
+// these codecs would have written. The inverse of ResidualChain::split.
+Payload join_stages(std::vector<Payload> stages);
+
 }  // namespace laconic

@@ -1,9 +1,11 @@
 #include "runtime/artifact/compressed_model.h"
 
+#include <algorithm>
 #include <set>
 
 #include "runtime/artifact/layout.h"
 #include "runtime/artifact/manifest.h"
+#include "runtime/artifact/stack_artifact.h"
 
 namespace laconic {
 namespace fs = std::filesystem;
@@ -23,7 +25,8 @@ SafetensorsDirectory open_tensors(const fs::path& directory) {
 }  // namespace
 
 struct CompressedModel::State {
-  State(const fs::path& directory, bool verify) : tensors(open(directory, verify)) {
+  State(const fs::path& directory, const OpenOptions& options)
+      : manifest(checked_manifest(directory, options.verify)), tensors(open_tensors(directory)) {
     for (const auto& file : tensors.files()) files.emplace_back(file);
     const std::string where = directory.string();
     for (const ArtifactFile& file : files) {
@@ -48,12 +51,40 @@ struct CompressedModel::State {
         fail(ErrorKind::corrupt, "tensor \"" + name + "\" is there both compressed and untouched", where);
       }
     }
+    open_stack(directory, options);
   }
 
-  static SafetensorsDirectory open(const fs::path& directory, bool verify) {
-    // Hashes first: nothing is believed before it is compared.
-    if (verify && fs::is_directory(directory)) Manifest::read(directory).verify(directory);
-    return open_tensors(directory);
+  // Hashes first: nothing is believed before it is compared. Blocks of a stack are compared when it is known
+  // which of them are opened.
+  static std::shared_ptr<const Manifest> checked_manifest(const fs::path& directory, bool verify) {
+    if (!verify || !fs::is_directory(directory)) return nullptr;
+    auto manifest = std::make_shared<const Manifest>(Manifest::read(directory));
+    manifest->verify(directory, {}, is_stack_shard_name);
+    return manifest;
+  }
+
+  void open_stack(const fs::path& directory, const OpenOptions& options) {
+    const auto& metadata = tensors.files().front()->header().metadata;
+    const auto text = metadata.find(std::string(stack_metadata_key));
+    if (text == metadata.end()) {
+      if (options.size && tensors.file_bytes() > *options.size) {
+        fail(ErrorKind::usage,
+             "has " + std::to_string(tensors.file_bytes()) + " bytes, more than the " +
+                 std::to_string(*options.size) + " that were allowed",
+             directory.string(), "only progressive models (bitstack) load in part; compress it smaller");
+      }
+      return;
+    }
+    stack.emplace(directory, text->second, tensors.file_bytes(), manifest);
+    open_blocks = options.size ? stack->prefix_for(*options.size) : stack->blocks().size();
+    stack->verify(0, open_blocks);
+    counts = stack->counts(open_blocks);
+    for (const auto& [name, count] : counts) {
+      if (untouched.contains(name) || homes.contains(name)) {
+        fail(ErrorKind::corrupt, "tensor \"" + name + "\" is there both in the stack and in the base",
+             directory.string());
+      }
+    }
   }
 
   const ArtifactFile& home(std::string_view tensor) const {
@@ -62,7 +93,11 @@ struct CompressedModel::State {
     return *found->second;
   }
 
+  std::shared_ptr<const Manifest> manifest;
   SafetensorsDirectory tensors;
+  std::optional<StackArtifact> stack;
+  std::size_t open_blocks = 0;
+  std::map<std::string, std::int64_t, std::less<>> counts;  // open blocks of each tensor of the stack
   std::vector<ArtifactFile> files;
   std::map<std::string, const ArtifactFile*, std::less<>> homes;
   std::set<std::string, std::less<>> untouched;
@@ -80,8 +115,8 @@ bool CompressedModel::is_compressed(const fs::path& directory) {
   }
 }
 
-CompressedModel::CompressedModel(const fs::path& directory, bool verify)
-    : state_(std::make_shared<State>(directory, verify)) {}
+CompressedModel::CompressedModel(const fs::path& directory, const OpenOptions& options)
+    : state_(std::make_shared<State>(directory, options)) {}
 
 const std::string& CompressedModel::method() const { return state_->files.front().metadata().method; }
 const Attributes& CompressedModel::provenance() const { return state_->files.front().metadata().provenance; }
@@ -89,6 +124,8 @@ const Attributes& CompressedModel::provenance() const { return state_->files.fro
 std::vector<std::string> CompressedModel::compressed_tensors() const {
   std::vector<std::string> names;
   for (const auto& [name, file] : state_->homes) names.push_back(name);
+  for (const auto& [name, count] : state_->counts) names.push_back(name);
+  std::sort(names.begin(), names.end());
   return names;
 }
 
@@ -97,14 +134,19 @@ std::vector<std::string> CompressedModel::untouched_tensors() const {
 }
 
 bool CompressedModel::has_payload(std::string_view tensor) const {
-  return state_->homes.find(tensor) != state_->homes.end();
+  return state_->homes.contains(tensor) || state_->counts.contains(tensor);
 }
 
 Payload CompressedModel::payload(std::string_view tensor) const {
+  const auto count = state_->counts.find(tensor);
+  if (count != state_->counts.end()) return state_->stack->payload(tensor, count->second);
   return state_->home(tensor).payload(std::string(tensor));
 }
 
 PayloadSummary CompressedModel::summary(std::string_view tensor) const {
+  if (const auto count = state_->counts.find(tensor); count != state_->counts.end()) {
+    return state_->stack->summary(tensor, count->second);
+  }
   const DescribedTensor& described = state_->home(tensor).metadata().tensors.at(std::string(tensor));
   PayloadSummary summary{described.codec, described.dtype, described.shape, 0, described.stored_bytes()};
   for (const FieldEntry& field : described.fields) summary.field_bytes += field.bytes;
@@ -112,6 +154,17 @@ PayloadSummary CompressedModel::summary(std::string_view tensor) const {
 }
 
 const SafetensorsDirectory& CompressedModel::tensors() const { return state_->tensors; }
-std::uint64_t CompressedModel::safetensors_bytes() const { return state_->tensors.file_bytes(); }
+std::uint64_t CompressedModel::safetensors_bytes() const {
+  return state_->stack ? state_->stack->loaded_bytes(state_->open_blocks) : state_->tensors.file_bytes();
+}
+
+const StackArtifact* CompressedModel::stack() const { return state_->stack ? &*state_->stack : nullptr; }
+std::size_t CompressedModel::open_blocks() const { return state_->open_blocks; }
+
+std::string CompressedModel::notice() const {
+  if (!state_->stack || state_->stack->missing().empty()) return {};
+  return state_->stack->missing() + "; " + std::to_string(state_->stack->blocks().size()) + " of " +
+         std::to_string(state_->stack->blocks_written()) + " blocks are usable";
+}
 
 }  // namespace laconic

@@ -83,12 +83,22 @@ struct PayloadSummary {
   std::uint64_t stored_bytes = 0;  // padding included
 };
 
+class StackArtifact;
+
+// How much of a compressed directory is opened.
+struct OpenOptions {
+  bool verify = true;  // against the manifest: every hash of what is opened
+  // The most bytes of .safetensors files that may be read, headers included. A progressive model opens the
+  // longest prefix of its blocks that fits; any other refuses when it is larger.
+  std::optional<std::uint64_t> size;
+};
+
 class CompressedModel {
  public:
   // True when the directory carries Laconic metadata.
   static bool is_compressed(const std::filesystem::path& directory);
   // Checks header structure always; `verify` also checks every hash of the manifest. Throws Error(corrupt).
-  explicit CompressedModel(const std::filesystem::path& directory, bool verify = true);
+  explicit CompressedModel(const std::filesystem::path& directory, const OpenOptions& options = {});
 
   const std::string& method() const;
   const Attributes& provenance() const;
@@ -98,7 +108,14 @@ class CompressedModel {
   Payload payload(std::string_view tensor) const;  // fields copied out of the mapped file
   PayloadSummary summary(std::string_view tensor) const;
   const SafetensorsDirectory& tensors() const;  // for the tensors stored as they are
+  // Sum of the sizes of the .safetensors files; of a progressive model up to the last block that is open.
   std::uint64_t safetensors_bytes() const;
+
+  // The stack of a progressive model, else null. Tensors and payloads above are those of its open prefix.
+  const StackArtifact* stack() const;
+  std::size_t open_blocks() const;
+  // What a user should know about the files, such as a stack that was cut; empty when there is nothing.
+  std::string notice() const;
 
  private:
   struct State;
@@ -106,8 +123,8 @@ class CompressedModel {
 };
 
 // Every tensor decoded to `dtype` (or its original dtype), an ordinary Hugging Face directory. Needs no
-// flags.
-void decompress_model(const std::filesystem::path& compressed, const std::filesystem::path& output,
-                      std::optional<DType> dtype, bool replace, const ProgressListener& progress = {});
+// flags. Returns the notice of the compressed model.
+std::string decompress_model(const std::filesystem::path& compressed, const std::filesystem::path& output,
+                             std::optional<DType> dtype, bool replace, const ProgressListener& progress = {});
 
 }  // namespace laconic

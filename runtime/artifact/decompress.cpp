@@ -4,6 +4,7 @@
 #include "runtime/artifact/compressed_model.h"
 #include "runtime/artifact/layout.h"
 #include "runtime/artifact/side_files.h"
+#include "runtime/artifact/stack_layout.h"
 
 namespace laconic {
 namespace fs = std::filesystem;
@@ -48,8 +49,8 @@ void append_converted(SafetensorsWriter& writer, const TensorView& tensor, DType
 
 }  // namespace
 
-void decompress_model(const fs::path& compressed, const fs::path& output, std::optional<DType> dtype,
-                      bool replace, const ProgressListener& listener) {
+std::string decompress_model(const fs::path& compressed, const fs::path& output, std::optional<DType> dtype,
+                             bool replace, const ProgressListener& listener) {
   const CompressedModel model(compressed);
   const auto target = [&](DType original) { return dtype && is_real(original) ? *dtype : original; };
   std::vector<SafetensorsSlot> slots;
@@ -64,6 +65,7 @@ void decompress_model(const fs::path& compressed, const fs::path& output, std::o
   std::sort(slots.begin(), slots.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   std::map<std::string, std::string> metadata = model.tensors().files().front()->header().metadata;
   metadata.erase(std::string(artifact_metadata_key));
+  metadata.erase(std::string(stack_metadata_key));
   const std::vector<ShardPlan> shards =
       plan_shards(slots, {}, nullptr, {}, metadata, ArtifactOptions{}.shard_limit);
 
@@ -95,6 +97,7 @@ void decompress_model(const fs::path& compressed, const fs::path& output, std::o
     copy_side_file(path, staged.partial() / name);
   staged.commit();
   guard.done();
+  return model.notice();
 }
 
 }  // namespace laconic

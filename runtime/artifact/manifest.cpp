@@ -183,14 +183,17 @@ void Manifest::verify_file(const fs::path& directory, const std::string& name) c
   });
 }
 
-void Manifest::verify(const fs::path& directory, std::string_view ignored) const {
+void Manifest::verify(const fs::path& directory, std::string_view ignored,
+                      const std::function<bool(std::string_view)>& elsewhere) const {
   for (const auto& [name, path] : files_below(directory)) {
     if (name == manifest_name || files.contains(name)) continue;
     if (!ignored.empty() && name.starts_with(std::string(ignored) + "/")) continue;
     fail(ErrorKind::corrupt, "is not in the manifest", path.string(),
          "the directory was changed after it was written; move the file elsewhere");
   }
-  for (const auto& [name, file] : files) verify_file(directory, name);
+  for (const auto& [name, file] : files) {
+    if (!elsewhere || !elsewhere(name)) verify_file(directory, name);
+  }
 }
 
 std::map<std::string, fs::path> files_below(const fs::path& directory, std::vector<std::string>* skipped) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -53,8 +54,10 @@ class Manifest {
 
   // Throws Error(corrupt) naming the file and the part that differs.
   void verify_file(const std::filesystem::path& directory, const std::string& name) const;
-  // Every file, and that there are no others. Paths below `ignored` (a folder of the directory) do not count.
-  void verify(const std::filesystem::path& directory, std::string_view ignored = {}) const;
+  // Every file, and that there are no others. Paths below `ignored` (a folder of the directory) do not count;
+  // files for which `elsewhere` holds may be there or not, and are verified by whoever reads them.
+  void verify(const std::filesystem::path& directory, std::string_view ignored = {},
+              const std::function<bool(std::string_view name)>& elsewhere = {}) const;
 };
 
 // Regular files below a directory by relative path, links followed for files but not for folders; `skipped`,
