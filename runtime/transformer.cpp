@@ -147,6 +147,21 @@ void Transformer::set_norms(std::int64_t layer, std::vector<float> input_norm,
   blocks_[static_cast<std::size_t>(layer)] = std::move(changed);
 }
 
+void Transformer::set_block(std::int64_t layer, BlockWeights weights) {
+  const BlockWeights& old = block(layer);
+  bool same = weights.input_norm.size() == old.input_norm.size() &&
+              weights.post_attention_norm.size() == old.post_attention_norm.size() &&
+              weights.q_norm.size() == old.q_norm.size() && weights.k_norm.size() == old.k_norm.size();
+  for (std::size_t i = 0; i < linear_slots; ++i) {
+    same = same && weights.bias[i].size() == old.bias[i].size() &&
+           (weights.linear[i] == nullptr) == (old.linear[i] == nullptr) &&
+           (old.linear[i] == nullptr || (weights.linear[i]->out_features() == old.linear[i]->out_features() &&
+                                         weights.linear[i]->in_features() == old.linear[i]->in_features()));
+  }
+  require(same, "a replaced block keeps its shapes");
+  blocks_[static_cast<std::size_t>(layer)] = std::make_shared<BlockWeights>(std::move(weights));
+}
+
 void Transformer::set_dropped(std::int64_t layer, bool attention, bool mlp) {
   auto changed = std::make_shared<BlockWeights>(block(layer));
   changed->attention_dropped = attention;

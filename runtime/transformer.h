@@ -52,6 +52,7 @@ class Transformer {
   void set_linear(std::int64_t layer, LinearSlot slot, std::shared_ptr<const LinearOp> linear);
   // Weights [hidden] of a block's two norms.
   void set_norms(std::int64_t layer, std::vector<float> input_norm, std::vector<float> post_attention_norm);
+  void set_block(std::int64_t layer, BlockWeights weights);  // norms and biases keep their sizes
   void set_dropped(std::int64_t layer, bool attention, bool mlp);
 
   // hidden [tokens, hidden] of the token embeddings.

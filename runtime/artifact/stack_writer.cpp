@@ -26,6 +26,7 @@ struct StackWriter::State {
   StagedDirectory staged;
   UnitStore units;
   StackOptions options;
+  std::map<std::string, Tensor> replaced;
   bool finished = false;
 
   State(const fs::path& model, const fs::path& output, const std::string& run_key, bool replace,
@@ -93,6 +94,12 @@ Payload StackWriter::block(const std::string& tensor, std::int64_t level) const 
   return file->payload(entry);
 }
 
+void StackWriter::replace(const std::string& tensor, Tensor values) {
+  require(state_->source.contains(tensor) && state_->source.tensor(tensor).shape == values.shape(),
+          "a replaced tensor keeps its shape");
+  state_->replaced[tensor] = std::move(values);
+}
+
 bool StackWriter::has_numbers(std::string_view name) const { return state_->units.has(numbers_name(name)); }
 
 void StackWriter::put_numbers(std::string_view name, std::span<const double> numbers) {
@@ -138,7 +145,10 @@ StackWriter::State::Plan StackWriter::State::plan(std::span<const StackPlace> or
   }
   std::vector<SafetensorsSlot> kept;
   for (SafetensorsSlot& slot : slots_of(source)) {
-    if (!metadata.tensors.contains(slot.name)) kept.push_back(std::move(slot));
+    if (metadata.tensors.contains(slot.name)) continue;
+    if (const auto found = replaced.find(slot.name); found != replaced.end())
+      slot.dtype = found->second.dtype();
+    kept.push_back(std::move(slot));
   }
   std::map<std::string, std::string> other = metadata_of(source);
   other[std::string(stack_metadata_key)] = metadata.text();
@@ -167,9 +177,15 @@ std::uint64_t StackWriter::payload_bytes(std::span<const StackPlace> order) cons
 ManifestFile StackWriter::State::write_base(const ShardPlan& shard, Progress& progress) const {
   ShardStream stream(staged.partial() / shard.file_name, shard.slots, shard.metadata);
   for (std::size_t i = 0; i < shard.slots.size(); ++i) {
-    const SafetensorsFile& file = source.file_of(shard.slots[i].name);
-    stream.append(file.file(), file.header().data_start + file.find(shard.slots[i].name)->begin,
-                  shard.origins[i].bytes);
+    const std::string& name = shard.slots[i].name;
+    if (const auto found = replaced.find(name); found != replaced.end()) {
+      stream.append(found->second.span());
+      stream.end_slot();
+      progress.advance();
+      continue;
+    }
+    const SafetensorsFile& file = source.file_of(name);
+    stream.append(file.file(), file.header().data_start + file.find(name)->begin, shard.origins[i].bytes);
     stream.end_slot();
     progress.advance();
   }

@@ -43,6 +43,9 @@ class StackWriter {
   std::int64_t levels(const std::string& tensor) const;  // stored blocks of a tensor
   Payload block(const std::string& tensor, std::int64_t level) const;
 
+  // A tensor that is not compressed but changes: the artefact holds these values. Not stored with the units.
+  void replace(const std::string& tensor, Tensor values);
+
   bool has_numbers(std::string_view name) const;
   void put_numbers(std::string_view name, std::span<const double> numbers);  // NaN and infinity are kept
   std::vector<double> numbers(std::string_view name) const;
