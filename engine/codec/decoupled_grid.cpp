@@ -1,8 +1,10 @@
 #include "engine/codec/decoupled_grid.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
+#include <span>
 
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
@@ -30,17 +32,62 @@ void range_grid(std::span<const float> group, GridParameters& p, std::size_t ind
   p.offset[index] = rounded_to(p.dtype, low + p.step[index] * static_cast<float>(p.form.centre()));
 }
 
-void range_grids(const float* weights, GridParameters& p, float shrink) {
+// The range itself, its ends times factors of their own: as wide as it is or narrower, and not always around
+// 0.
+void uneven_grid(std::span<const float> group, GridParameters& p, std::size_t index, float of_low,
+                 float of_high) {
+  const auto [low_at, high_at] = std::minmax_element(group.begin(), group.end());
+  if (*low_at == *high_at) return range_grid(group, p, index, 1);
+  const float low = *low_at * of_low, high = *high_at * of_high;
+  p.step[index] = rounded_to(p.dtype, (high / 2 - low / 2) / static_cast<float>(p.form.highest_code()) * 2);
+  p.offset[index] = rounded_to(p.dtype, low + p.step[index] * static_cast<float>(p.form.centre()));
+}
+
+// Calls fit(weights of the group, its index) for every group.
+template <typename Fit>
+void for_each_group(const float* weights, const GridParameters& p, const Fit& fit) {
   const std::int64_t n = p.columns, width = p.form.group_columns(n);
   parallel_tiles(p.rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       for (std::int64_t g = 0; g < p.groups; ++g) {
         const std::int64_t first = g * width;
-        range_grid({weights + row * n + first, static_cast<std::size_t>(std::min(width, n - first))}, p,
-                   p.at(row, g), shrink);
+        fit(std::span(weights + row * n + first, static_cast<std::size_t>(std::min(width, n - first))),
+            p.at(row, g));
       }
     }
   });
+}
+
+void range_grids(const float* weights, GridParameters& p, float shrink) {
+  for_each_group(weights, p, [&](std::span<const float> group, std::size_t index) {
+    range_grid(group, p, index, shrink);
+  });
+}
+
+// Factors on both ends of the range for the further starts: first even ones, which help layers of many
+// columns most, then every uneven pair of {1, 3/4, 1/2, 1/4}, which help short rows, whose best grid often
+// leaves out one end.
+struct RangeFactors {
+  float low, high;
+};
+RangeFactors start_factors(int start) {
+  static constexpr std::array<RangeFactors, 16> factors = {{{0.8f, 0.8f},
+                                                            {1, 0.5f},
+                                                            {0.5f, 1},
+                                                            {0.6f, 0.6f},
+                                                            {0.4f, 0.4f},
+                                                            {1, 0.75f},
+                                                            {0.75f, 1},
+                                                            {1, 0.25f},
+                                                            {0.25f, 1},
+                                                            {0.75f, 0.5f},
+                                                            {0.5f, 0.75f},
+                                                            {0.75f, 0.25f},
+                                                            {0.25f, 0.75f},
+                                                            {0.5f, 0.25f},
+                                                            {0.25f, 0.5f},
+                                                            {0.9f, 0.9f}}};
+  return factors[static_cast<std::size_t>(start)];
 }
 
 // Copies the rows of `from` for which better[row] into `to`.
@@ -103,15 +150,18 @@ class Alternation {
   }
 
  private:
-  // Alternation is trapped by the codes it starts from: further starts from evenly shrunk ranges, each
-  // carried through one real, one integer and one real step before it is compared.
+  // Alternation is trapped by the codes it starts from: further starts from narrower ranges, each carried
+  // through one real, one integer and one real step before it is compared.
   double other_starts() {
     double accepted = 0;
     for (int k = 0; k < options_.other_starts; ++k) {
       UniformMatrix start;
       start.parameters = result_.matrix.parameters;
-      range_grids(w_, start.parameters,
-                  1.0f - 0.8f * static_cast<float>(k) / static_cast<float>(options_.other_starts));
+      for_each_group(w_, start.parameters, [&](std::span<const float> group, std::size_t index) {
+        const auto [of_low, of_high] = start_factors(k);
+        if (of_low == of_high) return range_grid(group, start.parameters, index, of_low);
+        uneven_grid(group, start.parameters, index, of_low, of_high);
+      });
       start.codes = quantize(w_, start.parameters, Rounding::half_up);
       if (options_.real_steps) refit_grid(w_, start, h_.data());
       if (options_.integer_steps) start.codes = rounded_codes(start.parameters);
@@ -242,6 +292,7 @@ void floor_eigenvalues(std::vector<double>& h, std::int64_t n) {
 DecoupledResult decoupled_grid(const float* weights, std::int64_t rows, std::int64_t columns, GridForm form,
                                const double* h, const DecoupledOptions& options, std::string_view name) {
   require(options.iterations >= 1, "decoupled grids take at least one iteration");
+  require(options.other_starts >= 0 && options.other_starts <= 16, "there are at most 16 further starts");
   std::vector<float> alive;  // the weights with dead columns at 0, when there are any
   std::vector<double> moment(h, h + columns * columns);
   for (std::int64_t j = 0; j < columns; ++j) {

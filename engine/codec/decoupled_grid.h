@@ -6,9 +6,11 @@
 //   1. integer step with these grids
 //   2. iterations - 1 times: (first time: grid search over shrunk ranges, then a real step on its codes)
 //      integer step, real step (least_squares_refit.h); stops when fewer than 1e-4 of the rows moved
-//      (ours, off by default: `other_starts` further shrunk ranges, each carried through real, integer and
-//      real step before it is compared; the alternation alone is trapped by the codes it starts from)
-//   3. (ours, off by default) `polish` times: one sweep of coordinate descent over the codes, real step
+//      (ours: `other_starts` narrower ranges, even and uneven, each carried through real, integer and real
+//      step before it is compared; the alternation alone is trapped by the codes it starts from)
+//   3. (ours) `polish` times: one sweep of coordinate descent over the codes, real step
+// Both of ours are off here; the method turns them on. On six columns, against all 4^6 codes, the card's
+// steps lose 1.27 times the optimum and four further starts 1.07 times.
 //
 // Departures from the card: parameters are rounded to their stored dtype inside the loop, so the loss that is
 // accepted is the loss that is stored; a group of equal values is stored exactly (step 0, convention C2)
@@ -38,7 +40,7 @@ struct DecoupledOptions {
   bool real_steps = true;           // false: integer steps alone (ablation)
   bool force_f32 = false;           // store step and offset as f32
   double stop_fraction = 1e-4;
-  int other_starts = 0;  // further starting grids, carried through one alternation each
+  int other_starts = 0;  // 0 to 16
   int polish = 0;        // rounds of coordinate_descent.h and a real step after the alternation
   TrainedRoundingOptions train;
   ProgressListener progress;

@@ -1,7 +1,8 @@
 // decoupleQ (Guo et al. 2024, arXiv 2404.12759), card 50: integers and floats of a uniform grid are found in
 // turns, the integers by a GPTQ sweep on fixed grids, scale and offset by least squares. Part A with both
 // integer steps of part B, in the order of part C; the block-wise stage (part D) needs gradients and belongs
-// to the lab.
+// to the lab. Ours: further starting grids and a polish by coordinate descent (starts=0,polish=0 is the
+// card).
 #include "engine/codec/decoupled_grid.h"
 #include "methods/weights/layerwise.h"
 
@@ -13,6 +14,8 @@ CompressionResult compress(const CompressionRequest& request) {
   const std::vector<int> bits = bit_levels(request);
   DecoupledOptions options;
   options.iterations = static_cast<int>(p.integer("iterations"));
+  options.other_starts = static_cast<int>(p.integer("starts"));
+  options.polish = static_cast<int>(p.integer("polish"));
   options.integer_step = p.text("rounding") == "train" ? IntegerStep::train : IntegerStep::gptq;
   LeveledMethod method;
   method.slug = "decoupleq";
@@ -43,9 +46,19 @@ MethodDescription describe_decoupleq() {
   method.paper = "Guo, Kong, X. Li, H. Li, W. Chen, Tian, Cai, Y. Zhang, Liu; 2024; arXiv 2404.12759";
   method.subject = "weights";
   method.summary = "solve integers and scales of a uniform grid in turns; strongest at 2 bits";
+  method.version = 2;
   method.needs_calibration = true;
   method.parameters = grid_parameters(2, 64);
   method.parameters.push_back({"iterations", ParameterSpec::Type::integer, "4", 1, 50, {}, "alternations"});
+  method.parameters.push_back(
+      {"starts", ParameterSpec::Type::integer, "4", 0, 16, {}, "further starting grids; the paper has none"});
+  method.parameters.push_back({"polish",
+                               ParameterSpec::Type::integer,
+                               "4",
+                               0,
+                               100,
+                               {},
+                               "sweeps of coordinate descent with a real step each; the paper has none"});
   method.parameters.push_back({"rounding",
                                ParameterSpec::Type::choice,
                                "gptq",
