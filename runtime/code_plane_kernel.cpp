@@ -1,7 +1,10 @@
 // The work per vector of rows and column is one mask, one conversion and one multiply-add, for any width; see
 // code_planes.h for why nothing is shifted. Up to eight chains of sums run side by side to hide the latency
 // of the multiply-adds: eight vectors of rows for one input, or fewer vectors for several inputs, which then
-// share mask and conversion.
+// share mask and conversion. Where 16 lanes of a register can be looked up at once, four bits of codes are
+// one index into a table of all values of q_0 x_0 + q_1 x_1 (two bits) or of four columns (one bit): a shift,
+// a lookup and an addition then serve two or four columns (tables as in T-MAC, Wei et al. 2024, arXiv
+// 2407.00088, but of f32).
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/code_plane_kernel.cpp"
 #include <hwy/foreach_target.h>
@@ -11,6 +14,7 @@
 #include <cstring>
 
 #include "runtime/code_plane_kernel.h"
+#include "runtime/lane_table-inl.h"
 
 // Loops over a fixed number of vectors must be unrolled, or the sums would live in memory.
 #ifndef LACONIC_UNROLL
@@ -82,16 +86,86 @@ HWY_INLINE void AddColumn(D d, const std::uint32_t* words, int width, int k, con
   }
 }
 
+// Whole words of codes whose four-bit pieces index tables: 1 and 2 bits.
+template <class D, int width>
+constexpr bool UsesTables() {
+  return TableEntries<D>() == 16 && width <= 2;
+}
+
+#if HWY_TARGET <= HWY_AVX3
+// Entry i: sum over c of (code c of the four bits i) scale x[c].
+template <class D, int width>
+struct CodeTable {
+  static constexpr int columns = 4 / width;
+  hn::Vec<D> code[columns];  // by entry: scale times code c
+  HWY_INLINE CodeTable(D d, int shift) {
+    const hn::RebindToUnsigned<D> du;
+    const auto scale = hn::Set(d, static_cast<float>(1 << shift));
+    LACONIC_UNROLL
+    for (int c = 0; c < columns; ++c) {
+      const auto bits =
+          hn::And(hn::ShiftRightSame(hn::Iota(du, 0), c * width), hn::Set(du, (1u << width) - 1u));
+      code[c] = hn::Mul(scale, hn::ConvertTo(d, hn::BitCast(hn::RebindToSigned<D>(), bits)));
+    }
+  }
+  HWY_INLINE hn::Vec<D> of(D d, const float* x) const {
+    auto table = hn::Mul(code[0], hn::Set(d, x[0]));
+    LACONIC_UNROLL
+    for (int c = 1; c < columns; ++c) table = hn::MulAdd(code[c], hn::Set(d, x[c]), table);
+    return table;
+  }
+};
+
+template <class D, int width, int vectors, int inputs, int piece = 0>
+HWY_INLINE void AddPieces(D d, const hn::Vec<hn::RebindToUnsigned<D> >* words,
+                          const CodeTable<D, width>& codes, const float* const* x, std::int64_t first,
+                          Sums<D, vectors, inputs>& sums) {
+  if constexpr (piece < 8) {
+    hn::Vec<D> tables[inputs];
+    LACONIC_UNROLL
+    for (int m = 0; m < inputs; ++m) tables[m] = codes.of(d, x[m] + first + piece * codes.columns);
+    LACONIC_UNROLL
+    for (int v = 0; v < vectors; ++v) {
+      const auto index = hn::ShiftRight<4 * piece>(words[v]);
+      LACONIC_UNROLL
+      for (int m = 0; m < inputs; ++m) {
+        sums.of[m * vectors + v] = hn::Add(sums.of[m * vectors + v], LookUpLanes(d, tables[m], index));
+      }
+    }
+    AddPieces<D, width, vectors, inputs, piece + 1>(d, words, codes, x, first, sums);
+  }
+}
+#endif
+
+// Columns [begin, end) of a part. `scaled` and `plain` are the inputs as PlaneInput has them.
 template <class D, int width, int vectors, int inputs>
-HWY_INLINE void AddPart(D d, const std::uint32_t* words, std::int64_t stride, const float* const* x,
+HWY_INLINE void AddPart(D d, const std::uint32_t* words, std::int64_t stride, const float* const* scaled,
+                        [[maybe_unused]] const float* const* plain, [[maybe_unused]] int shift,
                         std::int64_t begin, std::int64_t end, Sums<D, vectors, inputs>& sums) {
   constexpr int per_word = 32 / width;
-  for (std::int64_t word = begin / per_word; word * per_word < end; ++word) {
+  std::int64_t word = begin / per_word;
+#if HWY_TARGET <= HWY_AVX3
+  if constexpr (UsesTables<D, width>()) {
+    if (begin % per_word == 0 && end - begin >= per_word) {
+      constexpr int lanes = static_cast<int>(hn::MaxLanes(D()));
+      const CodeTable<D, width> codes(d, shift);
+      for (; (word + 1) * per_word <= end; ++word) {
+        hn::Vec<hn::RebindToUnsigned<D> > fields[vectors];
+        LACONIC_UNROLL
+        for (int v = 0; v < vectors; ++v) fields[v] = LoadWords(d, words + word * stride + v * lanes);
+        AddPieces<D, width, vectors, inputs>(d, fields, codes, plain, word * per_word, sums);
+      }
+    }
+  }
+#endif
+  for (; word * per_word < end; ++word) {
     const std::int64_t first = word * per_word;
     const std::uint32_t* from = words + word * stride;
     if (first >= begin && first + per_word <= end) {
       LACONIC_UNROLL
-      for (int k = 0; k < per_word; ++k) AddColumn<D, vectors, inputs>(d, from, width, k, x, first + k, sums);
+      for (int k = 0; k < per_word; ++k) {
+        AddColumn<D, vectors, inputs>(d, from, width, k, scaled, first + k, sums);
+      }
     } else {
       const auto low = static_cast<int>(std::max<std::int64_t>(begin - first, 0));
       const auto high = static_cast<int>(std::min<std::int64_t>(end - first, per_word));
@@ -99,7 +173,7 @@ HWY_INLINE void AddPart(D d, const std::uint32_t* words, std::int64_t stride, co
 #pragma GCC unroll 1
 #endif
       for (int k = low; k < high; ++k) {
-        AddColumn<D, vectors, inputs>(d, from, width, k, x, first + k, sums);
+        AddColumn<D, vectors, inputs>(d, from, width, k, scaled, first + k, sums);
       }
     }
   }
@@ -140,21 +214,24 @@ HWY_INLINE void MultiplyRows(D d, const CodeTile& tile, std::int64_t row, std::s
     for (std::size_t p = 0; p < parts.size(); ++p) {
       const CodePart& part = parts[p];
       const std::uint32_t* words = tile.words + part.offset * tile.rows + row;
-      const float* scaled[inputs];
-      for (int m = 0; m < inputs; ++m) scaled[m] = x[m]->scaled[p].data();
+      const float *scaled[inputs], *plain[inputs];
+      for (int m = 0; m < inputs; ++m) {
+        scaled[m] = x[m]->scaled[p].data();
+        plain[m] = x[m]->plain;
+      }
       const std::int64_t begin = runs[run].begin, end = runs[run].end;
       switch (part.width) {
         case 1:
-          AddPart<D, 1, vectors, inputs>(d, words, tile.rows, scaled, begin, end, sums);
+          AddPart<D, 1, vectors, inputs>(d, words, tile.rows, scaled, plain, part.shift, begin, end, sums);
           break;
         case 2:
-          AddPart<D, 2, vectors, inputs>(d, words, tile.rows, scaled, begin, end, sums);
+          AddPart<D, 2, vectors, inputs>(d, words, tile.rows, scaled, plain, part.shift, begin, end, sums);
           break;
         case 4:
-          AddPart<D, 4, vectors, inputs>(d, words, tile.rows, scaled, begin, end, sums);
+          AddPart<D, 4, vectors, inputs>(d, words, tile.rows, scaled, plain, part.shift, begin, end, sums);
           break;
         default:
-          AddPart<D, 8, vectors, inputs>(d, words, tile.rows, scaled, begin, end, sums);
+          AddPart<D, 8, vectors, inputs>(d, words, tile.rows, scaled, plain, part.shift, begin, end, sums);
           break;
       }
     }

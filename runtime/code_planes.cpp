@@ -154,12 +154,12 @@ std::vector<ColumnRun> column_runs(std::int64_t columns, std::int64_t group_colu
 void prepare_input(const CodePlanes& planes, std::span<const ColumnRun> runs, const float* x,
                    const float* factors, PlaneInput& input) {
   const std::int64_t columns = planes.columns();
-  std::vector<float> product;
   if (factors != nullptr) {
-    product.resize(static_cast<std::size_t>(columns));
-    for (std::int64_t j = 0; j < columns; ++j) product[static_cast<std::size_t>(j)] = x[j] * factors[j];
-    x = product.data();
+    input.product.resize(static_cast<std::size_t>(columns));
+    for (std::int64_t j = 0; j < columns; ++j) input.product[static_cast<std::size_t>(j)] = x[j] * factors[j];
+    x = input.product.data();
   }
+  input.plain = x;
   std::size_t at = 0;
   for (const CodePart& part : planes.parts()) {
     const int per_word = part.codes_per_word();

@@ -80,10 +80,12 @@ std::vector<ColumnRun> column_runs(std::int64_t columns, std::int64_t group_colu
 
 // One activation vector, prepared once for all rows.
 struct PlaneInput {
+  const float* plain = nullptr;              // x itself; borrowed, or in `product`
+  std::vector<float> product;                // x times the factors, where there are any
   std::array<std::vector<float>, 3> scaled;  // by part: x_j 2^(shift - w k), padded with zeros to whole words
   std::vector<float> run_sum;                // sum of x over each run
 };
-// x [columns] times factors [columns] if given.
+// x [columns], which must outlive the input, times factors [columns] if given.
 void prepare_input(const CodePlanes& planes, std::span<const ColumnRun> runs, const float* x,
                    const float* factors, PlaneInput& input);
 

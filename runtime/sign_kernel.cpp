@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "runtime/lane_table-inl.h"
 #include "runtime/sign_kernel.h"
 
 #ifndef LACONIC_SIGN_UNROLL
@@ -58,19 +59,6 @@ HWY_INLINE hn::Vec<D> SumTable(D d, const float* x) {
   return table;
 }
 
-// The hardware reads only as many low bits of an index as it has entries for.
-template <class D>
-HWY_INLINE hn::Vec<D> Look(D, hn::Vec<D> table, hn::Vec<hn::RebindToUnsigned<D> > index) {
-#if HWY_TARGET <= HWY_AVX3
-  if constexpr (hn::MaxLanes(D()) == 16) {
-    return hn::Vec<D>{_mm512_permutexvar_ps(index.raw, table.raw)};
-  } else
-#endif
-  {
-    return hn::Vec<D>{_mm256_permutevar8x32_ps(table.raw, index.raw)};
-  }
-}
-
 template <class D, int shift, int count, int vectors, int inputs>
 HWY_INLINE void AddPiece(D d, const hn::Vec<hn::RebindToUnsigned<D> >* words, const float* x,
                          std::int64_t stride, SignSums<D, vectors, inputs>& sums) {
@@ -82,7 +70,7 @@ HWY_INLINE void AddPiece(D d, const hn::Vec<hn::RebindToUnsigned<D> >* words, co
     const auto index = hn::ShiftRight<shift>(words[v]);
     LACONIC_SIGN_UNROLL
     for (int m = 0; m < inputs; ++m) {
-      sums.of[m * vectors + v] = hn::Add(sums.of[m * vectors + v], Look(d, tables[m], index));
+      sums.of[m * vectors + v] = hn::Add(sums.of[m * vectors + v], LookUpLanes(d, tables[m], index));
     }
   }
 }

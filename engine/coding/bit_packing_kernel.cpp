@@ -1,6 +1,7 @@
 // Unpacking of 1..8-bit codes. Eight codes of b bits fill exactly b bytes, so a group of eight codes always
-// starts at a byte. Widths 1, 2, 4 and 8 expand whole vectors; 3, 5, 6 and 7 take eight codes from one 64-bit
-// word by a multiply-free deposit (shifts of fixed distance that the compiler unrolls).
+// starts at a byte. Widths 1, 2, 4 and 8 expand whole vectors; for 3, 5, 6 and 7 the two bytes that a code
+// touches are brought into a 16-bit lane and a multiplication by a power of two shifts each lane by its own
+// distance.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/coding/bit_packing_kernel.cpp"
 #include <hwy/foreach_target.h>
@@ -21,6 +22,10 @@ namespace hn = hwy::HWY_NAMESPACE;
 std::size_t Unpack4(const std::uint8_t*, std::size_t, std::uint8_t*) { return 0; }
 std::size_t Unpack2(const std::uint8_t*, std::size_t, std::uint8_t*) { return 0; }
 std::size_t Unpack1(const std::uint8_t*, std::size_t, std::uint8_t*) { return 0; }
+template <int bits>
+std::size_t UnpackPairs(const std::uint8_t*, std::size_t, std::size_t, std::uint8_t*) {
+  return 0;
+}
 #else
 // 16 packed bytes -> 16 * per_byte codes. Interleaving the shifted copies restores the order of the codes.
 std::size_t Unpack4(const std::uint8_t* packed, std::size_t count, std::uint8_t* codes) {
@@ -83,23 +88,39 @@ std::size_t Unpack1(const std::uint8_t* packed, std::size_t count, std::uint8_t*
   return i;
 }
 
-#endif
-
-// Eight codes from one 64-bit word: requires 8 readable bytes at every step, so the last words stay scalar.
+// 16 codes from 2 * bits bytes: codes of even index end in the low bytes of 16-bit lanes, odd ones in the
+// high. Loads reach 16 bytes, so the last codes stay scalar.
 template <int bits>
-std::size_t UnpackWords(const std::uint8_t* packed, std::size_t bytes, std::size_t count,
+std::size_t UnpackPairs(const std::uint8_t* packed, std::size_t bytes, std::size_t count,
                         std::uint8_t* codes) {
-  constexpr std::uint64_t mask = (1u << bits) - 1;
+  const hn::FixedTag<std::uint8_t, 16> d;
+  const hn::Repartition<std::uint16_t, decltype(d)> d16;
+  alignas(16) std::uint8_t even_bytes[16], odd_bytes[16];
+  alignas(16) std::uint16_t even_powers[8], odd_powers[8];
+  for (int lane = 0; lane < 8; ++lane) {
+    const int even = 2 * lane * bits, odd = even + bits;  // first bit of either code
+    even_bytes[2 * lane] = static_cast<std::uint8_t>(even / 8);
+    odd_bytes[2 * lane] = static_cast<std::uint8_t>(odd / 8);
+    // A code of up to 7 bits may end in the first byte of the two; the second is then not used.
+    even_bytes[2 * lane + 1] = static_cast<std::uint8_t>(even / 8 + 1);
+    odd_bytes[2 * lane + 1] = static_cast<std::uint8_t>(odd / 8 + 1);
+    even_powers[lane] = static_cast<std::uint16_t>(1 << (8 - even % 8));
+    odd_powers[lane] = static_cast<std::uint16_t>(1 << (8 - odd % 8));
+  }
+  const auto from_even = hn::Load(d, even_bytes), from_odd = hn::Load(d, odd_bytes);
+  const auto by_even = hn::Load(d16, even_powers), by_odd = hn::Load(d16, odd_powers);
+  const auto low = hn::Set(d16, (1 << bits) - 1), high = hn::Set(d16, ((1 << bits) - 1) << 8);
   std::size_t i = 0, at = 0;
-  for (; i + 8 <= count && at + 8 <= bytes; i += 8, at += bits) {
-    std::uint64_t word;
-    std::memcpy(&word, packed + at, 8);
-    std::uint64_t spread = 0;
-    for (int k = 0; k < 8; ++k) spread |= ((word >> (k * bits)) & mask) << (8 * k);
-    std::memcpy(codes + i, &spread, 8);
+  for (; i + 16 <= count && at + 16 <= bytes; i += 16, at += 2 * bits) {
+    const auto word = hn::LoadU(d, packed + at);
+    const auto even = hn::Mul(hn::BitCast(d16, hn::TableLookupBytes(word, from_even)), by_even);
+    const auto odd = hn::Mul(hn::BitCast(d16, hn::TableLookupBytes(word, from_odd)), by_odd);
+    const auto both = hn::Or(hn::And(hn::ShiftRight<8>(even), low), hn::And(odd, high));
+    hn::StoreU(hn::BitCast(d, both), d, codes + i);
   }
   return i;
 }
+#endif
 
 // Returns how many codes were unpacked; a multiple of eight.
 std::size_t Unpack(const std::uint8_t* packed, std::size_t bytes, int bits, std::size_t count,
@@ -110,15 +131,15 @@ std::size_t Unpack(const std::uint8_t* packed, std::size_t bytes, int bits, std:
     case 2:
       return Unpack2(packed, count, codes);
     case 3:
-      return UnpackWords<3>(packed, bytes, count, codes);
+      return UnpackPairs<3>(packed, bytes, count, codes);
     case 4:
       return Unpack4(packed, count, codes);
     case 5:
-      return UnpackWords<5>(packed, bytes, count, codes);
+      return UnpackPairs<5>(packed, bytes, count, codes);
     case 6:
-      return UnpackWords<6>(packed, bytes, count, codes);
+      return UnpackPairs<6>(packed, bytes, count, codes);
     case 7:
-      return UnpackWords<7>(packed, bytes, count, codes);
+      return UnpackPairs<7>(packed, bytes, count, codes);
     default:
       if (count > 0) std::memcpy(codes, packed, count);
       return count;
