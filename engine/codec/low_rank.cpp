@@ -2,6 +2,7 @@
 // right; where the factors would not be smaller than W itself: dense. Attributes: rank.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "engine/base/error.h"
 #include "engine/codec/low_rank_product.h"
@@ -9,32 +10,36 @@
 #include "engine/codec/stored_values.h"
 #include "engine/codec/uniform_payload.h"
 #include "engine/codec/unit_range.h"
+#include "engine/math/rank_rule.h"
 #include "engine/math/svd.h"
-#include "engine/math/top_k.h"
 
 namespace laconic {
 namespace {
 
-// Least rank whose singular values hold this share of the energy; at least 1.
-std::int64_t energy_rank(const std::vector<float>& values, double share) {
-  double total = 0, sum = 0;
-  for (float value : values) total += static_cast<double>(value) * value;
-  for (std::size_t r = 0; r < values.size(); ++r) {
-    sum += static_cast<double>(values[r]) * values[r];
-    if (sum >= share * total) return static_cast<std::int64_t>(r) + 1;
+constexpr const char* rule_parameters[] = {"rank", "fraction", "energy", "value", "relative_error"};
+
+// The one rule that was set; rank when none was.
+RankRule rule_from(const Parameters& parameters) {
+  using Kind = RankRule::Kind;
+  constexpr Kind kinds[] = {Kind::fixed, Kind::fraction, Kind::energy, Kind::value, Kind::relative_error};
+  RankRule rule{Kind::fixed, static_cast<double>(parameters.integer("rank")), 1};
+  int rules = parameters.is_set("rank") ? 1 : 0;
+  for (std::size_t i = 1; i < std::size(kinds); ++i) {
+    const double parameter = parameters.number(rule_parameters[i]);
+    if (parameter <= 0) continue;
+    rule = {kinds[i], parameter, 1};
+    ++rules;
   }
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(values.size()));
+  if (rules > 1) {
+    fail(ErrorKind::usage, "lowrank takes one of rank, fraction, energy, value and relative_error", {},
+         "leave out the others");
+  }
+  return rule;
 }
 
 class LowRank : public TensorCodec {
  public:
-  explicit LowRank(const Parameters& parameters) : parameters_(parameters) {
-    const int rules = (parameters_.is_set("rank") ? 1 : 0) + (parameters_.number("fraction") > 0 ? 1 : 0) +
-                      (parameters_.number("energy") > 0 ? 1 : 0);
-    if (rules > 1) {
-      fail(ErrorKind::usage, "lowrank takes one of rank, fraction and energy", {}, "leave out the others");
-    }
-  }
+  explicit LowRank(const Parameters& parameters) : parameters_(parameters), rule_(rule_from(parameters)) {}
 
   std::string canonical() const override { return parameters_.canonical("lowrank"); }
 
@@ -48,15 +53,20 @@ class LowRank : public TensorCodec {
     payload.shape = tensor.shape;
 
     std::int64_t rank = fixed_rank(side);
-    if (worthwhile(rank, rows, columns)) {
+    if (factors_are_smaller(rank, rows, columns)) {
       const std::vector<float> original = values;
       const int exponent = to_unit_range(values);
-      const double energy = parameters_.number("energy");
-      Svd svd = energy > 0 ? exact_svd(values.data(), rows, columns)
-                           : truncated_svd(values.data(), rows, columns, rank,
-                                           RandomStream(context.seed, "lowrank", context.tensor_name));
-      if (energy > 0) rank = energy_rank(svd.values, energy);
-      if (worthwhile(rank, rows, columns)) {
+      Svd svd;
+      if (rule_.needs_values()) {
+        svd = exact_svd(values.data(), rows, columns);
+        RankRule rule = rule_;
+        if (rule.kind == RankRule::Kind::value) rule.parameter = std::ldexp(rule.parameter, -exponent);
+        rank = std::max<std::int64_t>(1, rank_of(rule, svd.values));
+      } else {
+        svd = truncated_svd(values.data(), rows, columns, rank,
+                            RandomStream(context.seed, "lowrank", context.tensor_name));
+      }
+      if (factors_are_smaller(rank, rows, columns)) {
         add_factors(payload, svd, rank, exponent);
         require_finite(decode(payload).f32(), context.tensor_name);
         return payload;
@@ -87,25 +97,19 @@ class LowRank : public TensorCodec {
     const std::int64_t rows = matrix_rows(shape), columns = matrix_columns(shape);
     const DType wish = dtype_parameter(parameters_.text("dtype"));
     CodecProperties properties;
-    if (parameters_.number("energy") > 0) return properties;
+    if (rule_.needs_values()) return properties;
     const std::int64_t rank = fixed_rank(std::min(rows, columns));
     const double precision = stored_precision(wish);
-    properties.delta = worthwhile(rank, rows, columns) ? truncation_delta(rows, columns, rank, wish)
-                                                       : std::optional<double>(1 - precision * precision);
+    properties.delta = factors_are_smaller(rank, rows, columns)
+                           ? truncation_delta(rows, columns, rank, wish)
+                           : std::optional<double>(1 - precision * precision);
     return properties;
   }
 
  private:
-  // The rank that does not depend on the singular values; 1 as a lower bound when energy decides.
+  // The rank by the shape alone; where values decide, its lower bound 1.
   std::int64_t fixed_rank(std::int64_t side) const {
-    if (parameters_.number("energy") > 0) return std::min<std::int64_t>(1, side);
-    const double fraction = parameters_.number("fraction");
-    if (fraction > 0) return side == 0 ? 0 : count_of(side, fraction);
-    return std::min(parameters_.integer("rank"), side);
-  }
-
-  static bool worthwhile(std::int64_t rank, std::int64_t rows, std::int64_t columns) {
-    return rank > 0 && rank * (rows + columns) < rows * columns;
+    return rule_.needs_values() ? std::min<std::int64_t>(1, side) : rank_of(rule_, side);
   }
 
   void add_factors(Payload& payload, const Svd& svd, std::int64_t rank, int exponent) const {
@@ -135,6 +139,7 @@ class LowRank : public TensorCodec {
   }
 
   Parameters parameters_;
+  RankRule rule_;
 };
 
 }  // namespace
@@ -148,6 +153,8 @@ CodecDescription describe_low_rank() {
       {"rank", Type::integer, "4", 1, 65536, {}, "columns of the left factor"},
       {"fraction", Type::number, "0", 0, 1, {}, "rank as a share of the smaller side, instead of rank"},
       {"energy", Type::number, "0", 0, 1, {}, "least rank with this share of the squared singular values"},
+      {"value", Type::number, "0", 0, 1e6, {}, "keep the singular values from this one up"},
+      {"relative_error", Type::number, "0", 0, 1, {}, "least rank within this share of the norm"},
       {"split", Type::choice, "both", 0, 0, {"both", "left"}, "which factor carries the singular values"},
       {"dtype", Type::choice, "f16", 0, 0, {"f16", "bf16", "f32"}, "type of the factors"}};
   description.create = [](const Parameters& parameters) { return std::make_unique<LowRank>(parameters); };

@@ -9,6 +9,7 @@
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
 #include "engine/math/blas.h"
+#include "engine/math/sign_rule.h"
 
 namespace laconic {
 namespace {
@@ -186,14 +187,37 @@ Eigen symmetric_eigen(std::vector<double> a, std::int64_t n) {
   result.vectors.resize(side * side);
   for (std::size_t j = 0; j < side; ++j) {
     const std::size_t from = side - 1 - j;
-    std::size_t largest = 0;
-    for (std::size_t i = 1; i < side; ++i) {
-      if (std::abs(a[i * side + from]) > std::abs(a[largest * side + from])) largest = i;
-    }
-    const double sign = a[largest * side + from] < 0 ? -1 : 1;
+    const double sign = breaks_sign_rule(a.data() + from, n, n) ? -1 : 1;
     for (std::size_t i = 0; i < side; ++i) result.vectors[i * side + j] = sign * a[i * side + from];
   }
   return result;
+}
+
+Svd64 exact_svd64(std::vector<double> a, std::int64_t rows, std::int64_t columns) {
+  use_one_blas_thread();
+  Svd64 svd;
+  svd.rank = std::min(rows, columns);
+  if (svd.rank == 0) return svd;
+  svd.u.resize(static_cast<std::size_t>(rows * svd.rank));
+  svd.values.resize(static_cast<std::size_t>(svd.rank));
+  svd.v.resize(static_cast<std::size_t>(svd.rank * columns));
+  const auto m = static_cast<lapack_int>(rows), n = static_cast<lapack_int>(columns);
+  const auto k = static_cast<lapack_int>(svd.rank);
+  std::vector<double> work = a;
+  if (LAPACKE_dgesdd(LAPACK_ROW_MAJOR, 'S', m, n, work.data(), n, svd.values.data(), svd.u.data(), k,
+                     svd.v.data(), n) != 0) {  // divide and conquer gave up: QR iteration is more robust
+    std::vector<double> superdiagonal(static_cast<std::size_t>(svd.rank));
+    if (LAPACKE_dgesvd(LAPACK_ROW_MAJOR, 'S', 'S', m, n, a.data(), n, svd.values.data(), svd.u.data(), k,
+                       svd.v.data(), n, superdiagonal.data()) != 0) {
+      fail(ErrorKind::input, "singular values did not converge");
+    }
+  }
+  for (std::int64_t j = 0; j < svd.rank; ++j) {
+    if (!breaks_sign_rule(svd.u.data() + j, rows, svd.rank)) continue;
+    negate(svd.u.data() + j, rows, svd.rank);
+    negate(svd.v.data() + j * columns, columns, 1);
+  }
+  return svd;
 }
 
 }  // namespace laconic

@@ -1,4 +1,5 @@
-// Float64 factorisations and solves of symmetric matrices, row-major, over LAPACK.
+// Float64 factorisations and solves, row-major, over LAPACK: Cholesky, small symmetric systems, eigenvalues,
+// singular values.
 #pragma once
 
 #include <cstdint>
@@ -37,11 +38,21 @@ InverseFactor inverse_factor(std::vector<double> h, std::int64_t n, double dampi
 // fail (b is then as it was).
 bool solve_symmetric(const double* a, double* b, std::int64_t n, int attempts = 7, double ridge = 1e-8);
 
-// Eigenvalues descending with orthonormal eigenvectors as columns of `vectors` [n, n]; the entry of largest
-// magnitude of each is positive (ties: lowest index).
+// Eigenvalues descending with orthonormal eigenvectors as columns of `vectors` [n, n], signs by the rule of
+// sign_rule.h.
 struct Eigen {
   std::vector<double> values, vectors;
 };
 Eigen symmetric_eigen(std::vector<double> a, std::int64_t n);
+
+// A = U diag(s) V^T, thin, s descending, signs of the columns of U by the rule of sign_rule.h and V
+// following. The f32 form for weights is in svd.h.
+struct Svd64 {
+  std::int64_t rank = 0;       // min(rows, columns)
+  std::vector<double> u;       // [rows, rank]
+  std::vector<double> values;  // [rank]
+  std::vector<double> v;       // [rank, columns]: rows are right singular vectors
+};
+Svd64 exact_svd64(std::vector<double> a, std::int64_t rows, std::int64_t columns);
 
 }  // namespace laconic

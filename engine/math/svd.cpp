@@ -7,20 +7,16 @@
 
 #include "engine/base/error.h"
 #include "engine/math/blas.h"
+#include "engine/math/sign_rule.h"
 
 namespace laconic {
 namespace {
 
 void fix_signs(Svd& svd) {
   for (std::int64_t k = 0; k < svd.rank; ++k) {
-    float largest = 0;
-    for (std::int64_t i = 0; i < svd.rows; ++i) {
-      const float value = svd.u[static_cast<std::size_t>(i * svd.rank + k)];
-      if (std::abs(value) > std::abs(largest)) largest = value;
-    }
-    if (largest >= 0) continue;
-    for (std::int64_t i = 0; i < svd.rows; ++i) svd.u[static_cast<std::size_t>(i * svd.rank + k)] *= -1;
-    for (std::int64_t j = 0; j < svd.columns; ++j) svd.v[static_cast<std::size_t>(k * svd.columns + j)] *= -1;
+    if (!breaks_sign_rule(svd.u.data() + k, svd.rows, svd.rank)) continue;
+    negate(svd.u.data() + k, svd.rows, svd.rank);
+    negate(svd.v.data() + k * svd.columns, svd.columns, 1);
   }
 }
 

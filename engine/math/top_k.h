@@ -12,7 +12,8 @@ enum class CountRule { floor, ceil, nearest };
 std::int64_t count_of(std::int64_t n, double fraction, CountRule rule = CountRule::nearest,
                       std::int64_t minimum = 1);
 
-// Indices of the k entries of largest |x|, ascending; exactly k; ties go to the lower index. Linear time.
+// Indices of the k entries of largest |x|, ascending; exactly k; ties go to the lower index; a NaN counts as
+// larger than every number (encoders refuse it before). Linear time.
 std::vector<std::int64_t> top_k(std::span<const float> values, std::int64_t k);
 
 // Linear interpolation between order statistics at position (n - 1) p; values need not be sorted.

@@ -122,7 +122,7 @@ TEST(Composition, RefusalsNameThePlaceAndTheNearestName) {
   EXPECT_TRUE(contains(refusal("outliers(fraction=nan)"), "not a number"));
   EXPECT_TRUE(contains(refusal("outliers(fraction=1.5)"), "from 0 to 1"));
   EXPECT_TRUE(contains(refusal("lowrank(split=lefft)"), "did you mean \"left\"?"));
-  EXPECT_TRUE(contains(refusal("lowrank(rank=2,fraction=0.5)"), "one of rank, fraction and energy"));
+  EXPECT_TRUE(contains(refusal("lowrank(rank=2,fraction=0.5)"), "one of rank, fraction, energy, value and relative_error"));
   EXPECT_TRUE(contains(refusal("sign|zsdt"), "did you mean \"zstd\"?"));
   EXPECT_TRUE(contains(refusal("sign|zstd|zstd"), "second coder"));
   EXPECT_TRUE(contains(refusal("((sign|zstd)+(sign|best))|zstd"), "coded already"));

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 #include "engine/base/random.h"
 #include "engine/math/blas.h"
@@ -96,6 +99,32 @@ TEST(TopK, KeepsExactlyKAndBreaksTiesByIndex) {
   EXPECT_TRUE(top_k(values, 0).empty());
   EXPECT_EQ(top_k(values, 99).size(), values.size());
   EXPECT_EQ(top_k(std::vector<float>(10, 0.0f), 3), (std::vector<std::int64_t>{0, 1, 2}));
+}
+
+TEST(TopK, EqualsASortOnValuesWithManyTies) {
+  RandomStream random(8, "test", "ties");
+  for (const std::int64_t n : {1, 2, 100, 5000}) {
+    std::vector<float> values(static_cast<std::size_t>(n));
+    for (float& value : values) value = static_cast<float>(random.below(21)) - 10;
+    std::vector<std::int64_t> order(values.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](auto a, auto b) { return std::abs(values[a]) > std::abs(values[b]); });
+    for (const std::int64_t k : {std::int64_t{1}, n / 3, n / 2, n - 1, n}) {
+      std::vector<std::int64_t> expected(order.begin(), order.begin() + k);
+      std::sort(expected.begin(), expected.end());
+      EXPECT_EQ(top_k(values, k), expected) << n << ' ' << k;
+    }
+  }
+}
+
+TEST(TopK, InfinityAndNanHaveTheirPlace) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> values = {1, -infinity, std::nanf(""), 2, -0.0f, 1e-45f, 0};
+  EXPECT_EQ(top_k(values, 1), (std::vector<std::int64_t>{2}));
+  EXPECT_EQ(top_k(values, 2), (std::vector<std::int64_t>{1, 2}));
+  EXPECT_EQ(top_k(values, 5), (std::vector<std::int64_t>{0, 1, 2, 3, 5}));
+  EXPECT_EQ(top_k(values, 6), (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5}));  // -0 is 0: lower index
 }
 
 TEST(TopK, CountsFollowTheirRule) {
