@@ -1,15 +1,12 @@
-// Grid solvers: GPTQ on square layers, and decoded values per second against the rate of a memory copy.
+// Grid solvers on square layers.
 #include <benchmark/benchmark.h>
 
-#include <cstring>
 #include <vector>
 
 #include "engine/base/random.h"
-#include "engine/base/threads.h"
 #include "engine/codec/decoupled_grid.h"
 #include "engine/codec/gptq.h"
 #include "engine/codec/uniform_grid.h"
-#include "engine/coding/bit_packing.h"
 #include "engine/math/blas.h"
 
 namespace laconic {
@@ -73,44 +70,6 @@ void round_to_nearest(benchmark::State& state) {
       benchmark::Counter(static_cast<double>(n * n), benchmark::Counter::kIsIterationInvariantRate);
 }
 BENCHMARK(round_to_nearest)->Arg(0)->Arg(1)->UseRealTime()->Unit(benchmark::kMillisecond);
-
-// bits -> f32 values; the copy rate of the same number of bytes is the yardstick.
-void unpack_and_dequantize(benchmark::State& state) {
-  set_thread_count(1);
-  const int bits = static_cast<int>(state.range(0));
-  const std::int64_t rows = 16384, columns = 4096;  // 256 MiB of values
-  GridParameters p({GridKind::affine_min, bits, 64}, rows, columns, DType::f16);
-  for (std::size_t i = 0; i < p.step.size(); ++i) p.step[i] = 0.01f, p.offset[i] = -0.02f;
-  const std::uint64_t row_bytes = packed_bytes(columns, bits);
-  std::vector<std::uint8_t> packed(static_cast<std::size_t>(rows) * row_bytes, 0x5A), codes(columns);
-  std::vector<float> values(static_cast<std::size_t>(rows * columns));
-  for (auto _ : state) {
-    for (std::int64_t row = 0; row < rows; ++row) {
-      unpack_bits({packed.data() + static_cast<std::size_t>(row) * row_bytes, row_bytes}, bits, codes);
-      dequantize_row(codes.data(), p, row, values.data() + row * columns);
-    }
-    benchmark::ClobberMemory();
-  }
-  state.SetBytesProcessed(state.iterations() * rows * columns * 4);
-  set_thread_count(0);
-}
-BENCHMARK(unpack_and_dequantize)
-    ->Arg(2)
-    ->Arg(3)
-    ->Arg(4)
-    ->Arg(8)
-    ->UseRealTime()
-    ->Unit(benchmark::kMillisecond);
-
-void copy(benchmark::State& state) {
-  std::vector<char> from(std::size_t{256} << 20, 1), to(from.size());
-  for (auto _ : state) {
-    std::memcpy(to.data(), from.data(), from.size());
-    benchmark::ClobberMemory();
-  }
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(from.size()));
-}
-BENCHMARK(copy)->UseRealTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace laconic

@@ -6,7 +6,7 @@ namespace laconic {
 
 void RansEncoder::append_to(ByteWriter& writer) const {
   for (int lane = 0; lane < lanes_; ++lane) writer.u32(states_[static_cast<std::size_t>(lane)]);
-  writer.append(std::as_bytes(std::span(words_).subspan(first_)));
+  writer.append(std::as_bytes(std::span(words_.get() + first_, end_ - first_)));
 }
 
 RansDecoder::RansDecoder(ByteReader& reader, std::uint64_t count, std::string_view where)

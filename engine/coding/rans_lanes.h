@@ -11,6 +11,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 
 #include "engine/base/bytes.h"
 #include "engine/coding/frequency_table.h"
@@ -28,7 +29,8 @@ class RansEncoder {
   explicit RansEncoder(std::uint64_t count)
       : lanes_(rans_lanes(count)),
         lane_(count % static_cast<std::uint64_t>(lanes_)),
-        words_(count + 1),
+        words_(std::make_unique_for_overwrite<std::uint16_t[]>(count + 1)),
+        end_(count + 1),
         first_(count + 1) {
     states_.fill(rans_low);
   }
@@ -52,8 +54,8 @@ class RansEncoder {
   int lanes_;
   std::uint64_t lane_;
   std::array<std::uint32_t, rans_most_lanes> states_;
-  std::vector<std::uint16_t> words_;  // filled from the end
-  std::size_t first_;
+  std::unique_ptr<std::uint16_t[]> words_;  // at most one per symbol, filled from the end
+  std::size_t end_, first_;
 };
 
 // Lanes of a stream that may be damaged: Error(corrupt) when words run out.
