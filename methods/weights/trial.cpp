@@ -80,19 +80,6 @@ LinearBytes compressed_linear_bytes(const CompressedModel& model, const ModelCon
   return sum;
 }
 
-// q, k and v share the input that is observed under q; gate and up that under gate.
-LinearSlot observed_slot(LinearSlot slot) {
-  switch (slot) {
-    case LinearSlot::k:
-    case LinearSlot::v:
-      return LinearSlot::q;
-    case LinearSlot::up:
-      return LinearSlot::gate;
-    default:
-      return slot;
-  }
-}
-
 void put_bytes(ArmNumbers& numbers, const LinearBytes& linear, std::uint64_t stored) {
   numbers["linear_bytes"] = static_cast<double>(linear.bytes);
   numbers["linear_bits"] =
@@ -245,10 +232,7 @@ double Trial::layer_loss(const std::filesystem::path& compressed_directory, std:
   double sum = 0;
   for_each_linear(dense_.config(), [&](std::int64_t layer, LinearSlot slot, const std::string& name) {
     if (!stored.has_payload(name)) return;
-    const LinearStatistics* seen = nullptr;
-    for (const auto& [observed, values] : blocks[static_cast<std::size_t>(layer)]) {
-      if (observed == observed_slot(slot)) seen = &values;
-    }
+    const LinearStatistics* seen = observed_statistics(blocks[static_cast<std::size_t>(layer)], slot);
     if (seen == nullptr) return;
     const std::vector<float> before = original.tensor(name).to_f32();
     const std::vector<float> after = decode_payload(stored.payload(name)).view().to_f32();
@@ -259,6 +243,15 @@ double Trial::layer_loss(const std::filesystem::path& compressed_directory, std:
     }
   });
   return sum;
+}
+
+const LinearStatistics* observed_statistics(const BlockStatistics& block, LinearSlot slot) {
+  if (slot == LinearSlot::k || slot == LinearSlot::v) slot = LinearSlot::q;
+  if (slot == LinearSlot::up) slot = LinearSlot::gate;
+  for (const auto& [observed, values] : block) {
+    if (observed == slot) return &values;
+  }
+  return nullptr;
 }
 
 double mean_of(const std::vector<ArmNumbers>& seeds, std::string_view name) {

@@ -105,6 +105,9 @@ class Trial {
   std::vector<std::pair<std::uint64_t, std::vector<BlockStatistics>>> statistics_;
 };
 
+// Of the input of one linear layer; null when the block has none. q, k and v share one, gate and up another.
+const LinearStatistics* observed_statistics(const BlockStatistics& block, LinearSlot slot);
+
 // Mean over seeds.
 double mean_of(const std::vector<ArmNumbers>& seeds, std::string_view name);
 // Difference a - b in nats per token on text T: windows are the items, each averaged over seeds.

@@ -4,6 +4,7 @@
 // to the lab. Ours: further starting grids and a polish by coordinate descent (starts=0,polish=0 is the
 // card).
 #include "engine/codec/decoupled_grid.h"
+#include "methods/weights/decoupleq/reproduce.h"
 #include "methods/weights/layerwise.h"
 
 namespace laconic {
@@ -14,6 +15,9 @@ CompressionResult compress(const CompressionRequest& request) {
   const std::vector<int> bits = bit_levels(request);
   DecoupledOptions options;
   options.iterations = static_cast<int>(p.integer("iterations"));
+  if (!p.boolean("search")) options.shrink_candidates = 0;
+  options.integer_steps = p.text("steps") != "real";
+  options.real_steps = p.text("steps") != "integer";
   options.other_starts = static_cast<int>(p.integer("starts"));
   options.polish = static_cast<int>(p.integer("polish"));
   options.integer_step = p.text("rounding") == "train" ? IntegerStep::train : IntegerStep::gptq;
@@ -59,6 +63,15 @@ MethodDescription describe_decoupleq() {
                                100,
                                {},
                                "sweeps of coordinate descent with a real step each; the paper has none"});
+  method.parameters.push_back(
+      {"search", ParameterSpec::Type::boolean, "true", 0, 0, {}, "first try shrunk ranges for every row"});
+  method.parameters.push_back({"steps",
+                               ParameterSpec::Type::choice,
+                               "both",
+                               0,
+                               0,
+                               {"both", "integer", "real"},
+                               "solve integers, scales and offsets in turns, or only one side"});
   method.parameters.push_back({"rounding",
                                ParameterSpec::Type::choice,
                                "gptq",
@@ -76,6 +89,7 @@ MethodDescription describe_decoupleq() {
   for (ParameterSpec& spec : layerwise_parameters()) method.parameters.push_back(std::move(spec));
   for (ParameterSpec& spec : calibration_parameters()) method.parameters.push_back(std::move(spec));
   method.compress = compress;
+  method.reproduce = reproduce_decoupleq;
   return method;
 }
 
