@@ -11,6 +11,7 @@
 #include "engine/tensor/safetensors.h"
 #include "runtime/artifact/compressed_model.h"
 #include "runtime/evaluation/perplexity.h"
+#include "runtime/tokenizer/unicode_text.h"
 
 namespace laconic::cli {
 namespace {
@@ -49,6 +50,10 @@ int eval(const Arguments& arguments, const Session& session) {
   const Transformer model = Transformer::load(directory);
   const auto tokenizer = Tokenizer::load(directory);
   const std::string text = read_text_file(arguments.text("text"));
+  if (const auto fault = invalid_utf8_at(text)) {
+    fmt::print(stderr, "laconic: {}: not UTF-8 at byte {}; such bytes are read as U+FFFD\n",
+               arguments.text("text"), *fault);
+  }
   const std::int64_t context = arguments.integer(
       "context", std::min<std::int64_t>(model.config().max_positions, 512), 2, std::int64_t{1} << 24);
   const EvaluationWindows windows = make_windows(*tokenizer, model.config(), text, context,

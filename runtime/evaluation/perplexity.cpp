@@ -45,6 +45,10 @@ Evaluation gather(const EvaluationWindows& windows, const ProgressListener& list
     result.window_kl.push_back(window.kl);
   }
   if (result.tokens == 0) fail(ErrorKind::input, "the text holds no token to score");
+  if (!std::isfinite(nats) || !std::isfinite(kl)) {
+    fail(ErrorKind::input, "the model's logits hold NaN or infinite values", {},
+         "its weights are damaged or overflow; compress it again or use another copy");
+  }
   const auto count = static_cast<double>(result.tokens);
   result.nats_per_token = nats / count;
   result.perplexity = std::exp(result.nats_per_token);

@@ -4,7 +4,6 @@
 
 #include "engine/base/error.h"
 #include "runtime/tokenizer/byte_level.h"
-#include "runtime/tokenizer/pair_merging.h"
 #include "runtime/tokenizer/unicode_text.h"
 
 namespace laconic {
@@ -100,6 +99,7 @@ void BpeModel::read_merges(const nlohmann::json& merges, std::string_view where)
            where);
     }
     merges_[pair_key(*left_id, *right_id)] = {rank++, *id};
+    junctions_.add(left, right);
   }
 }
 
@@ -143,12 +143,17 @@ void BpeModel::encode(std::string_view word, std::vector<std::int32_t>& ids) con
     after_unknown = unknown;
     begin = end;
   }
-  merge_pairs(symbols,
-              [&](const MergeSymbol& left, const MergeSymbol& right) -> std::optional<MergeCandidate> {
-                const auto found = merges_.find(pair_key(left.id, right.id));
-                if (found == merges_.end()) return std::nullopt;
-                return MergeCandidate{static_cast<double>(found->second.rank), found->second.id};
-              });
+  // A piece that a prefix was dropped from may begin with another character than its symbols do.
+  const auto may_join = [&](const MergeSymbol& left, const MergeSymbol& right) {
+    return !prefix_.empty() || junctions_.has(vocabulary_.piece(left.id), vocabulary_.piece(right.id));
+  };
+  merge_pairs_in_parts(
+      symbols, may_join,
+      [&](const MergeSymbol& left, const MergeSymbol& right) -> std::optional<MergeCandidate> {
+        const auto found = merges_.find(pair_key(left.id, right.id));
+        if (found == merges_.end()) return std::nullopt;
+        return MergeCandidate{static_cast<double>(found->second.rank), found->second.id};
+      });
   for (const MergeSymbol& symbol : symbols) ids.push_back(symbol.id);
 }
 

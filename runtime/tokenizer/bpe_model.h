@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "runtime/tokenizer/merge_junctions.h"
 #include "runtime/tokenizer/word_model.h"
 
 namespace laconic {
@@ -32,7 +33,8 @@ class BpeModel final : public WordModel {
 
   Vocabulary vocabulary_;
   std::unordered_map<std::uint64_t, Merge> merges_;  // by both ids
-  std::vector<std::int32_t> byte_ids_;               // empty without byte fallback
+  MergeJunctions junctions_;
+  std::vector<std::int32_t> byte_ids_;  // empty without byte fallback
   std::optional<std::int32_t> unknown_;
   std::string prefix_, suffix_;  // of inner characters, of the last character
   bool fuse_unknown_ = false;

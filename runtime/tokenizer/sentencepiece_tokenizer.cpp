@@ -6,7 +6,7 @@
 #include "engine/base/error.h"
 #include "runtime/tokenizer/byte_level.h"
 #include "runtime/tokenizer/character_map.h"
-#include "runtime/tokenizer/pair_merging.h"
+#include "runtime/tokenizer/merge_junctions.h"
 #include "runtime/tokenizer/sentencepiece.h"
 #include "runtime/tokenizer/unicode_text.h"
 #include "runtime/tokenizer/unigram.h"
@@ -58,6 +58,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::unordered_map<std::string_view, std::int32_t> ids_;        // every piece
   std::unordered_map<std::string_view, std::int32_t> mergeable_;  // normal, user-defined and unused pieces
   std::size_t longest_mergeable_ = 0;
+  MergeJunctions junctions_;  // of all mergeable pieces
   std::int32_t unknown_ = 0;
   std::vector<std::int32_t> byte_ids_;
   CharacterMap map_, denormalizer_;
@@ -184,6 +185,7 @@ void SentencePieceTokenizer::add_tokens(const TokenizerSettings& settings, std::
     if (model_.algorithm == SentencePieceModel::Algorithm::bpe && !pieces_[i].text.empty() &&
         (kind == PieceKind::normal || kind == PieceKind::user_defined || kind == PieceKind::unused)) {
       mergeable_.emplace(pieces_[i].text, static_cast<std::int32_t>(i));
+      junctions_.add_all_of(pieces_[i].text);
     }
   }
   finder_ = AddedTokenFinder(std::move(tokens));
@@ -263,15 +265,22 @@ std::vector<UnigramPiece> SentencePieceTokenizer::merged_pieces(std::string_view
   }
   // An unused piece is split again into the pair that made it.
   std::unordered_map<std::string_view, std::size_t> split_at;
-  merge_pairs(symbols,
-              [&](const MergeSymbol& left, const MergeSymbol& right) -> std::optional<MergeCandidate> {
-                const std::int32_t id = mergeable(left.begin, right.end);
-                if (id < 0) return std::nullopt;
-                const Piece& piece = pieces_[static_cast<std::size_t>(id)];
-                if (piece.kind == PieceKind::unused)
-                  split_at[text.substr(left.begin, right.end - left.begin)] = left.end - left.begin;
-                return MergeCandidate{-static_cast<double>(piece.score), id};
-              });
+  const auto part_of = [&](const MergeSymbol& symbol) {
+    return text.substr(symbol.begin, symbol.end - symbol.begin);
+  };
+  const auto may_join = [&](const MergeSymbol& left, const MergeSymbol& right) {
+    return junctions_.has(part_of(left), part_of(right));
+  };
+  merge_pairs_in_parts(
+      symbols, may_join,
+      [&](const MergeSymbol& left, const MergeSymbol& right) -> std::optional<MergeCandidate> {
+        const std::int32_t id = mergeable(left.begin, right.end);
+        if (id < 0) return std::nullopt;
+        const Piece& piece = pieces_[static_cast<std::size_t>(id)];
+        if (piece.kind == PieceKind::unused)
+          split_at[text.substr(left.begin, right.end - left.begin)] = left.end - left.begin;
+        return MergeCandidate{-static_cast<double>(piece.score), id};
+      });
   std::vector<UnigramPiece> pieces, open;
   for (const MergeSymbol& symbol : symbols) {
     open.push_back({symbol.begin, symbol.end, symbol.id});

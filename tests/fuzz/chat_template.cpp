@@ -2,6 +2,7 @@
 // limits.
 #include <algorithm>
 #include <cstdlib>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "runtime/chat/chat_template.h"

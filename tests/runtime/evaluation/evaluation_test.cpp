@@ -37,7 +37,8 @@ class ByteTokenizer final : public Tokenizer {
 };
 
 std::filesystem::path fresh_directory(const std::string& name) {
-  const auto path = std::filesystem::path(testing::TempDir()) / ("laconic_evaluation_" + std::to_string(::getpid()) + "_" + name);
+  const auto path = std::filesystem::path(testing::TempDir()) /
+                    ("laconic_evaluation_" + std::to_string(::getpid()) + "_" + name);
   std::filesystem::remove_all(path);
   return path;
 }
@@ -130,6 +131,21 @@ TEST(Evaluation, PerplexityAndDivergenceEqualTheReference) {
   const Evaluation same = evaluate_against(*dense.transformer, *dense.transformer, windows);
   EXPECT_NEAR(same.kl, 0, 1e-7);
   EXPECT_EQ(same.top1_agreement, 1);
+}
+
+TEST(Evaluation, RefusesLogitsThatAreNotFinite) {
+  Model model(1);
+  for (double& weight : model.weights.at("model.norm.weight")) weight = 3e38;
+  const auto directory = fresh_directory("overflow");
+  reference::write_model(directory, model.description, model.weights, DType::f32, "");
+  const Transformer overflowing = Transformer::load(directory);
+  try {
+    evaluate(overflowing, some_windows(model));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::input);
+    EXPECT_NE(std::string(error.what()).find("NaN or infinite"), std::string::npos) << error.what();
+  }
 }
 
 TEST(Evaluation, BitsDoNotDependOnTheThreadCount) {

@@ -99,6 +99,24 @@ TEST(ByteFallbackBpe, PrefixAndSuffixOfPieces) {
   EXPECT_EQ(made(file)->encode("a", false), (Ids{5}));
 }
 
+// Merging long texts in parts must give what merging them whole gives.
+TEST(ByteFallbackBpe, LongWordsMergeAsShortOnesDo) {
+  Json file = small::byte_fallback_bpe(true);
+  file["model"]["vocab"].update({{"ih", 264}, {"hih", 265}, {"hihi", 266}});
+  file["model"]["merges"] =
+      Json::array({Json::array({"i", "h"}), Json::array({"h", "ih"}), Json::array({"h", "i"}),
+                   Json::array({"hi", "hi"}), Json::array({mark, "hi"})});
+  const auto tokenizer = made(file);
+  // i+h comes first, from the left: h (ih) -> hih; then i.
+  EXPECT_EQ(tokenizer->encode("hihi", false), (Ids{259, 265, 261}));
+  // Bytes of unknown characters stand between and join with nothing.
+  EXPECT_EQ(tokenizer->encode("hi\xC3\xA9hi", false), (Ids{263, 3 + 0xC3, 3 + 0xA9, 262}));
+  // A merge of two byte pieces is a merge like any other.
+  file["model"]["vocab"]["<0xC3><0xA9>"] = 267;
+  file["model"]["merges"].push_back(Json::array({"<0xC3>", "<0xA9>"}));
+  EXPECT_EQ(made(file)->encode("hi\xC3\xA9hi", false), (Ids{263, 267, 262}));
+}
+
 TEST(Settings, DecideOverTheFile) {
   TokenizerSettings settings;
   settings.apply_tokenizer_config(
