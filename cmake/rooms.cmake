@@ -20,8 +20,8 @@ function(laconic_room path)
     string(REPLACE "/" "_" need ${need})
     target_link_libraries(laconic_${name} PUBLIC laconic_${need})
   endforeach()
-  # Unrolled vector loops take a compiler many minutes under UndefinedBehaviorSanitizer and coverage counters; addresses
-  # are still checked in them, and their callers are instrumented in full.
+  # Sanitizers make a compiler take minutes over unrolled vector loops: addresses are still checked in them, and their
+  # callers are instrumented in full.
   if(LACONIC_SANITIZE)
     set(kernels ${sources})
     list(FILTER kernels INCLUDE REGEX "_kernel\\.cpp$")
