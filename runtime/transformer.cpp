@@ -184,6 +184,51 @@ std::vector<float> Transformer::embed(std::span<const std::int32_t> tokens) cons
   return hidden;
 }
 
+std::vector<float> Transformer::attended(std::int64_t layer, const std::vector<float>& x, std::int64_t rows,
+                                         KvCache* cache) const {
+  const ModelConfig& config = shared_->config;
+  const BlockWeights& weights = block(layer);
+  const std::int64_t first_position = cache == nullptr ? 0 : cache->length();
+  std::vector<float> queries = project(weights, LinearSlot::q, x, rows);
+  std::vector<float> keys = project(weights, LinearSlot::k, x, rows);
+  const std::vector<float> values = project(weights, LinearSlot::v, x, rows);
+  std::vector<float> cosine, sine;
+  shared_->rope.fill(first_position, rows, cosine, sine);
+  place_heads(queries, rows, config.heads, config, weights.q_norm, cosine, sine);
+  place_heads(keys, rows, config.kv_heads, config, weights.k_norm, cosine, sine);
+  if (cache != nullptr) cache->append(layer, keys.data(), values.data(), rows);
+  return attention_of(config, layer, queries, keys, values, rows, first_position, cache);
+}
+
+std::vector<float> Transformer::gated(std::int64_t layer, const std::vector<float>& x,
+                                      std::int64_t rows) const {
+  const std::int64_t width = config().intermediate;
+  std::vector<float> gate = project(block(layer), LinearSlot::gate, x, rows);
+  const std::vector<float> up = project(block(layer), LinearSlot::up, x, rows);
+  parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+    silu_multiply(gate.data() + begin * width, up.data() + begin * width, (end - begin) * width);
+  });
+  return gate;
+}
+
+std::vector<float> Transformer::linear_input(std::int64_t layer, LinearSlot lead, const float* hidden,
+                                             std::int64_t rows) const {
+  const BlockWeights& weights = block(layer);
+  const bool attention = lead <= LinearSlot::o;
+  std::vector<float> x =
+      normed(hidden, rows, config().hidden, attention ? weights.input_norm : weights.post_attention_norm,
+             config().rms_norm_eps);
+  if (lead == LinearSlot::o) return attended(layer, x, rows, nullptr);
+  if (lead == LinearSlot::down) return gated(layer, x, rows);
+  return x;
+}
+
+void Transformer::add_output(std::int64_t layer, LinearSlot slot, const std::vector<float>& x, float* hidden,
+                             std::int64_t rows) const {
+  require(slot == LinearSlot::o || slot == LinearSlot::down, "o and down write to the residual stream");
+  add_to(hidden, project(block(layer), slot, x, rows));
+}
+
 void Transformer::run_block(std::int64_t layer, float* hidden, std::int64_t rows, KvCache* cache,
                             const LinearObserver* observer) const {
   const ModelConfig& config = shared_->config;
@@ -196,32 +241,18 @@ void Transformer::run_block(std::int64_t layer, float* hidden, std::int64_t rows
   if (weights.attention_dropped) {
     if (cache != nullptr) cache->append(layer, nullptr, nullptr, rows);
   } else {
-    const std::int64_t first_position = cache == nullptr ? 0 : cache->length();
     const auto x = normed(hidden, rows, config.hidden, weights.input_norm, config.rms_norm_eps);
     observe(LinearSlot::q, x);
-    std::vector<float> queries = project(weights, LinearSlot::q, x, rows);
-    std::vector<float> keys = project(weights, LinearSlot::k, x, rows);
-    const std::vector<float> values = project(weights, LinearSlot::v, x, rows);
-    std::vector<float> cosine, sine;
-    shared_->rope.fill(first_position, rows, cosine, sine);
-    place_heads(queries, rows, config.heads, config, weights.q_norm, cosine, sine);
-    place_heads(keys, rows, config.kv_heads, config, weights.k_norm, cosine, sine);
-    if (cache != nullptr) cache->append(layer, keys.data(), values.data(), rows);
-    const auto mixed = attention_of(config, layer, queries, keys, values, rows, first_position, cache);
+    const std::vector<float> mixed = attended(layer, x, rows, cache);
     observe(LinearSlot::o, mixed);
-    add_to(hidden, project(weights, LinearSlot::o, mixed, rows));
+    add_output(layer, LinearSlot::o, mixed, hidden, rows);
   }
   if (!weights.mlp_dropped) {
     const auto x = normed(hidden, rows, config.hidden, weights.post_attention_norm, config.rms_norm_eps);
     observe(LinearSlot::gate, x);
-    std::vector<float> gate = project(weights, LinearSlot::gate, x, rows);
-    const std::vector<float> up = project(weights, LinearSlot::up, x, rows);
-    parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
-      silu_multiply(gate.data() + begin * config.intermediate, up.data() + begin * config.intermediate,
-                    (end - begin) * config.intermediate);
-    });
+    const std::vector<float> gate = gated(layer, x, rows);
     observe(LinearSlot::down, gate);
-    add_to(hidden, project(weights, LinearSlot::down, gate, rows));
+    add_output(layer, LinearSlot::down, gate, hidden, rows);
   }
 }
 

@@ -62,6 +62,13 @@ class Transformer {
   // threads.
   void run_block(std::int64_t layer, float* hidden, std::int64_t rows, KvCache* cache,
                  const LinearObserver* observer = nullptr) const;
+  // run_block without a cache in parts, for calibration that replaces layers on the way and runs nothing
+  // twice: the input of q, o, gate or down, [rows, in], from the hidden states that its half of the block
+  // reads; and what o or down adds to them.
+  std::vector<float> linear_input(std::int64_t layer, LinearSlot lead, const float* hidden,
+                                  std::int64_t rows) const;
+  void add_output(std::int64_t layer, LinearSlot slot, const std::vector<float>& x, float* hidden,
+                  std::int64_t rows) const;
   // Final norm and output head: logits [rows, vocabulary].
   void head(const float* hidden, std::int64_t rows, float* logits) const;
 
@@ -74,6 +81,11 @@ class Transformer {
   std::uint64_t resident_bytes() const;
 
  private:
+  // The input of o from that of q, and the input of down from that of gate.
+  std::vector<float> attended(std::int64_t layer, const std::vector<float>& x, std::int64_t rows,
+                              KvCache* cache) const;
+  std::vector<float> gated(std::int64_t layer, const std::vector<float>& x, std::int64_t rows) const;
+
   struct Shared;  // config, embeddings, final norm, head, rotary tables
   std::shared_ptr<const Shared> shared_;
   std::vector<std::shared_ptr<const BlockWeights>> blocks_;

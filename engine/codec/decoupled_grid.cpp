@@ -19,57 +19,62 @@ namespace {
 
 constexpr std::int64_t row_tile = 64;
 
-// Range of one group, widened to contain 0 and times `shrink`, as a free affine grid.
-void range_grid(std::span<const float> group, GridParameters& p, std::size_t index, float shrink) {
-  const auto [low_at, high_at] = std::minmax_element(group.begin(), group.end());
-  if (*low_at == *high_at) {
-    p.step[index] = 0;
-    p.offset[index] = rounded_to(p.dtype, *low_at);
-    return;
-  }
-  const float low = std::min(*low_at, 0.0f) * shrink, high = std::max(*high_at, 0.0f) * shrink;
-  p.step[index] = rounded_to(p.dtype, (high / 2 - low / 2) / static_cast<float>(p.form.highest_code()) * 2);
-  p.offset[index] = rounded_to(p.dtype, low + p.step[index] * static_cast<float>(p.form.centre()));
-}
+// Ends of every group, taken once.
+struct GroupRanges {
+  std::vector<float> low, high;  // [rows, groups]
+};
 
-// The range itself, its ends times factors of their own: as wide as it is or narrower, and not always around
-// 0.
-void uneven_grid(std::span<const float> group, GridParameters& p, std::size_t index, float of_low,
-                 float of_high) {
-  const auto [low_at, high_at] = std::minmax_element(group.begin(), group.end());
-  if (*low_at == *high_at) return range_grid(group, p, index, 1);
-  const float low = *low_at * of_low, high = *high_at * of_high;
-  p.step[index] = rounded_to(p.dtype, (high / 2 - low / 2) / static_cast<float>(p.form.highest_code()) * 2);
-  p.offset[index] = rounded_to(p.dtype, low + p.step[index] * static_cast<float>(p.form.centre()));
-}
-
-// Calls fit(weights of the group, its index) for every group.
-template <typename Fit>
-void for_each_group(const float* weights, const GridParameters& p, const Fit& fit) {
+GroupRanges ranges_of(const float* weights, const GridParameters& p) {
   const std::int64_t n = p.columns, width = p.form.group_columns(n);
+  GroupRanges ranges;
+  ranges.low.resize(p.step.size());
+  ranges.high.resize(p.step.size());
   parallel_tiles(p.rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       for (std::int64_t g = 0; g < p.groups; ++g) {
-        const std::int64_t first = g * width;
-        fit(std::span(weights + row * n + first, static_cast<std::size_t>(std::min(width, n - first))),
-            p.at(row, g));
+        const float* first = weights + row * n + g * width;
+        const auto [low, high] = std::minmax_element(first, first + std::min(width, n - g * width));
+        ranges.low[p.at(row, g)] = *low;
+        ranges.high[p.at(row, g)] = *high;
       }
     }
   });
+  return ranges;
 }
 
-void range_grids(const float* weights, GridParameters& p, float shrink) {
-  for_each_group(weights, p, [&](std::span<const float> group, std::size_t index) {
-    range_grid(group, p, index, shrink);
-  });
-}
-
-// Factors on both ends of the range for the further starts: first even ones, which help layers of many
-// columns most, then every uneven pair of {1, 3/4, 1/2, 1/4}, which help short rows, whose best grid often
-// leaves out one end.
+// Factors on the ends of a range. Even ones act on the range widened to contain 0.
 struct RangeFactors {
   float low, high;
 };
+
+// The ranges times `factors` as free affine grids, rows [begin, end); a group of equal values is stored as it
+// is.
+void range_grids(const GroupRanges& ranges, GridParameters& p, std::int64_t begin, std::int64_t end,
+                 RangeFactors factors) {
+  const bool widened = factors.low == factors.high;
+  for (std::size_t index = p.at(begin, 0); index < p.at(end, 0); ++index) {
+    float low = ranges.low[index], high = ranges.high[index];
+    if (low == high) {
+      p.step[index] = 0;
+      p.offset[index] = rounded_to(p.dtype, low);
+      continue;
+    }
+    low = (widened ? std::min(low, 0.0f) : low) * factors.low;
+    high = (widened ? std::max(high, 0.0f) : high) * factors.high;
+    p.step[index] = rounded_to(p.dtype, (high / 2 - low / 2) / static_cast<float>(p.form.highest_code()) * 2);
+    p.offset[index] = rounded_to(p.dtype, low + p.step[index] * static_cast<float>(p.form.centre()));
+  }
+}
+
+// Of the grid search.
+RangeFactors shrink_factors(int candidate) {
+  const float shrink = 1.0f - static_cast<float>(candidate) / 200.0f;
+  return {shrink, shrink};
+}
+
+// For the further starts: first even ones, which help layers of many
+// columns most, then every uneven pair of {1, 3/4, 1/2, 1/4}, which help short rows, whose best grid often
+// leaves out one end.
 RangeFactors start_factors(int start) {
   static constexpr std::array<RangeFactors, 16> factors = {{{0.8f, 0.8f},
                                                             {1, 0.5f},
@@ -88,6 +93,20 @@ RangeFactors start_factors(int start) {
                                                             {0.25f, 0.5f},
                                                             {0.9f, 0.9f}}};
   return factors[static_cast<std::size_t>(start)];
+}
+
+// L with H = L L^T in f32, so that a loss is a sum of squares d H d^T = |d L|^2 that only grows while it is
+// added up. When H is not positive definite, the root of its diagonal: it ranks candidates, nothing more.
+std::vector<float> search_factor(const std::vector<double>& h, std::int64_t n) {
+  std::vector<double> lower = h;
+  if (!cholesky(lower.data(), n)) {
+    std::fill(lower.begin(), lower.end(), 0.0);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const auto at = static_cast<std::size_t>(i * n + i);
+      lower[at] = std::sqrt(std::max(0.0, h[at]));
+    }
+  }
+  return {lower.begin(), lower.end()};
 }
 
 // Copies the rows of `from` for which better[row] into `to`.
@@ -116,7 +135,8 @@ class Alternation {
 
   DecoupledResult run() {
     UniformMatrix& now = result_.matrix;
-    range_grids(w_, now.parameters, 1);
+    ranges_ = ranges_of(w_, now.parameters);
+    range_grids(ranges_, now.parameters, 0, now.parameters.rows, {1, 1});
     now.codes = quantize(w_, now.parameters, Rounding::half_up);
     result_.losses = grid_losses(w_, now, h_.data());
     record("range", 1);
@@ -157,11 +177,7 @@ class Alternation {
     for (int k = 0; k < options_.other_starts; ++k) {
       UniformMatrix start;
       start.parameters = result_.matrix.parameters;
-      for_each_group(w_, start.parameters, [&](std::span<const float> group, std::size_t index) {
-        const auto [of_low, of_high] = start_factors(k);
-        if (of_low == of_high) return range_grid(group, start.parameters, index, of_low);
-        uneven_grid(group, start.parameters, index, of_low, of_high);
-      });
+      range_grids(ranges_, start.parameters, 0, start.parameters.rows, start_factors(k));
       start.codes = quantize(w_, start.parameters, Rounding::half_up);
       if (options_.real_steps) refit_grid(w_, start, h_.data());
       if (options_.integer_steps) start.codes = rounded_codes(start.parameters);
@@ -218,52 +234,99 @@ class Alternation {
     return accepted;
   }
 
-  // Per row the shrink 1 - i/200 of all its ranges whose plain rounding loses least.
+  // Per row the shrink 1 - i/200 of all its ranges whose plain rounding loses least (ties: the widest). The
+  // candidates share their ranges and one factor of H, and a candidate is given up on a row as soon as the
+  // part of its loss that is summed so far exceeds the best: coarse steps come first, to make the best good
+  // early. Only a choice among candidates: f32 products are enough, acceptance is decided in float64.
   UniformMatrix search() {
     const GridParameters& shape = result_.matrix.parameters;
     const std::int64_t n = shape.columns, rows = shape.rows;
-    const std::vector<float> moment(h_.begin(), h_.end());
+    const std::vector<float> factor = search_factor(h_, n);
+    std::vector<int> order;
+    for (const int step : {8, 1}) {
+      for (int i = 0; i < options_.shrink_candidates; i += step) {
+        if (step == 8 || i % 8 != 0) order.push_back(i);
+      }
+    }
     UniformMatrix best;
     best.parameters = shape;
-    best.codes.resize(static_cast<std::size_t>(rows * n));
-    std::vector<double> least(static_cast<std::size_t>(rows), HUGE_VAL);
-    for (int i = 0; i < options_.shrink_candidates; ++i) {
-      UniformMatrix candidate;
-      candidate.parameters = GridParameters(shape.form, rows, n, shape.dtype);
-      range_grids(w_, candidate.parameters, 1.0f - static_cast<float>(i) / 200.0f);
-      candidate.codes = quantize(w_, candidate.parameters, Rounding::half_up);
-      // Only a choice among candidates: f32 products are enough, acceptance is decided in float64.
-      std::vector<std::uint8_t> better(static_cast<std::size_t>(rows));
-      parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
-        const std::int64_t count = end - begin;
-        std::vector<float> difference(static_cast<std::size_t>(count * n)), product(difference.size());
-        for (std::int64_t row = 0; row < count; ++row) {
-          float* out = difference.data() + row * n;
-          dequantize_row(candidate.codes.data() + (begin + row) * n, candidate.parameters, begin + row, out);
-          for (std::int64_t j = 0; j < n; ++j) out[j] -= w_[(begin + row) * n + j];
-        }
-        gemm(Transpose::no, Transpose::no, count, n, n, 1.0f, difference.data(), n, moment.data(), n, 0.0f,
-             product.data(), n);
-        for (std::int64_t row = 0; row < count; ++row) {
-          double loss = 0;
-          for (std::int64_t j = 0; j < n; ++j) {
-            const auto at = static_cast<std::size_t>(row * n + j);
-            loss += static_cast<double>(difference[at]) * static_cast<double>(product[at]);
-          }
-          const auto r = static_cast<std::size_t>(begin + row);
-          better[r] = loss < least[r];
-          if (better[r] != 0) least[r] = loss;
-        }
-      });
-      take_rows(candidate, best, {better.begin(), better.end()});
-    }
+    parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+      GridParameters candidate(shape.form, end - begin, n, shape.dtype);
+      GroupRanges ranges;
+      ranges.low.assign(ranges_.low.begin() + static_cast<std::ptrdiff_t>(shape.at(begin, 0)),
+                        ranges_.low.begin() + static_cast<std::ptrdiff_t>(shape.at(end, 0)));
+      ranges.high.assign(ranges_.high.begin() + static_cast<std::ptrdiff_t>(shape.at(begin, 0)),
+                         ranges_.high.begin() + static_cast<std::ptrdiff_t>(shape.at(end, 0)));
+      std::vector<double> least(static_cast<std::size_t>(end - begin), HUGE_VAL);
+      std::vector<int> chosen(least.size(), 0);
+      for (const int i : order) {
+        range_grids(ranges, candidate, 0, end - begin, shrink_factors(i));
+        try_candidate(w_ + begin * n, candidate, factor, i, least, chosen);
+      }
+      for (std::int64_t row = begin; row < end; ++row) {
+        range_grids(ranges_, best.parameters, row, row + 1,
+                    shrink_factors(chosen[static_cast<std::size_t>(row - begin)]));
+      }
+    });
+    best.codes = quantize(w_, best.parameters, Rounding::half_up);
     return best;
+  }
+
+  // The rows of a tile on the grids of candidate i: takes it where it loses less than the least so far.
+  static void try_candidate(const float* weights, const GridParameters& grids,
+                            const std::vector<float>& factor, int i, std::vector<double>& least,
+                            std::vector<int>& chosen) {
+    constexpr std::int64_t block = 64;  // columns of L added at a time
+    const std::int64_t n = grids.columns, width = grids.form.group_columns(n);
+    std::vector<float> difference(static_cast<std::size_t>(grids.rows * n)),
+        product(static_cast<std::size_t>(grids.rows * block));
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(width));
+    std::vector<std::size_t> alive;
+    std::vector<double> loss(least.size(), 0.0);
+    for (std::int64_t row = 0; row < grids.rows; ++row) {
+      alive.push_back(static_cast<std::size_t>(row));
+      for (std::int64_t g = 0; g < grids.groups; ++g) {
+        const std::int64_t first = g * width;
+        const auto count = static_cast<std::size_t>(std::min(width, n - first));
+        const float* w = weights + row * n + first;
+        float* d = difference.data() + row * n + first;
+        quantize_group({w, count}, grids, grids.at(row, g), Rounding::half_up, codes.data());
+        dequantize_group({codes.data(), count}, grids, grids.at(row, g), d);
+        for (std::size_t j = 0; j < count; ++j) d[j] -= w[j];
+      }
+    }
+    for (std::int64_t first = 0; first < n && !alive.empty(); first += block) {
+      const std::int64_t count = std::min(block, n - first), left = n - first;
+      gemm(Transpose::no, Transpose::no, static_cast<std::int64_t>(alive.size()), count, left, 1.0f,
+           difference.data() + first, n, factor.data() + first * n + first, n, 0.0f, product.data(), count);
+      std::size_t kept = 0;
+      for (std::size_t a = 0; a < alive.size(); ++a) {
+        double& sum = loss[alive[a]];
+        for (std::int64_t j = 0; j < count; ++j) {
+          const double part = product[a * static_cast<std::size_t>(count) + static_cast<std::size_t>(j)];
+          sum += part * part;
+        }
+        if (sum > least[alive[a]]) continue;
+        if (kept != a) {
+          std::copy_n(difference.begin() + static_cast<std::ptrdiff_t>(a) * n, n,
+                      difference.begin() + static_cast<std::ptrdiff_t>(kept) * n);
+        }
+        alive[kept++] = alive[a];
+      }
+      alive.resize(kept);
+    }
+    for (const std::size_t row : alive) {
+      if (loss[row] == least[row] && chosen[row] < i) continue;
+      least[row] = loss[row];
+      chosen[row] = i;
+    }
   }
 
   const float* w_;
   const std::vector<double>& h_;
   const GptqFactor* factor_;
   const DecoupledOptions& options_;
+  GroupRanges ranges_;
   DecoupledResult result_;
 };
 

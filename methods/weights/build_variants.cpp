@@ -64,15 +64,17 @@ class Builder {
     while (last > 0 && has_block(last - 1)) --last;
     Transformer compressed = model_;
     CalibrationWalk walk(compressed, calibration.windows);
-    for (std::int64_t layer = 0; layer < layers; ++layer) {
+    for (std::int64_t layer = 0; layer < last; ++layer) {
       for (const InputGroup& group : input_groups()) {
-        if (!has_group(layer, group))
-          encode_group(layer, group, walk.observe(compressed, layer, {group.lead}));
-        else
-          skip(layer, group);
-        if (layer < last) install(compressed, layer, group);
+        const bool finished = has_group(layer, group);
+        const BlockStatistics seen = walk.observe_next(compressed, layer, group.lead, !finished);
+        encode_group(layer, group, seen);
+        install(compressed, layer, group);
       }
-      if (layer + 1 < last) walk.advance(compressed, layer);
+      if (layer + 1 < last) walk.finish_block(compressed, layer);
+    }
+    for (std::int64_t layer = last; layer < layers; ++layer) {
+      for (const InputGroup& group : input_groups()) skip(layer, group);
     }
   }
 
@@ -136,7 +138,7 @@ class Builder {
     std::vector<Payload> payloads;
     for (std::size_t level = 0; level < method_.levels.size(); ++level) {
       payloads.push_back(
-          encode({unit.name, weights.data(), unit.rows, unit.columns, view.dtype, seed_}, level));
+          encode({unit.name, weights.data(), unit.rows, unit.columns, view.dtype, view.data, seed_}, level));
       require(payloads.back().shape == view.shape && payloads.back().dtype == view.dtype,
               "a payload keeps dtype and shape of its tensor");
       throw_if_interrupted();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/base/random.h"
@@ -168,6 +169,57 @@ BlockStatistics CalibrationWalk::observe_and_advance(const Transformer& model, s
                                                      std::vector<LinearSlot> which) {
   return run_and_gather(model, layer, std::move(which), static_cast<std::int64_t>(windows_.size()),
                         [&](std::int64_t i) { return hidden_[static_cast<std::size_t>(i)]; });
+}
+
+BlockStatistics CalibrationWalk::observe_next(const Transformer& model, std::int64_t layer, LinearSlot lead,
+                                              bool gather) {
+  const BlockWeights& block = model.block(layer);
+  const bool dropped = lead <= LinearSlot::o ? block.attention_dropped : block.mlp_dropped;
+  if (lead == LinearSlot::gate && !block.attention_dropped) add_between(model, layer, LinearSlot::o);
+  if (dropped) return {};
+  const bool kept = lead == LinearSlot::o || lead == LinearSlot::down;  // what costs a part of the block
+  if (!kept && !gather) return {};
+  const std::int64_t in = linear_shape(model.config(), lead).in, width = model.config().hidden;
+  if (kept) {
+    std::vector<std::size_t> sizes;
+    for (const auto& window : windows_) sizes.push_back(window.size() * static_cast<std::size_t>(in));
+    between_.emplace(sizes);
+  }
+  InputGatherer gatherer(in);
+  const auto count = static_cast<std::int64_t>(windows_.size());
+  const std::int64_t at_once = std::clamp<std::int64_t>(thread_count(), 1, 8);
+  for (std::int64_t begin = 0; begin < count; begin += at_once) {
+    throw_if_interrupted();
+    std::vector<std::vector<float>> inputs(static_cast<std::size_t>(std::min(at_once, count - begin)));
+    parallel_for(static_cast<std::int64_t>(inputs.size()), [&](std::int64_t i) {
+      const std::span<const float> hidden = std::as_const(hidden_)[static_cast<std::size_t>(begin + i)];
+      std::vector<float>& x = inputs[static_cast<std::size_t>(i)];
+      x = model.linear_input(layer, lead, hidden.data(), static_cast<std::int64_t>(hidden.size()) / width);
+      if (kept) std::copy(x.begin(), x.end(), (*between_)[static_cast<std::size_t>(begin + i)].begin());
+    });
+    for (const std::vector<float>& x : inputs) {
+      if (gather) gatherer.add(x);
+    }
+  }
+  BlockStatistics result;
+  if (gather) result.emplace_back(lead, std::move(gatherer).finish());
+  return result;
+}
+
+void CalibrationWalk::add_between(const Transformer& model, std::int64_t layer, LinearSlot slot) {
+  require(between_.has_value(), "the inputs of a block come in order");
+  parallel_for(static_cast<std::int64_t>(windows_.size()), [&](std::int64_t i) {
+    throw_if_interrupted();
+    const std::span<float> hidden = hidden_[static_cast<std::size_t>(i)];
+    const std::span<const float> from = std::as_const(*between_)[static_cast<std::size_t>(i)];
+    model.add_output(layer, slot, {from.begin(), from.end()}, hidden.data(),
+                     static_cast<std::int64_t>(hidden.size()) / model.config().hidden);
+  });
+  between_.reset();
+}
+
+void CalibrationWalk::finish_block(const Transformer& model, std::int64_t layer) {
+  if (!model.block(layer).mlp_dropped) add_between(model, layer, LinearSlot::down);
 }
 
 }  // namespace laconic

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -81,6 +82,13 @@ class CalibrationWalk {
   BlockStatistics observe_and_advance(const Transformer& model, std::int64_t layer,
                                       std::vector<LinearSlot> which = {});
 
+  // Sequential propagation: calls for q, o, gate and down, in this order, take the windows through block
+  // `layer` of `model` as it is at that moment, so that layers may be replaced between calls and no part of
+  // the block runs twice; down is followed by finish_block. Statistics of that input, or none without
+  // `gather` or for a dropped half.
+  BlockStatistics observe_next(const Transformer& model, std::int64_t layer, LinearSlot lead, bool gather);
+  void finish_block(const Transformer& model, std::int64_t layer);
+
   const std::vector<std::vector<std::int32_t>>& windows() const { return windows_; }
   // Hidden states before the next block, [tokens, hidden] of each window.
   const HiddenStates& hidden() const { return hidden_; }
@@ -88,7 +96,9 @@ class CalibrationWalk {
 
  private:
   std::vector<std::vector<std::int32_t>> windows_;
+  void add_between(const Transformer& model, std::int64_t layer, LinearSlot slot);
   HiddenStates hidden_;
+  std::optional<HiddenStates> between_;  // inputs of o or down of every window, until they are used
 };
 
 }  // namespace laconic

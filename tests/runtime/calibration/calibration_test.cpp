@@ -20,7 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path fresh_directory(const std::string& name) {
-  const fs::path path = fs::path(testing::TempDir()) / ("laconic_calibration_" + std::to_string(::getpid()) + "_" + name);
+  const fs::path path =
+      fs::path(testing::TempDir()) / ("laconic_calibration_" + std::to_string(::getpid()) + "_" + name);
   fs::remove_all(path);
   return path;
 }
@@ -292,6 +293,44 @@ TEST(CalibrationWindows, AreDistinctDrawnBySeedAndPacked) {
   EXPECT_EQ(draw(3, 100000).size(), 200u);  // all the text has: 3000 tokens in pieces of 15, from start 0
   EXPECT_THROW(draw_calibration_windows(tokenizer, dense.model->config(), "short", {4, 16, 0}), Error);
   EXPECT_THROW(draw(3, 0), Error);
+}
+
+TEST(CalibrationWalk, TheInputsOneAfterAnotherAreThoseOfTheWholeBlock) {
+  Dense dense;
+  for (const int dropped : {0, 1, 2}) {
+    Transformer model = *dense.model;
+    model.set_dropped(1, dropped == 1, dropped == 2);
+    CalibrationWalk whole(model, dense.windows), steps(model, dense.windows);
+    for (std::int64_t layer = 0; layer < 3; ++layer) {
+      const BlockStatistics wanted = whole.observe_and_advance(model, layer);
+      std::size_t next = 0;
+      for (const LinearSlot lead : {LinearSlot::q, LinearSlot::o, LinearSlot::gate, LinearSlot::down}) {
+        const bool gather = layer != 2 || lead != LinearSlot::o;
+        const BlockStatistics seen = steps.observe_next(model, layer, lead, gather);
+        if (!gather) {
+          EXPECT_TRUE(seen.empty());
+        }
+        if (next < wanted.size() && wanted[next].first == lead) {
+          if (gather) {
+            ASSERT_EQ(seen.size(), 1u);
+            const SecondMoment &a = wanted[next].second.moment, &b = seen[0].second.moment;
+            EXPECT_EQ(a.count(), b.count());
+            EXPECT_TRUE(std::equal(a.mean(), a.mean() + a.size() * a.size(), b.mean()));
+            EXPECT_EQ(wanted[next].second.channel_norm, seen[0].second.channel_norm);
+          }
+          ++next;
+        } else {
+          EXPECT_TRUE(seen.empty());
+        }
+      }
+      EXPECT_EQ(next, wanted.size());
+      steps.finish_block(model, layer);
+      for (std::size_t i = 0; i < dense.windows.size(); ++i) {
+        const auto a = whole.hidden()[i], b = steps.hidden()[i];
+        EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin(), b.end()));
+      }
+    }
+  }
 }
 
 }  // namespace
