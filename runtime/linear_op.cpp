@@ -42,7 +42,8 @@ std::string_view codec_name(const Payload& payload) {
 
 Linear stage_linear(const Payload& payload) {
   const std::string_view name = codec_name(payload);
-  if (name == "uniform") return make_uniform_linear(payload);
+  // gptq and decoupled choose codes differently, their payloads are the same.
+  if (name == "uniform" || name == "gptq" || name == "decoupled") return make_uniform_linear(payload);
   if (name == "lowrank") return low_rank(payload);
   if (name == "raw") return dense_field(payload, "values", payload.shape[0], payload.shape[1]);
   if (name == "sparse" || name == "outliers") return make_sparse_linear(payload);

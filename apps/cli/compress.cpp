@@ -8,7 +8,7 @@
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "engine/tensor/safetensors.h"
-#include "methods/method.h"
+#include "methods/weights/pipeline.h"
 
 namespace laconic::cli {
 namespace {
@@ -21,12 +21,15 @@ CalibrationKeep calibration_keep(const std::string& text) {
 }
 
 int compress(const Arguments& arguments, const Session& session) {
-  const MethodDescription& method = method_named(arguments.text("method"));
-  if (!method.compress) fail(ErrorKind::usage, method.slug + " does not compress models", "-m");
+  const std::string named = arguments.text("method");
+  const bool pipeline = is_pipeline(named);
+  const MethodDescription* method = pipeline ? nullptr : &method_named(named);
+  if (method != nullptr && !method->compress)
+    fail(ErrorKind::usage, named + " does not compress models", "-m");
   CompressionRequest request;
   request.model = arguments.text("model");
   request.output = arguments.text("output");
-  request.parameters = Parameters(method.parameters);
+  request.parameters = Parameters(pipeline ? pipeline_parameters() : method->parameters);
   for (const std::string& assignment : arguments.list("parameter")) {
     const std::size_t equals = assignment.find('=');
     if (equals == std::string::npos) {
@@ -50,10 +53,10 @@ int compress(const Arguments& arguments, const Session& session) {
   request.message = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
   const std::uint64_t before = SafetensorsDirectory(request.model).file_bytes();
   const auto start = std::chrono::steady_clock::now();
-  const CompressionResult result = method.compress(request);
+  const CompressionResult result = pipeline ? compress_pipeline(request, named) : method->compress(request);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (session.json) {
-    const nlohmann::json value = {{"method", method.slug},
+    const nlohmann::json value = {{"method", named},
                                   {"output", request.output.string()},
                                   {"original_bytes", before},
                                   {"stored_bytes", result.safetensors_bytes},
@@ -75,26 +78,29 @@ int compress(const Arguments& arguments, const Session& session) {
 
 Verb compress_verb() {
   using Kind = OptionSpec::Kind;
-  return {"compress",
-          "Compress a model",
-          "  laconic compress ./model -m rtn -p bits=4 -o ./model-4bit\n"
-          "  laconic compress ./model -m decoupleq -p bits=2 -p group=64 --calibration text.txt -o "
-          "./model-2bit\n",
-          {{"model", Kind::text, "a Hugging Face model directory", true},
-           {"-m,--method", Kind::text, "a method of laconic list", true},
-           {"-o,--output", Kind::text, "the directory to make", true},
-           {"-p,--parameter", Kind::list, "a parameter of the method, name=value (laconic info METHOD)"},
-           {"--bits", Kind::number, "total bits per compressed weight, side information included"},
-           {"--ratio", Kind::number, "times smaller than 16-bit weights"},
-           {"--size", Kind::bytes, "sum of all .safetensors files at most, e.g. 900MB"},
-           {"--calibration", Kind::text, "a text file like the one the model will see"},
-           {"--calibration-keep", Kind::text,
-            "what later runs may reuse: none, statistics, or hidden (also states between blocks)", false,
-            "statistics"},
-           {"--seed", Kind::integer, "draws calibration windows and all random numbers", false, "0"},
-           {"--dry-run", Kind::flag, "plan and predict; write nothing"},
-           {"--force", Kind::flag, "replace an existing output"}},
-          compress};
+  return {
+      "compress",
+      "Compress a model",
+      "  laconic compress ./model -m rtn -p bits=4 -o ./model-4bit\n"
+      "  laconic compress ./model -m decoupleq -p bits=2 -p group=64 --calibration text.txt -o "
+      "./model-2bit\n"
+      "  laconic compress ./model -m gptq --size 900MB --calibration text.txt -o ./model-900MB\n"
+      "  laconic compress ./model -m 'uniform(bits=3)+lowrank(rank=8)' -o ./model-mixed\n",
+      {{"model", Kind::text, "a Hugging Face model directory", true},
+       {"-m,--method", Kind::text, "a method of laconic list, or a composition (docs/composition.md)", true},
+       {"-o,--output", Kind::text, "the directory to make", true},
+       {"-p,--parameter", Kind::list, "a parameter of the method, name=value (laconic info METHOD)"},
+       {"--bits", Kind::number, "total bits per compressed weight, side information included"},
+       {"--ratio", Kind::number, "times smaller than 16-bit weights"},
+       {"--size", Kind::bytes, "sum of all .safetensors files at most, e.g. 900MB"},
+       {"--calibration", Kind::text, "a text file like the one the model will see"},
+       {"--calibration-keep", Kind::text,
+        "what later runs may reuse: none, statistics, or hidden (also states between blocks)", false,
+        "statistics"},
+       {"--seed", Kind::integer, "draws calibration windows and all random numbers", false, "0"},
+       {"--dry-run", Kind::flag, "plan and predict; write nothing"},
+       {"--force", Kind::flag, "replace an existing output"}},
+      compress};
 }
 
 }  // namespace laconic::cli

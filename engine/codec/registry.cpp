@@ -15,6 +15,8 @@ const std::vector<CodecDescription>& codec_registry() {
     list.push_back(describe_outliers());
     list.push_back(describe_sparse());
     list.push_back(describe_sign());
+    list.push_back(describe_gptq_codec());
+    list.push_back(describe_decoupled());
     return list;
   }();
   return registry;

@@ -12,5 +12,7 @@ CodecDescription describe_low_rank();
 CodecDescription describe_outliers();
 CodecDescription describe_sparse();
 CodecDescription describe_sign();
+CodecDescription describe_gptq_codec();
+CodecDescription describe_decoupled();
 
 }  // namespace laconic

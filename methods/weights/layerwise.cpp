@@ -55,7 +55,8 @@ class Run {
     }
     provenance_.set("method", method.method.slug);
     provenance_.set("seed", static_cast<std::int64_t>(request.seed));
-    provenance_.set("recipe", request.parameters.canonical(method.method.slug));
+    const std::string parameters = request.parameters.canonical(method.method.slug);
+    provenance_.set("recipe", method.recipe.empty() ? parameters : method.recipe + " : " + parameters);
     encode_embeddings();
   }
 
@@ -88,10 +89,11 @@ class Run {
  private:
   std::string run_key() const {
     const SizeTarget& target = request_.target;
-    const std::string text =
+    std::string text =
         fmt::format("{}\n{}\n{}\n{}\n{} {} {}", request_.parameters.canonical(layerwise_.method.slug),
                     request_.seed, to_hex(fingerprint(source_)), calibration_.key, target.bits.value_or(0),
                     target.ratio.value_or(0), target.size.value_or(0));
+    for (const std::string& level : layerwise_.method.levels) text += '\n' + level;
     return to_hex(xxh3_128(as_byte_span(text)));
   }
 

@@ -21,6 +21,7 @@ struct LayerwiseMethod {
   LeveledMethod method;
   std::size_t level = 0;
   CalibrationOptions calibration;
+  std::string recipe;  // recorded before the parameters; empty: the parameters say everything
 };
 CompressionResult compress_layerwise(const CompressionRequest& request, const LayerwiseMethod& method);
 

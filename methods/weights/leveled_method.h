@@ -19,7 +19,8 @@ struct LayerTask {
   std::string name;                // "model.layers.3.self_attn.q_proj.weight"
   const float* weights = nullptr;  // [rows, columns], finite
   std::int64_t rows = 0, columns = 0;
-  DType dtype = DType::f32;  // of the original tensor
+  DType dtype = DType::f32;             // of the original tensor
+  const std::byte* original = nullptr;  // its bytes
   std::uint64_t seed = 0;
 };
 

@@ -34,7 +34,7 @@ CompressionResult compress(const CompressionRequest& request) {
       return uniform_payload(result.matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
     };
   };
-  return compress_layerwise(request, {method, 0, calibration_options(request)});
+  return compress_layerwise(request, {method, 0, calibration_options(request), {}});
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ CompressionResult compress(const CompressionRequest& request) {
       return uniform_payload(matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
     };
   };
-  return compress_layerwise(request, {method, 0, calibration_options(request)});
+  return compress_layerwise(request, {method, 0, calibration_options(request), {}});
 }
 
 }  // namespace

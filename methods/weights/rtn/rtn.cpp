@@ -21,7 +21,7 @@ CompressionResult compress(const CompressionRequest& request) {
       return uniform_payload(matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
     };
   };
-  return compress_layerwise(request, {method, 0, {}});
+  return compress_layerwise(request, {method, 0, {}, {}});
 }
 
 }  // namespace
