@@ -1,5 +1,6 @@
 // laconic list: the methods.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
 
@@ -7,13 +8,66 @@
 #include "methods/method.h"
 
 namespace laconic::cli {
+namespace {
+
+std::string cell(std::string text) {
+  for (std::size_t at = text.find('|'); at != std::string::npos; at = text.find('|', at + 2)) {
+    text.insert(at, 1, '\\');
+  }
+  return text;
+}
+
+std::string range_of(const ParameterSpec& spec) {
+  switch (spec.type) {
+    case ParameterSpec::Type::integer:
+    case ParameterSpec::Type::number:
+      return fmt::format("{} to {}", spec.low, spec.high);
+    case ParameterSpec::Type::boolean:
+      return "true, false";
+    case ParameterSpec::Type::choice:
+      return fmt::format("{}", fmt::join(spec.choices, ", "));
+    case ParameterSpec::Type::text:
+      return "text";
+  }
+  return "";
+}
+
+// docs/methods.md.
+std::string markdown() {
+  std::string page =
+      "# Methods\n\nMade by `laconic list --markdown > docs/methods.md`; `laconic info METHOD` shows the "
+      "same for "
+      "one method.\n\n| method | card | subject | what it does | paper |\n|---|---|---|---|---|\n";
+  for (const MethodDescription& method : method_registry()) {
+    page += fmt::format("| [{0}](#{0}) | {1} | {2} | {3} | {4} |\n", method.slug,
+                        method.card > 0 ? std::to_string(method.card) : "-", method.subject,
+                        cell(method.summary), cell(method.paper));
+  }
+  for (const MethodDescription& method : method_registry()) {
+    page += fmt::format("\n## {}\n\n{}. {}{}.\n", method.slug, method.title, method.paper,
+                        method.needs_calibration ? "; needs a calibration text" : "");
+    if (method.parameters.empty()) continue;
+    page += "\n| parameter | default | values | meaning |\n|---|---|---|---|\n";
+    for (const ParameterSpec& spec : method.parameters) {
+      page += fmt::format("| {} | {} | {} | {} |\n", spec.name, cell(spec.default_value),
+                          cell(range_of(spec)), cell(spec.help));
+    }
+  }
+  return page;
+}
+
+}  // namespace
 
 Verb list_verb() {
   return {"list",
           "List the methods",
-          "  laconic list\n  laconic list --json\n",
-          {},
-          [](const Arguments&, const Session& session) {
+          "  laconic list\n  laconic list --json\n  laconic list --markdown > docs/methods.md\n",
+          {{"--markdown", OptionSpec::Kind::flag, "as a page of documentation, parameters included"}},
+          [](const Arguments& arguments, const Session& session) {
+            if (arguments.flag("markdown")) {
+              fmt::print("{}", markdown());
+              return 0;
+            }
             if (session.json) {
               nlohmann::json rows = nlohmann::json::array();
               for (const MethodDescription& method : method_registry()) {
