@@ -43,7 +43,8 @@ class Builder {
         progress_(listener, method.slug, count_units()) {}
 
   void without_calibration() {
-    for (std::int64_t layer = 0; layer < model_.config().layers; ++layer) encode_block(layer, {});
+    BlockStatistics none;
+    for (std::int64_t layer = 0; layer < model_.config().layers; ++layer) encode_block(layer, none);
   }
 
   void on_dense_statistics(const VariantCalibration& calibration) {
@@ -54,8 +55,7 @@ class Builder {
     if (first == model_.config().layers) return;
     for_each_dense_block(
         model_, calibration.windows, calibration.store,
-        [&](std::int64_t layer, const BlockStatistics& statistics) { encode_block(layer, statistics); }, {},
-        first);
+        [&](std::int64_t layer, BlockStatistics& statistics) { encode_block(layer, statistics); }, {}, first);
   }
 
   void sequentially(const VariantCalibration& calibration) {
@@ -103,8 +103,13 @@ class Builder {
                        [&](const InputGroup& group) { return has_group(layer, group); });
   }
 
-  void encode_block(std::int64_t layer, const BlockStatistics& statistics) {
-    for (const InputGroup& group : input_groups()) encode_group(layer, group, statistics);
+  // Statistics are freed as soon as their layers are encoded: the moment of the widest input, which comes
+  // last, then stands alone in memory.
+  void encode_block(std::int64_t layer, BlockStatistics& statistics) {
+    for (const InputGroup& group : input_groups()) {
+      encode_group(layer, group, statistics);
+      std::erase_if(statistics, [&](const auto& entry) { return entry.first == group.lead; });
+    }
   }
 
   void encode_group(std::int64_t layer, const InputGroup& group, const BlockStatistics& statistics) {

@@ -239,7 +239,7 @@ void CalibrationStore::load_hidden(std::int64_t layer, HiddenStates& hidden) con
 
 void for_each_dense_block(const Transformer& dense, const std::vector<std::vector<std::int32_t>>& windows,
                           CalibrationStore* store,
-                          const std::function<void(std::int64_t, const BlockStatistics&)>& visit,
+                          const std::function<void(std::int64_t, BlockStatistics&)>& visit,
                           const ProgressListener& listener, std::int64_t first_needed) {
   const std::int64_t layers = dense.config().layers;
   if (windows.empty()) fail(ErrorKind::usage, "calibration needs at least one window");
@@ -248,7 +248,8 @@ void for_each_dense_block(const Transformer& dense, const std::vector<std::vecto
   std::int64_t at = 0;  // the block that the walk's hidden states stand before
   for (std::int64_t layer = first_needed; layer < layers; ++layer) {
     if (store != nullptr && store->has_statistics(layer)) {
-      visit(layer, store->statistics(layer));
+      BlockStatistics stored = store->statistics(layer);
+      visit(layer, stored);
       progress.advance();
       continue;
     }

@@ -61,11 +61,11 @@ class CalibrationStore {
 
 // Statistics of every block of the dense model in order, taken from the store where it has them, else
 // measured and put there. They are rounded as the store rounds them, with or without a store, so a result
-// never depends on which it was. `store` may be null. Blocks before `first_needed` are not visited (a resumed
-// run).
-void for_each_dense_block(
-    const Transformer& dense, const std::vector<std::vector<std::int32_t>>& windows, CalibrationStore* store,
-    const std::function<void(std::int64_t layer, const BlockStatistics& statistics)>& visit,
-    const ProgressListener& progress = {}, std::int64_t first_needed = 0);
+// never depends on which it was. The visitor may take them apart, to free what it is done with. `store` may
+// be null. Blocks before `first_needed` are not visited (a resumed run).
+void for_each_dense_block(const Transformer& dense, const std::vector<std::vector<std::int32_t>>& windows,
+                          CalibrationStore* store,
+                          const std::function<void(std::int64_t layer, BlockStatistics& statistics)>& visit,
+                          const ProgressListener& progress = {}, std::int64_t first_needed = 0);
 
 }  // namespace laconic
