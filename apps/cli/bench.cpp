@@ -11,6 +11,7 @@
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
 #include "engine/math/blas.h"
+#include "runtime/benchmark/coders.h"
 #include "runtime/benchmark/decode.h"
 #include "runtime/benchmark/kernels.h"
 
@@ -108,11 +109,36 @@ nlohmann::json decode(int rounds, const Session& session) {
   return values;
 }
 
+nlohmann::json coders(int rounds, const Session& session) {
+  const std::vector<CoderSpeed> speeds = measure_coders(rounds, session.progress);
+  std::vector<std::vector<std::string>> table = {
+      {"entropy coder", "bits/byte", "encode MB/s per core", "decode MB/s per core", "wanted"}};
+  nlohmann::json values = nlohmann::json::array();
+  for (const CoderSpeed& speed : speeds) {
+    table.push_back(
+        {speed.name, fmt::format("{:.3f}", speed.bits_per_byte),
+         fmt::format("{:.0f}", speed.encode_rate / 1e6), fmt::format("{:.0f}", speed.decode_rate / 1e6),
+         speed.wanted_rate == 0
+             ? ""
+             : fmt::format("{:.0f}: {}", speed.wanted_rate / 1e6, speed.met() ? "met" : "not met")});
+    values.push_back({{"name", speed.name},
+                      {"bits_per_byte", speed.bits_per_byte},
+                      {"encode_bytes_per_second", speed.encode_rate},
+                      {"decode_bytes_per_second", speed.decode_rate}});
+    if (speed.wanted_rate > 0) {
+      values.back()["wanted_bytes_per_second"] = speed.wanted_rate;
+      values.back()["met"] = speed.met();
+    }
+  }
+  if (!session.json) fmt::print("bytes of source per second of processor time\n{}\n", format_table(table));
+  return values;
+}
+
 int bench(const Arguments& arguments, const Session& session) {
   const std::string what = arguments.text("what", "all");
-  if (what != "kernels" && what != "decode" && what != "all") {
+  if (what != "kernels" && what != "decode" && what != "coders" && what != "all") {
     fail(ErrorKind::usage, fmt::format("\"{}\" cannot be measured", what), "bench",
-         "known: kernels, decode, all");
+         "known: kernels, decode, coders, all");
   }
   const auto rounds = static_cast<int>(arguments.integer("rounds", 7, 1, 1000));
   nlohmann::json value = {{"vector_targets", vector_targets()},
@@ -133,6 +159,7 @@ int bench(const Arguments& arguments, const Session& session) {
   };
   if (what == "kernels" || what == "all") look("kernels", kernels(rounds, arguments.text("only"), session));
   if (what == "decode" || what == "all") look("decode", decode(rounds, session));
+  if (what == "coders" || what == "all") look("coders", coders(rounds, session));
   value["met"] = met;
   if (session.json) fmt::print("{}\n", value.dump(2));
   return met ? 0 : 1;
@@ -147,7 +174,7 @@ Verb bench_verb() {
           "  laconic bench\n"
           "  laconic bench kernels --only product --rounds 15\n"
           "  laconic bench decode --json\n",
-          {{"what", Kind::text, "kernels, decode or all", false, "all"},
+          {{"what", Kind::text, "kernels, decode, coders or all", false, "all"},
            {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7"},
            {"--only", Kind::text, "only kernels with this in their name"}},
           bench};

@@ -238,8 +238,8 @@ TEST_P(Family, FeaturesShowInTheReference) {
 
 TEST_P(Family, BitsDoNotDependOnTheThreadCount) {
   const Miniature& mini = GetParam();
-  const std::filesystem::path directory =
-      std::filesystem::path(testing::TempDir()) / ("laconic_bits_" + std::to_string(::getpid()) + "_" + mini.name);
+  const std::filesystem::path directory = std::filesystem::path(testing::TempDir()) /
+                                          ("laconic_bits_" + std::to_string(::getpid()) + "_" + mini.name);
   std::filesystem::remove_all(directory);
   reference::write_model(directory, mini.description,
                          reference::random_weights(mini.description, 8, mini.dtype), mini.dtype, mini.extra,
