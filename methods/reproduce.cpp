@@ -78,6 +78,16 @@ std::filesystem::path ArmCache::work_directory(std::string_view key) const {
 
 bool ArmCache::contains(std::string_view key) const { return read_arm(file_of(key), key).has_value(); }
 
+void ArmCache::put_text(std::string_view key, std::string_view text) const {
+  write_file(file_of(key).replace_extension(".txt"), text);
+}
+
+std::optional<std::string> ArmCache::text(std::string_view key) const {
+  const std::filesystem::path path = file_of(key).replace_extension(".txt");
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  return read_text_file(path, std::size_t{1} << 20);
+}
+
 ArmNumbers ArmCache::arm(std::string_view name, std::string_view key,
                          const std::function<ArmNumbers()>& compute) {
   throw_if_interrupted();

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,6 +56,7 @@ struct ReproductionTable {
 struct ReproductionCurve {
   std::string chart, name;  // curves of one chart are drawn together
   std::vector<std::pair<double, double>> points;
+  std::string x_label = "bytes", y_label = "perplexity";
 };
 
 struct Reproduction {
@@ -80,6 +82,9 @@ class ArmCache {
   explicit ArmCache(std::filesystem::path directory, std::function<void(const ArmRecord&)> listener = {});
   ArmNumbers arm(std::string_view name, std::string_view key, const std::function<ArmNumbers()>& compute);
   bool contains(std::string_view key) const;
+  // Text that belongs to an arm (a sample that its model wrote); nothing when there is none.
+  void put_text(std::string_view key, std::string_view text) const;
+  std::optional<std::string> text(std::string_view key) const;
   // A directory for what an arm makes on the way, removed when the arm is done; a killed run finds it again.
   std::filesystem::path work_directory(std::string_view key) const;
   int fresh() const { return fresh_; }

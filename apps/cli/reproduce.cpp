@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/verb.h"
+#include "apps/report/report.h"
 #include "engine/base/error.h"
+#include "engine/base/files.h"
 #include "methods/method.h"
 
 namespace laconic::cli {
@@ -134,6 +136,10 @@ int reproduce(const Arguments& arguments, const Session& session) {
   result.slug = method.slug;
   result.seed = request.seed;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (arguments.has("report")) {
+    write_file(arguments.text("report"),
+               reproduction_html(result, fmt::format("laconic reproduce {}", method.slug)));
+  }
   if (session.json) {
     fmt::print("{}\n", as_json(result).dump(2));
   } else {
@@ -156,6 +162,7 @@ Verb reproduce_verb() {
            {"--scale", Kind::text, "standard, or full for hours", false, "standard"},
            {"--seed", Kind::integer, "draws calibration windows and all random numbers", false, "0"},
            {"--data", Kind::text, "reference models and texts", false, "$LACONIC_DATA"},
+           {"--report", Kind::text, "also write an HTML report here"},
            {"--cache", Kind::text, "where finished arms are kept", false, "~/.cache/laconic/arms"}},
           reproduce};
 }

@@ -13,7 +13,9 @@
 #include "engine/codec/uniform_grid.h"
 #include "engine/tensor/safetensors.h"
 #include "runtime/artifact/compressed_model.h"
+#include "runtime/documents.h"
 #include "runtime/fingerprint.h"
+#include "runtime/generation/generate.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace laconic {
@@ -117,8 +119,9 @@ Trial::Trial(const ReproduceRequest& request, TrialSubject subject, ArmCache& ca
 }
 
 std::string Trial::arm_key(std::string_view what) const {
-  return fmt::format("trial {}\n{}\ncalibration {} x {}\n{}\n", trial_version, data_hash_,
-                     options_.calibration_sequences, options_.calibration_window, what);
+  return fmt::format("trial {}\n{}\ncalibration {} x {}\n{}{}\n", trial_version, data_hash_,
+                     options_.calibration_sequences, options_.calibration_window,
+                     options_.sample_prompt.empty() ? "" : "prompt " + options_.sample_prompt + '\n', what);
 }
 
 ArmNumbers Trial::arm(std::string_view name, std::string_view what,
@@ -147,16 +150,17 @@ ArmNumbers Trial::measure(const Transformer& model) const {
 ArmNumbers Trial::original() {
   return arm("original", "original", [&] {
     ArmNumbers numbers = measure(dense_);
+    if (!options_.sample_prompt.empty()) cache_.put_text(arm_key("original"), written_by(dense_));
     const SafetensorsDirectory tensors(subject_.model);
     put_bytes(numbers, dense_linear_bytes(tensors, dense_.config()), tensors.file_bytes());
     return numbers;
   });
 }
 
-ArmNumbers Trial::compressed(std::string_view slug, const ParameterValues& parameters, std::uint64_t seed,
-                             const SizeTarget& target) {
-  const MethodDescription& method = method_named(slug);
-  CompressionRequest request;
+Trial::Plan Trial::plan(const MethodDescription& method, const ParameterValues& parameters,
+                        std::uint64_t seed, const SizeTarget& target) const {
+  Plan plan;
+  CompressionRequest& request = plan.request;
   request.model = subject_.model;
   request.parameters = Parameters(method.parameters);
   for (const auto& [name, value] : parameters) request.parameters.set(name, value);
@@ -173,17 +177,44 @@ ArmNumbers Trial::compressed(std::string_view slug, const ParameterValues& param
   request.seed = seed;
   request.replace = true;
   request.progress = request_.progress;
-  const std::string recipe = request.parameters.canonical(method.slug);
-  const std::string what = fmt::format("{} version {}\n{}\n{}\nseed {}", method.slug, method.version, recipe,
-                                       target_text(target), seed);
-  std::string shown;
-  for (const auto& [name, value] : parameters) shown += ' ' + name + '=' + value;
-  if (const std::string size = target_text(target); !size.empty()) shown += ' ' + size;
-  return arm(fmt::format("{}{} seed {}", method.slug, shown, seed), what, [&] {
-    request.calibration_text = subject_.calibration;
-    request.output = cache_.work_directory(arm_key(what)) / "model";
-    return run(method, request);
+  plan.key_part = fmt::format("{} version {}\n{}\n{}\nseed {}", method.slug, method.version,
+                              request.parameters.canonical(method.slug), target_text(target), seed);
+  plan.name = method.slug;
+  for (const auto& [name, value] : parameters) plan.name += ' ' + name + '=' + value;
+  if (const std::string size = target_text(target); !size.empty()) plan.name += ' ' + size;
+  plan.name += fmt::format(" seed {}", seed);
+  return plan;
+}
+
+ArmNumbers Trial::compressed(std::string_view slug, const ParameterValues& parameters, std::uint64_t seed,
+                             const SizeTarget& target) {
+  const MethodDescription& method = method_named(slug);
+  Plan plan = this->plan(method, parameters, seed, target);
+  const std::string key = arm_key(plan.key_part);
+  return arm(plan.name, plan.key_part, [&] {
+    plan.request.calibration_text = subject_.calibration;
+    plan.request.output = cache_.work_directory(key) / "model";
+    return run(method, plan.request, key);
   });
+}
+
+std::string Trial::sample(std::string_view slug, const ParameterValues& parameters, std::uint64_t seed,
+                          const SizeTarget& target) const {
+  const MethodDescription& method = method_named(slug);
+  return cache_.text(arm_key(plan(method, parameters, seed, target).key_part)).value_or("");
+}
+
+std::string Trial::original_sample() const { return cache_.text(arm_key("original")).value_or(""); }
+
+std::string Trial::written_by(const Transformer& model) const {
+  const auto tokenizer = Tokenizer::load(subject_.model);
+  std::vector<std::int32_t> prompt = {beginning_token(*tokenizer, model.config())};
+  const std::vector<std::int32_t> words = tokenizer->encode(options_.sample_prompt, false);
+  prompt.insert(prompt.end(), words.begin(), words.end());
+  GenerationOptions generation;
+  generation.max_tokens = 48;
+  generation.stop_tokens = stop_tokens(model.config(), subject_.model);
+  return generate(model, *tokenizer, prompt, generation).text;
 }
 
 std::vector<ArmNumbers> Trial::compressed(std::string_view slug, const ParameterValues& parameters,
@@ -193,13 +224,16 @@ std::vector<ArmNumbers> Trial::compressed(std::string_view slug, const Parameter
   return arms;
 }
 
-ArmNumbers Trial::run(const MethodDescription& method, const CompressionRequest& request) {
+ArmNumbers Trial::run(const MethodDescription& method, const CompressionRequest& request,
+                      const std::string& key) {
   std::filesystem::create_directories(request.output.parent_path());
   const auto start = std::chrono::steady_clock::now();
   method.compress(request);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const CompressedModel stored(request.output);
-  ArmNumbers numbers = measure(Transformer::load(request.output));
+  const Transformer model = Transformer::load(request.output);
+  ArmNumbers numbers = measure(model);
+  if (!options_.sample_prompt.empty()) cache_.put_text(key, written_by(model));
   put_bytes(numbers, compressed_linear_bytes(stored, dense_.config()), stored.safetensors_bytes());
   numbers["layer_loss"] = layer_loss(request.output, request.seed);
   numbers["compress_seconds"] = seconds;

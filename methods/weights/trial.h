@@ -50,6 +50,7 @@ std::vector<std::uint64_t> trial_seeds(const ReproduceRequest& request);
 struct TrialOptions {
   std::int64_t calibration_sequences = 64, calibration_window = 128;  // of card 50; the same for every arm
   std::int64_t tokens_per_text = 0;  // scored; 0: 2,000 quick, 6,000 standard, 40,000 full
+  std::string sample_prompt;  // not empty: every compressed model goes on from it, most probable token first
 };
 
 using ParameterValues = std::vector<std::pair<std::string, std::string>>;
@@ -79,6 +80,11 @@ class Trial {
   // The same for every seed.
   std::vector<ArmNumbers> compressed(std::string_view slug, const ParameterValues& parameters,
                                      const std::vector<std::uint64_t>& seeds, const SizeTarget& target = {});
+  // What that model wrote after the sample prompt; empty without one.
+  std::string sample(std::string_view slug, const ParameterValues& parameters, std::uint64_t seed,
+                     const SizeTarget& target = {}) const;
+  // The same of the model as it is.
+  std::string original_sample() const;
   // Numbers of the model as it is (kl 0; linear_bytes in its stored dtype).
   ArmNumbers original();
   // Any other arm of this subject: `what` is everything it depends on besides model, texts and options.
@@ -91,7 +97,15 @@ class Trial {
   std::vector<std::vector<std::int32_t>> calibration_windows(std::uint64_t seed) const;
 
  private:
-  ArmNumbers run(const MethodDescription& method, const CompressionRequest& request);
+  // A request, and everything its numbers depend on.
+  struct Plan {
+    CompressionRequest request;
+    std::string name, key_part;
+  };
+  Plan plan(const MethodDescription& method, const ParameterValues& parameters, std::uint64_t seed,
+            const SizeTarget& target) const;
+  ArmNumbers run(const MethodDescription& method, const CompressionRequest& request, const std::string& key);
+  std::string written_by(const Transformer& model) const;
   std::string arm_key(std::string_view what) const;
   double layer_loss(const std::filesystem::path& compressed_directory, std::uint64_t seed);
 

@@ -123,7 +123,11 @@ class CardClaims {
     const ArmNumbers steps =
         trial_.arm("loss after every step", "trace version 2 seed 0", [&] { return trace(); });
     std::vector<std::vector<std::string>> rows = {{"step", "sum of layer losses", "of the start"}};
-    ReproductionCurve curve{"layer loss per step of the alternation", trial_.subject().name, {}};
+    ReproductionCurve curve{"layer loss after every step of the alternation",
+                            trial_.subject().name,
+                            {},
+                            "step",
+                            "sum of layer losses"};
     double first = 0, worst = 0, previous = std::numeric_limits<double>::infinity();
     for (int i = 0; steps.count(fmt::format("loss.{:02}", i)) != 0; ++i) {
       const double loss = steps.at(fmt::format("loss.{:02}", i));
@@ -240,7 +244,9 @@ class CardClaims {
     for (const HeldOutText& text : trial_.subject().held_out) {
       result_.curves.push_back({"perplexity of " + trial_.subject().name + " on " + text.name,
                                 label,
-                                {{mean_of(arms, "linear_bytes"), mean_of(arms, "ppl." + text.name)}}});
+                                {{mean_of(arms, "linear_bytes"), mean_of(arms, "ppl." + text.name)}},
+                                "bytes of the linear layers",
+                                "perplexity"});
     }
   }
 
