@@ -29,7 +29,8 @@ class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
   // Model and tokenizer of a directory, dense or compressed.
-  static std::unique_ptr<LanguageModel> load(const std::filesystem::path& model_directory);
+  static std::unique_ptr<LanguageModel> load(const std::filesystem::path& model_directory,
+                                             const LoadOptions& options = {});
 
   virtual std::int64_t context_tokens() const = 0;
   virtual std::int64_t layers() const = 0;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -40,6 +41,8 @@ struct LoadOptions {
   std::function<void(std::string_view)> notice;
   // The directory, opened before; null: it is opened here.
   std::shared_ptr<const CompressedModel> compressed;
+  // Gives a compressed linear layer in place of make_linear; null for the layers that it leaves alone.
+  std::function<std::shared_ptr<const LinearOp>(const std::string& name)> linear;
 };
 
 class Transformer {

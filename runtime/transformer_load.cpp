@@ -41,17 +41,18 @@ void require_finite_weights(const TensorView& view, std::string_view name) {
 class WeightSource {
  public:
   WeightSource(const fs::path& directory, const ModelConfig& config,
-               std::shared_ptr<const CompressedModel> compressed, std::optional<std::uint64_t> size)
-      : directory_(directory), config_(config), compressed_(std::move(compressed)) {
+               std::shared_ptr<const CompressedModel> compressed, const LoadOptions& options)
+      : directory_(directory), config_(config), options_(options), compressed_(std::move(compressed)) {
     if (compressed_) {
       for (std::string& name : compressed_->compressed_tensors()) packed_.insert(std::move(name));
       tensors_ = &compressed_->tensors();
       owner_ = compressed_;
     } else {
       dense_ = std::make_shared<SafetensorsDirectory>(directory);
-      if (size && dense_->file_bytes() > *size) {
+      if (options.size && dense_->file_bytes() > *options.size) {
         fail(ErrorKind::usage,
-             fmt::format("has {} bytes, more than the {} that were allowed", dense_->file_bytes(), *size),
+             fmt::format("has {} bytes, more than the {} that were allowed", dense_->file_bytes(),
+                         *options.size),
              directory.string(), "compress it: laconic compress -m bitstack makes models of any size");
       }
       tensors_ = dense_.get();
@@ -136,9 +137,11 @@ class WeightSource {
   }
   std::shared_ptr<const LinearOp> packed_linear(const std::string& name, const Shape& shape) {
     asked_.insert(name);
-    const Payload payload = compressed_->payload(name);
-    check_shape(name, payload.shape, shape);
-    return make_linear(payload);
+    check_shape(name, compressed_->summary(name).shape, shape);
+    if (options_.linear) {
+      if (auto own = options_.linear(name)) return own;
+    }
+    return make_linear(compressed_->payload(name));
   }
   bool field_of_packed(const std::string& name) const {
     for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
@@ -149,6 +152,7 @@ class WeightSource {
 
   fs::path directory_;
   const ModelConfig& config_;
+  const LoadOptions& options_;
   std::shared_ptr<const SafetensorsDirectory> dense_;
   std::shared_ptr<const CompressedModel> compressed_;
   std::shared_ptr<const void> owner_;
@@ -227,7 +231,7 @@ Transformer Transformer::load(const fs::path& model_directory, const LoadOptions
   }
   auto shared = std::make_shared<Shared>(ModelConfig::load(model_directory));
   const ModelConfig& config = shared->config;
-  WeightSource source(model_directory, config, std::move(compressed), options.size);
+  WeightSource source(model_directory, config, std::move(compressed), options);
   static const std::string embedding_name = "model.embed_tokens.weight", head_name = "lm_head.weight";
   const LinearShape vocabulary_shape = {config.vocabulary, config.hidden};
   shared->embeddings = source.linear(embedding_name, vocabulary_shape);

@@ -34,8 +34,9 @@ Verb decompress_verb() {
               }
             }
             const std::filesystem::path output = arguments.text("output");
-            decompress_model(arguments.text("model"), output, dtype, arguments.flag("force"),
-                             session.progress);
+            const std::string notice = decompress_model(arguments.text("model"), output, dtype,
+                                                        arguments.flag("force"), session.progress);
+            if (!notice.empty()) print_notice(notice);
             const std::uint64_t bytes = SafetensorsDirectory(output).file_bytes();
             if (session.json) {
               fmt::print("{}\n", nlohmann::json{{"output", output.string()}, {"bytes", bytes}}.dump(2));

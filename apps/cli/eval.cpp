@@ -16,26 +16,21 @@
 namespace laconic::cli {
 namespace {
 
-double linear_bits(const std::filesystem::path& directory, const ModelConfig& config) {
+double linear_bits(const CompressedModel* model, const std::filesystem::path& directory,
+                   const ModelConfig& config) {
   std::uint64_t bytes = 0;
   std::int64_t weights = 0;
-  const bool compressed = CompressedModel::is_compressed(directory);
-  std::optional<CompressedModel> model;
   std::optional<SafetensorsDirectory> dense;
-  if (compressed) {
-    model.emplace(directory);
-  } else {
-    dense.emplace(directory);
-  }
+  if (model == nullptr) dense.emplace(directory);
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     for (int slot = 0; slot < linear_slots; ++slot) {
       const std::string name = linear_name(layer, static_cast<LinearSlot>(slot));
-      if (compressed && model->has_payload(name)) {
+      if (model != nullptr && model->has_payload(name)) {
         const Payload payload = model->payload(name);
         bytes += to_frame(payload).size();
         weights += element_count(payload.shape);
       } else {
-        const SafetensorsDirectory& tensors = compressed ? model->tensors() : *dense;
+        const SafetensorsDirectory& tensors = model != nullptr ? model->tensors() : *dense;
         if (!tensors.contains(name)) continue;
         bytes += tensors.tensor(name).bytes();
         weights += tensors.tensor(name).elements();
@@ -47,7 +42,13 @@ double linear_bits(const std::filesystem::path& directory, const ModelConfig& co
 
 int eval(const Arguments& arguments, const Session& session) {
   const std::filesystem::path directory = arguments.text("model");
-  const Transformer model = Transformer::load(directory);
+  const std::optional<std::uint64_t> size = arguments.bytes("size");
+  std::shared_ptr<const CompressedModel> compressed;
+  if (CompressedModel::is_compressed(directory)) {
+    compressed = std::make_shared<CompressedModel>(directory, OpenOptions{true, size});
+  }
+  LoadOptions options{size, print_notice, compressed, {}};
+  const Transformer model = Transformer::load(directory, options);
   const auto tokenizer = Tokenizer::load(directory);
   const std::string text = read_text_file(arguments.text("text"));
   if (const auto fault = invalid_utf8_at(text)) {
@@ -65,8 +66,9 @@ int eval(const Arguments& arguments, const Session& session) {
   } else {
     result = evaluate(model, windows, session.progress);
   }
-  const std::uint64_t stored = SafetensorsDirectory(directory).file_bytes();
-  const double bits = linear_bits(directory, model.config());
+  const std::uint64_t stored =
+      compressed ? compressed->safetensors_bytes() : SafetensorsDirectory(directory).file_bytes();
+  const double bits = linear_bits(compressed.get(), directory, model.config());
   const double rate = static_cast<double>(result.tokens) / std::max(result.seconds, 1e-9);
   if (session.json) {
     const nlohmann::json value = {
@@ -102,12 +104,15 @@ Verb eval_verb() {
   return {"eval",
           "Measure perplexity, size and speed of a model",
           "  laconic eval ./model --text held-out.txt\n"
-          "  laconic eval ./model-2bit --text held-out.txt --against ./model --json\n",
+          "  laconic eval ./model-2bit --text held-out.txt --against ./model --json\n"
+          "  laconic eval ./model-stack --text held-out.txt --size 900MB\n",
           {{"model", Kind::text, "a model directory, compressed or not", true},
            {"--text", Kind::text, "a text that neither training nor calibration used", true},
            {"--context", Kind::integer, "tokens per window", false, "the model's context, at most 512"},
            {"--tokens", Kind::integer, "stop after so many scored tokens", false, "all"},
-           {"--against", Kind::text, "the original model: also report KL divergence and agreement"}},
+           {"--against", Kind::text, "the original model: also report KL divergence and agreement"},
+           {"--size", Kind::bytes, "load at most so many bytes of a progressive model (bitstack), e.g. 900MB",
+            false, "all"}},
           eval};
 }
 

@@ -75,8 +75,9 @@ GenerationOptions options_of(const Arguments& arguments) {
   return options;
 }
 
-// Where a budget for models that are stored as a stack of parts will choose how much of them to load.
-Transformer load_model(const std::filesystem::path& directory) { return Transformer::load(directory); }
+Transformer load_model(const std::filesystem::path& directory, const Arguments& arguments) {
+  return Transformer::load(directory, {arguments.bytes("size"), print_notice, nullptr, {}});
+}
 
 // One message of the user, up to where the model answers. The template writes the special tokens itself.
 std::vector<std::int32_t> chat_tokens(const std::filesystem::path& directory, const Tokenizer& tokenizer,
@@ -105,7 +106,7 @@ int generate_text(const Arguments& arguments, const Session& session) {
   GenerationOptions options = options_of(arguments);
   const std::string text = prompt_text(arguments.text("prompt"));
   const auto tokenizer = Tokenizer::load(directory);
-  const Transformer model = load_model(directory);
+  const Transformer model = load_model(directory, arguments);
   options.stop_tokens = stop_tokens(model.config(), directory);
   const std::vector<std::int32_t> prompt = arguments.flag("chat")
                                                ? chat_tokens(directory, *tokenizer, text)
@@ -154,7 +155,9 @@ Verb generate_verb() {
        {"--top-k", Kind::integer, "draw from the K most probable tokens", false, "all"},
        {"--top-p", Kind::number, "draw from the most probable tokens that together reach P", false, "1"},
        {"--repetition-penalty", Kind::number, "over 1 makes tokens that occurred less probable", false, "1"},
-       {"--seed", Kind::integer, "another seed draws another text", false, "0"}},
+       {"--seed", Kind::integer, "another seed draws another text", false, "0"},
+       {"--size", Kind::bytes, "load at most so many bytes of a progressive model (bitstack), e.g. 900MB",
+        false, "all"}},
       generate_text};
 }
 

@@ -40,6 +40,7 @@ std::vector<Row> rows_of(const std::filesystem::path& path, std::string& method)
   }
   const CompressedModel model(path);
   method = model.method();
+  if (const std::string notice = model.notice(); !notice.empty()) print_notice(notice);
   for (const std::string& name : model.compressed_tensors()) {
     const Payload payload = model.payload(name);
     StreamingHash128 hash;
@@ -50,6 +51,19 @@ std::vector<Row> rows_of(const std::filesystem::path& path, std::string& method)
   }
   for (const std::string& name : model.untouched_tensors()) rows.push_back(kept_row(model.tensors(), name));
   return rows;
+}
+
+// "5 x sign(rank=1)" for stages of one kind: a stack of blocks would not fit a line.
+std::string shortened(const std::string& codec) {
+  const std::string first = codec.substr(0, codec.find('+'));
+  std::size_t count = 1;
+  for (std::size_t at = first.size(); at < codec.size(); at += 1 + first.size(), ++count) {
+    if (codec.compare(at + 1, first.size(), first) != 0 ||
+        (at + 1 + first.size() < codec.size() && codec[at + 1 + first.size()] != '+')) {
+      return codec;
+    }
+  }
+  return count == 1 ? codec : fmt::format("{} x {}", count, first);
 }
 
 int inspect(const Arguments& arguments, const Session& session) {
@@ -75,7 +89,7 @@ int inspect(const Arguments& arguments, const Session& session) {
   std::uint64_t bytes = 0;
   for (const Row& row : rows) {
     bytes += row.bytes;
-    table.push_back({row.tensor, row.codec, row.dtype, row.shape, std::to_string(row.bytes),
+    table.push_back({row.tensor, shortened(row.codec), row.dtype, row.shape, std::to_string(row.bytes),
                      fmt::format("{:.3f}", row.bits()), row.checksum});
   }
   table.push_back({"total", "", "", "", std::to_string(bytes), "", ""});

@@ -93,6 +93,8 @@ std::string human_bytes(std::uint64_t bytes) {
   return fmt::format("{:.3f} GB", value / 1e9);
 }
 
+void print_notice(std::string_view text) { fmt::print(stderr, "{}\n", text); }
+
 std::string human_seconds(double seconds) {
   if (seconds < 60) return fmt::format("{:.1f} s", seconds);
   const auto whole = static_cast<std::int64_t>(seconds);

@@ -67,6 +67,9 @@ Verb bench_verb();
 Verb demo_verb();
 Verb train_verb();
 
+// One line on standard error: what a user should know about a model that was read.
+void print_notice(std::string_view text);
+
 // "1.23 MB", "4.5 GB": powers of ten.
 std::string human_bytes(std::uint64_t bytes);
 std::string human_seconds(double seconds);

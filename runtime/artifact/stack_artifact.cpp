@@ -184,8 +184,19 @@ void StackArtifact::verify(std::size_t begin, std::size_t end) const {
   });
 }
 
-Payload StackArtifact::block(std::size_t index) const {
-  const Block& block = blocks_.at(index);
+std::size_t StackArtifact::index_of(std::string_view tensor, std::int64_t level) const {
+  const auto found = of_tensor_.find(tensor);
+  require(found != of_tensor_.end() && level >= 0 && level < static_cast<std::int64_t>(found->second.size()),
+          "a tensor of the stack has the blocks that are asked for");
+  return found->second[static_cast<std::size_t>(level)];
+}
+
+const DescribedTensor& StackArtifact::form(std::string_view tensor, std::int64_t level) const {
+  return *blocks_[index_of(tensor, level)].form;
+}
+
+Payload StackArtifact::block(std::string_view tensor, std::int64_t level) const {
+  const Block& block = blocks_[index_of(tensor, level)];
   const DescribedTensor& form = *block.form;
   const ByteSpan bytes = files_[block.shard].bytes().subspan(block.offset, block.bytes);
   const std::string where = (directory_ / stack_shard_name(block.shard, metadata_.shards.size())).string() +
@@ -214,12 +225,9 @@ Payload StackArtifact::block(std::size_t index) const {
 }
 
 PayloadSummary StackArtifact::summary(std::string_view tensor, std::int64_t count) const {
-  const auto found = of_tensor_.find(tensor);
-  require(found != of_tensor_.end() && count >= 1 && count <= static_cast<std::int64_t>(found->second.size()),
-          "a tensor of the stack has the blocks that are asked for");
   PayloadSummary summary;
   for (std::int64_t level = 0; level < count; ++level) {
-    const Block& block = blocks_[found->second[static_cast<std::size_t>(level)]];
+    const Block& block = blocks_[index_of(tensor, level)];
     summary.codec += (level > 0 ? "+" : "") + block.form->codec;
     summary.dtype = block.form->dtype;
     summary.shape = block.form->shape;
@@ -230,13 +238,8 @@ PayloadSummary StackArtifact::summary(std::string_view tensor, std::int64_t coun
 }
 
 Payload StackArtifact::payload(std::string_view tensor, std::int64_t count) const {
-  const auto found = of_tensor_.find(tensor);
-  require(found != of_tensor_.end() && count >= 1 && count <= static_cast<std::int64_t>(found->second.size()),
-          "a tensor of the stack has the blocks that are asked for");
   std::vector<Payload> stages;
-  for (std::int64_t level = 0; level < count; ++level) {
-    stages.push_back(block(found->second[static_cast<std::size_t>(level)]));
-  }
+  for (std::int64_t level = 0; level < count; ++level) stages.push_back(block(tensor, level));
   return join_stages(std::move(stages));
 }
 

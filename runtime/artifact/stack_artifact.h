@@ -54,10 +54,12 @@ class StackArtifact {
   void verify(std::size_t begin, std::size_t end) const;
   // The residual chain of the first `count` blocks of a tensor, fields copied out of the files.
   Payload payload(std::string_view tensor, std::int64_t count) const;
-  Payload block(std::size_t index) const;
+  Payload block(std::string_view tensor, std::int64_t level) const;
+  const DescribedTensor& form(std::string_view tensor, std::int64_t level) const;
   PayloadSummary summary(std::string_view tensor, std::int64_t count) const;
 
  private:
+  std::size_t index_of(std::string_view tensor, std::int64_t level) const;
   bool open_shard(std::size_t index,
                   std::uint64_t bytes_before);  // false: nothing of it and after it is usable
 

@@ -13,8 +13,8 @@ namespace {
 
 class TransformerModel final : public LanguageModel {
  public:
-  explicit TransformerModel(const std::filesystem::path& directory)
-      : model_(Transformer::load(directory)),
+  TransformerModel(const std::filesystem::path& directory, const LoadOptions& options)
+      : model_(Transformer::load(directory, options)),
         tokenizer_(Tokenizer::load(directory)),
         stop_tokens_(stop_tokens(model_.config(), directory)) {}
 
@@ -87,8 +87,9 @@ double ContinuationScore::sum() const {
   return std::accumulate(log_probabilities.begin(), log_probabilities.end(), 0.0);
 }
 
-std::unique_ptr<LanguageModel> LanguageModel::load(const std::filesystem::path& model_directory) {
-  return std::make_unique<TransformerModel>(model_directory);
+std::unique_ptr<LanguageModel> LanguageModel::load(const std::filesystem::path& model_directory,
+                                                   const LoadOptions& options) {
+  return std::make_unique<TransformerModel>(model_directory, options);
 }
 
 }  // namespace laconic

@@ -18,6 +18,7 @@
 #include "engine/base/hash.h"
 #include "engine/base/random.h"
 #include "methods/weights/bitstack/decompose.h"
+#include "methods/weights/bitstack/reproduce.h"
 #include "methods/weights/bitstack/score.h"
 #include "methods/weights/calibration_source.h"
 #include "runtime/artifact/stack_layout.h"
@@ -104,8 +105,8 @@ class Run {
     auto windows = draw_calibration_windows(*tokenizer, dense_.config(), request_.calibration_text, options);
     const auto count = static_cast<std::int64_t>(windows.size());
     if (count < 2) {
-      fail(ErrorKind::input, "the calibration text holds one sequence; scoring needs another", "--calibration",
-           "give a longer text, or ask for a shorter calibration-window");
+      fail(ErrorKind::input, "the calibration text holds one sequence; scoring needs another",
+           "--calibration", "give a longer text, or ask for a shorter calibration-window");
     }
     // A short text is shared out in the same proportion.
     const std::int64_t kept = std::clamp<std::int64_t>(count * held / options.sequences, 1, held);
@@ -430,6 +431,7 @@ MethodDescription describe_bitstack() {
     method.parameters.push_back(std::move(spec));
   }
   method.compress = compress;
+  method.reproduce = bitstack::reproduce;
   return method;
 }
 
