@@ -17,6 +17,7 @@ const std::vector<CodecDescription>& codec_registry() {
     list.push_back(describe_sign());
     list.push_back(describe_gptq_codec());
     list.push_back(describe_decoupled());
+    list.push_back(describe_zero());
     return list;
   }();
   return registry;

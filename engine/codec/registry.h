@@ -14,5 +14,6 @@ CodecDescription describe_sparse();
 CodecDescription describe_sign();
 CodecDescription describe_gptq_codec();
 CodecDescription describe_decoupled();
+CodecDescription describe_zero();
 
 }  // namespace laconic

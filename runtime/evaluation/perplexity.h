@@ -21,8 +21,9 @@ struct EvaluationWindows {
   std::int64_t window_tokens = 0;
 };
 
-// `max_tokens` > 0 stops after the window that reaches that many scored tokens. BOS is the one of config.json, else of the tokenizer,
-// else EOS. Refuses a text that gives no scored token, and windows longer than the model's context.
+// `max_tokens` > 0 stops after the window that reaches that many scored tokens. BOS is the one of
+// config.json, else of the tokenizer, else EOS. Refuses a text that gives no scored token, and windows longer
+// than the model's context.
 EvaluationWindows make_windows(const Tokenizer& tokenizer, const ModelConfig& config, std::string_view text,
                                std::int64_t window_tokens, std::int64_t max_tokens = 0);
 

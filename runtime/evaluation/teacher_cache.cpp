@@ -56,6 +56,15 @@ void TeacherCache::point_at(const float* log_probabilities, const std::int32_t* 
   first_row_ = rows_before(windows_);
 }
 
+void TeacherCache::sum_rows() {
+  shifts_.resize(static_cast<std::size_t>(first_row_.back()));
+  parallel_tiles(first_row_.back(), 64, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      shifts_[static_cast<std::size_t>(row)] = log_sum_exp(log_probabilities_ + row * width_, width_);
+    }
+  });
+}
+
 TeacherCache TeacherCache::build(const Transformer& dense, const EvaluationWindows& windows,
                                  std::int64_t top_k, const ProgressListener& listener) {
   if (top_k < 0) fail(ErrorKind::usage, "the number of kept teacher tokens is negative");
@@ -87,6 +96,7 @@ TeacherCache TeacherCache::build(const Transformer& dense, const EvaluationWindo
     });
     progress.advance(static_cast<std::int64_t>(tokens.size()) - 1);
   });
+  cache.sum_rows();
   return cache;
 }
 
@@ -171,6 +181,7 @@ std::optional<TeacherCache> TeacherCache::load(const std::filesystem::path& path
   if (used != tokens.elements() || cache.first_row_.back() != values.shape[0] || cache.width_ != width) {
     corrupt("arrays do not fit each other");
   }
+  cache.sum_rows();
   return cache;
 }
 
@@ -216,33 +227,41 @@ double TeacherCache::mean_over(
   return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(batch.scored_tokens);
 }
 
+double TeacherCache::row_kl(std::int64_t window, std::int64_t row, const float* logits,
+                            std::vector<float>& scratch) const {
+  const std::int64_t index = first_row_[static_cast<std::size_t>(window)] + row;
+  const float* student = logits;
+  if (indices_ != nullptr) {
+    scratch.resize(static_cast<std::size_t>(width_));
+    const std::int32_t* kept = indices_ + index * width_;
+    for (std::int64_t i = 0; i < width_; ++i) scratch[static_cast<std::size_t>(i)] = logits[kept[i]];
+    student = scratch.data();
+  }
+  return kl_divergence(log_probabilities_ + index * width_, shifts_[static_cast<std::size_t>(index)], student,
+                       log_sum_exp(student, width_), width_);
+}
+
+double TeacherCache::row_nats(std::int64_t window, std::int64_t row, const float* logits) const {
+  return log_sum_exp(logits, vocabulary_) - logits[this->window(window)[static_cast<std::size_t>(row) + 1]];
+}
+
 double TeacherCache::kl(const Transformer& candidate, const TeacherBatch& batch) const {
   require(candidate.config().vocabulary == vocabulary_, "candidate and dense model share a vocabulary");
   return mean_over(batch, [&](std::int64_t window, std::span<const std::int32_t> tokens) {
     double sum = 0;
-    std::vector<float> kept(static_cast<std::size_t>(width_));
+    std::vector<float> scratch;
     visit_window_logits(candidate, tokens, [&](std::int64_t row, const float* logits) {
-      const std::int64_t at = (first_row_[static_cast<std::size_t>(window)] + row) * width_;
-      const float* student = logits;
-      if (indices_ != nullptr) {
-        for (std::int64_t i = 0; i < width_; ++i)
-          kept[static_cast<std::size_t>(i)] = logits[indices_[at + i]];
-        student = kept.data();
-      }
-      const float* teacher = log_probabilities_ + at;
-      sum +=
-          kl_divergence(teacher, log_sum_exp(teacher, width_), student, log_sum_exp(student, width_), width_);
+      sum += row_kl(window, row, logits, scratch);
     });
     return sum;
   });
 }
 
 double TeacherCache::nats_per_token(const Transformer& candidate, const TeacherBatch& batch) const {
-  return mean_over(batch, [&](std::int64_t, std::span<const std::int32_t> tokens) {
+  return mean_over(batch, [&](std::int64_t window, std::span<const std::int32_t> tokens) {
     double sum = 0;
-    visit_window_logits(candidate, tokens, [&](std::int64_t row, const float* logits) {
-      sum += log_sum_exp(logits, vocabulary_) - logits[tokens[static_cast<std::size_t>(row) + 1]];
-    });
+    visit_window_logits(candidate, tokens,
+                        [&](std::int64_t row, const float* logits) { sum += row_nats(window, row, logits); });
     return sum;
   });
 }

@@ -50,10 +50,18 @@ class TeacherCache {
   double kl(const Transformer& candidate, const TeacherBatch& batch) const;
   // Mean cross entropy of the text under the candidate, nats per token, on the same tokens.
   double nats_per_token(const Transformer& candidate, const TeacherBatch& batch) const;
+  // The same for one position: row t of a window predicts its token t + 1. `scratch` is a buffer to reuse.
+  double row_kl(std::int64_t window, std::int64_t row, const float* logits,
+                std::vector<float>& scratch) const;
+  double row_nats(std::int64_t window, std::int64_t row, const float* logits) const;
+  std::span<const std::int32_t> window(std::int64_t index) const {
+    return windows_.windows.at(static_cast<std::size_t>(index));
+  }
 
  private:
   TeacherCache() = default;
   void point_at(const float* log_probabilities, const std::int32_t* indices);
+  void sum_rows();
   double mean_over(
       const TeacherBatch& batch,
       const std::function<double(std::int64_t window, std::span<const std::int32_t> tokens)>& sum) const;
@@ -64,6 +72,7 @@ class TeacherCache {
   std::shared_ptr<const void> owner_;
   const float* log_probabilities_ = nullptr;  // [rows, width]
   const std::int32_t* indices_ = nullptr;     // [rows, width] when sparse
+  std::vector<double> shifts_;                // log_sum_exp of each row: 0 when full, up to rounding
 };
 
 }  // namespace laconic

@@ -19,18 +19,23 @@ std::vector<float> final_hidden(const Transformer& model, std::span<const std::i
   return hidden;
 }
 
+void visit_logits(const Transformer& model, const float* hidden, std::int64_t rows,
+                  const std::function<void(std::int64_t, const float*)>& visit) {
+  const std::int64_t vocabulary = model.config().vocabulary, width = model.config().hidden;
+  std::vector<float> logits(static_cast<std::size_t>(std::min(rows, head_tile) * vocabulary));
+  for (std::int64_t begin = 0; begin < rows; begin += head_tile) {
+    const std::int64_t count = std::min(head_tile, rows - begin);
+    model.head(hidden + begin * width, count, logits.data());
+    for (std::int64_t i = 0; i < count; ++i) visit(begin + i, logits.data() + i * vocabulary);
+  }
+}
+
 void visit_window_logits(const Transformer& model, std::span<const std::int32_t> tokens,
                          const std::function<void(std::int64_t, const float*)>& visit) {
   const std::int64_t rows = static_cast<std::int64_t>(tokens.size()) - 1;
   if (rows <= 0) return;
-  const std::int64_t vocabulary = model.config().vocabulary, width = model.config().hidden;
   const std::vector<float> hidden = final_hidden(model, tokens.first(static_cast<std::size_t>(rows)));
-  std::vector<float> logits(static_cast<std::size_t>(std::min(rows, head_tile) * vocabulary));
-  for (std::int64_t begin = 0; begin < rows; begin += head_tile) {
-    const std::int64_t count = std::min(head_tile, rows - begin);
-    model.head(hidden.data() + begin * width, count, logits.data());
-    for (std::int64_t i = 0; i < count; ++i) visit(begin + i, logits.data() + i * vocabulary);
-  }
+  visit_logits(model, hidden.data(), rows, visit);
 }
 
 void visit_window_logits(const Transformer& first, const Transformer& second,

@@ -11,6 +11,7 @@
 #include "engine/base/random.h"
 #include "engine/base/threads.h"
 #include "runtime/documents.h"
+#include "runtime/evaluation/candidate_fitness.h"
 #include "runtime/evaluation/perplexity.h"
 #include "runtime/evaluation/teacher_cache.h"
 
@@ -229,6 +230,47 @@ TEST(TeacherCache, BatchesHoldExactlyTheirTokens) {
   const Model other(2);
   const Evaluation wanted = evaluate_against(*other.transformer, *dense.transformer, windows);
   EXPECT_NEAR(cache.kl(*other.transformer, one), wanted.window_kl[1] / 4, 1e-6);
+}
+
+// Variants of one model that part at every depth, a dropped half and the model itself among them.
+std::vector<Transformer> variants_of(const Transformer& dense, const Transformer& other) {
+  std::vector<Transformer> variants;
+  for (std::int64_t layer = 0; layer < dense.config().layers; ++layer) {
+    for (const LinearSlot slot : {LinearSlot::q, LinearSlot::down}) {
+      variants.push_back(dense);
+      variants.back().set_linear(layer, slot, other.block(layer).linear[static_cast<std::size_t>(slot)]);
+      variants.push_back(variants.back());
+      variants.back().set_linear(2, LinearSlot::o,
+                                 other.block(2).linear[static_cast<std::size_t>(LinearSlot::o)]);
+    }
+  }
+  variants.push_back(dense);
+  variants.push_back(variants.front());
+  variants.push_back(dense);
+  variants.back().set_dropped(1, false, true);
+  return variants;
+}
+
+TEST(CandidateFitness, EqualsEachCandidateAloneToTheLastBit) {
+  const Model dense(1), other(2);
+  const EvaluationWindows windows = some_windows(dense);
+  const std::vector<Transformer> variants = variants_of(*dense.transformer, *other.transformer);
+  for (const std::int64_t k : {std::int64_t{0}, std::int64_t{7}}) {
+    const TeacherCache cache = TeacherCache::build(*dense.transformer, windows, k);
+    const TeacherBatch batch = cache.draw(37, 3, 4);
+    for (const int threads : {1, 2, 7}) {
+      set_thread_count(threads);
+      const auto kl = candidate_fitness(variants, cache, batch);
+      const auto nats = candidate_fitness(variants, cache, batch, FitnessMeasure::nats);
+      for (std::size_t i = 0; i < variants.size(); ++i) {
+        EXPECT_EQ(kl[i], cache.kl(variants[i], batch)) << i;
+        EXPECT_EQ(nats[i], cache.nats_per_token(variants[i], batch)) << i;
+        EXPECT_GE(kl[i], -1e-7);
+      }
+    }
+    set_thread_count(0);
+  }
+  EXPECT_TRUE(candidate_fitness({}, TeacherCache::build(*dense.transformer, windows), {}).empty());
 }
 
 TEST(TeacherCache, ComesBackFromDiskAndNoticesDamage) {
