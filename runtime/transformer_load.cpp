@@ -97,7 +97,18 @@ class WeightSource {
     return std::find(layers.begin(), layers.end(), layer) != layers.end();
   }
 
-  void ignore(const std::string& name) { asked_.insert(name); }
+  // A tensor of a dropped half: absent, or stored as nothing. Weights under that mark would be without effect
+  // here and with effect in the decompressed model.
+  void expect_left_out(const std::string& name, const Shape& shape) {
+    if (!has(name)) return;
+    asked_.insert(name);
+    if (packed_.count(name) == 0 || compressed_->summary(name).codec != "zero") {
+      fail(ErrorKind::corrupt,
+           fmt::format("\"{}\" belongs to a dropped half of a block and has values", name),
+           directory_.string());
+    }
+    check_shape(name, compressed_->summary(name).shape, shape);
+  }
 
   // Refuses tensors that nothing asked for, but for tables that old checkpoints carry and no model reads.
   void check_nothing_left() const {
@@ -193,12 +204,16 @@ std::shared_ptr<BlockWeights> load_block(WeightSource& source, const ModelConfig
   for (int i = 0; i < linear_slots; ++i) {
     const auto slot = static_cast<LinearSlot>(i);
     const auto index = static_cast<std::size_t>(i);
+    const LinearShape shape = linear_shape(config, slot);
     const std::string name = linear_name(layer, slot);
-    const bool dropped = i <= static_cast<int>(LinearSlot::o) ? block->attention_dropped : block->mlp_dropped;
     const std::string bias = name.substr(0, name.size() - std::string_view("weight").size()) + "bias";
-    if (dropped && !source.has(name)) continue;
-    block->linear[index] = source.linear(name, linear_shape(config, slot));
-    if (has_bias(config, slot)) block->bias[index] = source.vector(bias, linear_shape(config, slot).out);
+    if (i <= static_cast<int>(LinearSlot::o) ? block->attention_dropped : block->mlp_dropped) {
+      source.expect_left_out(name, {shape.out, shape.in});
+      if (has_bias(config, slot)) source.expect_left_out(bias, {shape.out});
+      continue;
+    }
+    block->linear[index] = source.linear(name, shape);
+    if (has_bias(config, slot)) block->bias[index] = source.vector(bias, shape.out);
   }
   const auto norm = [&](std::string_view name, bool dropped, std::int64_t size) {
     const std::string full = prefix + std::string(name);
