@@ -101,8 +101,9 @@ void check(const EvolutionState& state, const EvolutionSpace& space, const Evolu
   require(space.levels.size() == state.parent.size() && space.group.size() == state.parent.size(),
           "the search space describes every unit");
   require(space.max_flips >= 1, "a mutation flips at least once");
-  require(space.rule != MutationRule::none || space.cost.size() == state.parent.size(),
-          "rule none knows the costs");
+  require(
+      space.cost.size() == state.parent.size() || (space.cost.empty() && space.rule != MutationRule::none),
+      "rule none knows the costs of every unit");
   if (options.survivors.empty() || options.survivors.back() != 1) {
     fail(ErrorKind::usage, "the last stage must keep exactly one survivor", "survivors");
   }
@@ -118,7 +119,7 @@ void check(const EvolutionState& state, const EvolutionSpace& space, const Evolu
     if (!exists(space, u, state.parent[u]))
       fail(ErrorKind::usage, "the start uses a level that does not exist", "start");
   }
-  if (space.rule == MutationRule::none && cost_of(space, state.parent) > space.budget) {
+  if (!space.cost.empty() && cost_of(space, state.parent) > space.budget) {
     fail(ErrorKind::usage, "the start is over the budget", "start");
   }
 }
@@ -149,7 +150,8 @@ Assignment mutate(const Assignment& parent, const EvolutionSpace& space, RandomS
                                               : swap_kept(child, space, random)) ||
             moved;
   }
-  return moved ? child : Assignment{};
+  const bool fits = space.cost.empty() || cost_of(space, child) <= space.budget;
+  return moved && fits ? child : Assignment{};
 }
 
 EvolutionState start_evolution(Assignment parent, const CommonFitness& common) {

@@ -29,10 +29,12 @@ namespace laconic {
 enum class MutationRule { size, none, swap };
 
 struct EvolutionSpace {
-  std::vector<int> levels;                       // number of levels of each unit; higher costs more
-  std::vector<std::vector<std::uint64_t>> cost;  // [unit][level]; rule none only
-  std::uint64_t budget = 0;                      // rule none only
-  std::vector<int> group;                        // of each unit, 0 .. groups - 1
+  std::vector<int> levels;  // number of levels of each unit; higher costs more
+  // [unit][level]; needed by rule none. Where rule size has costs too, no child may be over the budget: units
+  // of one group may differ by a few bytes of side information.
+  std::vector<std::vector<std::uint64_t>> cost;
+  std::uint64_t budget = 0;
+  std::vector<int> group;  // of each unit, 0 .. groups - 1
   MutationRule rule = MutationRule::size;
   int max_flips = 3;
   std::function<bool(std::size_t unit, int level)> exists;  // null: every level is available

@@ -10,6 +10,7 @@
 #include "engine/base/hash.h"
 #include "engine/codec/composition.h"
 #include "methods/weights/evopress/options.h"
+#include "methods/weights/level_plan.h"
 #include "runtime/artifact/compressed_model.h"
 #include "runtime/fingerprint.h"
 
@@ -43,7 +44,11 @@ NamedPayloads left_out(const SafetensorsDirectory& source, std::int64_t layer, b
 
 struct Sizes {
   std::uint64_t directory = 0;  // of all .safetensors files
-  double linear_bits = 0;       // per weight of all linear layers
+  std::uint64_t linear = 0;     // of all linear layers, kept ones as they are, dropped ones as frames
+  std::int64_t linear_weights = 0;
+  double linear_bits() const {
+    return 8.0 * static_cast<double>(linear) / static_cast<double>(linear_weights);
+  }
 };
 
 class DepthRun {
@@ -62,7 +67,7 @@ class DepthRun {
     if (request_.dry_run) {
       const Sizes sizes = sizes_of(last_halves());
       result.safetensors_bytes = sizes.directory;
-      result.linear_bits_per_weight = sizes.linear_bits;
+      result.linear_bits_per_weight = sizes.linear_bits();
       return result;
     }
     ArtifactWriter writer(request_.model, request_.output, run_key(), request_.replace);
@@ -82,7 +87,7 @@ class DepthRun {
     const Sizes sizes = sizes_of(found.best);
     result.safetensors_bytes = writer.finish("evopress", provenance(found.best), request_.progress);
     require(result.safetensors_bytes == sizes.directory, "the planned size is the written size");
-    result.linear_bits_per_weight = sizes.linear_bits;
+    result.linear_bits_per_weight = sizes.linear_bits();
     const auto join = [](const std::vector<std::int64_t>& layers) {
       return fmt::format("{}", fmt::join(layers, " "));
     };
@@ -151,13 +156,12 @@ class DepthRun {
     const Sizes least = sizes_of(last_halves());
     fail(ErrorKind::usage, "the target is below the smallest possible", "--size, --bits or --ratio",
          fmt::format("with every sub-block dropped the files have {} bytes, {:.3f} bits per linear weight",
-                     least.directory, least.linear_bits));
+                     least.directory, least.linear_bits()));
   }
 
   bool fits(const Sizes& sizes) const {
-    const SizeTarget& target = request_.target;
-    if (target.size) return sizes.directory <= *target.size;
-    return sizes.linear_bits <= (target.bits ? *target.bits : 16 / *target.ratio);
+    const std::optional<ByteBudget> budget = byte_budget(request_.target, source_, sizes.linear_weights);
+    return (budget->counts == ByteBudget::Counts::files ? sizes.directory : sizes.linear) <= budget->bytes;
   }
 
   // The halves with the longest names: no other choice of as many needs more bytes.
@@ -196,8 +200,7 @@ class DepthRun {
         weights += source_.tensor(name).elements();
       }
     }
-    return {artifact_size(source_, by_name, "evopress", provenance(levels)),
-            8.0 * static_cast<double>(bytes) / static_cast<double>(weights)};
+    return {artifact_size(source_, by_name, "evopress", provenance(levels)), bytes, weights};
   }
 
   Attributes provenance(const Assignment& levels) const {

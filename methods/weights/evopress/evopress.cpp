@@ -6,8 +6,8 @@
 //   bits      its GPTQ (or decoupled, or rounded) form at 2..6 bits  codes, scales, zeros
 //   sparsity  its pruned form at cost-equal sparsities              bitmap and the values that are left
 //   depth     the attention or MLP half of a block: kept, dropped   all of it, or nothing
-#include "engine/base/error.h"
 #include "methods/weights/evopress/depth.h"
+#include "methods/weights/evopress/level_search.h"
 #include "methods/weights/evopress/options.h"
 
 namespace laconic {
@@ -23,9 +23,9 @@ MethodDescription describe_evopress() {
   method.needs_calibration = true;
   method.parameters = evopress::parameters();
   method.compress = [](const CompressionRequest& request) {
-    if (evopress::task_of(request.parameters) == evopress::Task::depth)
-      return evopress::compress_depth(request);
-    fail(ErrorKind::unsupported, "only depth is built so far", "task", "use -p task=depth");
+    return evopress::task_of(request.parameters) == evopress::Task::depth
+               ? evopress::compress_depth(request)
+               : evopress::compress_levels(request);
   };
   return method;
 }

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "engine/base/error.h"
+#include "methods/weights/calibration_source.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace laconic::evopress {
@@ -47,7 +48,7 @@ std::int64_t calibration_tokens(Task task, bool paper) {
 }  // namespace
 
 std::vector<ParameterSpec> parameters() {
-  return {
+  std::vector<ParameterSpec> list = {
       {"task", Type::choice, "bits", 0, 0, {"bits", "sparsity", "depth"}, "what the levels of a unit are"},
       {"base",
        Type::choice,
@@ -56,6 +57,7 @@ std::vector<ParameterSpec> parameters() {
        0,
        {"gptq", "decoupleq", "rtn"},
        "bits: the quantiser of the database of variants"},
+      {"bits", Type::number, "3", 1, 8, {}, "bits: average code width when no size is asked for, e.g. 2.5"},
       {"levels", Type::text, "2-3-4-5-6", 0, 0, {}, "bits: widths that a layer can have"},
       {"group", Type::integer, "128", 0, 1 << 20, {}, "bits: weights that share a scale; 0: a whole row"},
       {"propagation",
@@ -148,6 +150,8 @@ std::vector<ParameterSpec> parameters() {
        "losses"},
       {"initially-generated", Type::integer, "16", 1, 4096, {}, "sampled starts, of which the best is taken"},
   };
+  for (ParameterSpec& spec : calibration_parameters()) list.push_back(std::move(spec));
+  return list;
 }
 
 Task task_of(const Parameters& parameters) {
