@@ -36,11 +36,12 @@ std::uint64_t smallest_raise(const EvolutionSpace& space, const Assignment& leve
 
 // The highest level that all units can have together; -1 when none fits.
 int highest_uniform(const EvolutionSpace& space) {
-  const int levels = *std::min_element(space.levels.begin(), space.levels.end());
-  int level = -1;
-  while (level + 1 < levels && cost_of(space, Assignment(space.levels.size(), level + 1)) <= space.budget)
-    ++level;
-  return level;
+  for (int level = *std::min_element(space.levels.begin(), space.levels.end()); level-- > 0;) {
+    std::uint64_t cost = 0;
+    for (const auto& unit : space.cost) cost += unit[static_cast<std::size_t>(level)];
+    if (cost <= space.budget) return level;
+  }
+  return -1;
 }
 
 }  // namespace
