@@ -70,15 +70,22 @@ class DepthRun {
       result.linear_bits_per_weight = sizes.linear_bits();
       return result;
     }
-    ArtifactWriter writer(request_.model, request_.output, run_key(), request_.replace);
+    // What cannot be searched is refused before there is anything on the disk.
     const TeacherCache teacher = build_teacher(request_, model_, plan);
     SearchSettings settings = plan.settings;
     settings.progress = request_.progress;
     const ModelSearch search(
         teacher, [this](const Assignment& levels) { return space_.assemble(model_, levels); }, settings);
-    const EvolutionState found =
-        search.run(space_.space(), random_drops(space_.kinds(), space_.dropped, depth_starts, request_.seed),
-                   writer.work_folder() / state_file, run_key());
+    ArtifactWriter writer(request_.model, request_.output, run_key(), request_.replace);
+    EvolutionState found;
+    try {
+      found = search.run(space_.space(),
+                         random_drops(space_.kinds(), space_.dropped, depth_starts, request_.seed),
+                         writer.work_folder() / state_file, run_key());
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::usage) writer.discard();
+      throw;
+    }
     for (std::int64_t layer = 0; layer < space_.layers; ++layer) {
       const std::string unit = fmt::format("model.layers.{}", layer);
       NamedPayloads payloads = payloads_of(found.best, layer);

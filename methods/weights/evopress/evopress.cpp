@@ -9,6 +9,7 @@
 #include "methods/weights/evopress/depth.h"
 #include "methods/weights/evopress/level_search.h"
 #include "methods/weights/evopress/options.h"
+#include "methods/weights/evopress/reproduce.h"
 
 namespace laconic {
 
@@ -27,6 +28,7 @@ MethodDescription describe_evopress() {
                ? evopress::compress_depth(request)
                : evopress::compress_levels(request);
   };
+  method.reproduce = evopress::reproduce;
   return method;
 }
 

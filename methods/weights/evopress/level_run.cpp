@@ -67,20 +67,34 @@ class LevelRun {
       calibration = open_calibration(request_, model_.config(), "evopress", calibration_options(request_));
     }
     const std::string key = run_key(calibration.key);
-    ArtifactWriter writer(request_.model, request_.output, key, request_.replace);
+    // What cannot be searched is refused before there is anything on the disk.
     const TeacherCache teacher = build_teacher(request_, model_, plan);
+    SearchSettings settings = plan.settings;
+    settings.progress = request_.progress;
+    ArtifactWriter writer(request_.model, request_.output, key, request_.replace);
+    try {
+      return search_and_write(writer, teacher, settings, calibration, key);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::usage)
+        writer.discard();  // another target is not held up by this one's work
+      throw;
+    }
+  }
+
+ private:
+  CompressionResult search_and_write(ArtifactWriter& writer, const TeacherCache& teacher,
+                                     const SearchSettings& settings, CalibrationSource& calibration,
+                                     const std::string& key) const {
     VariantDatabase database(writer.work_folder() / variants_folder, key, method_.levels);
     build_variants(model_, source_, method_,
                    {calibration.windows, calibration.store ? &*calibration.store : nullptr}, request_.seed,
                    database, request_.progress);
     const VariantSpace variants(database, model_);
-    const EvolutionSpace space = space_of(variants);
-    const std::vector<Assignment> starts = starts_of(space, variants);
-    SearchSettings settings = plan.settings;
-    settings.progress = request_.progress;
     const ModelSearch search(
         teacher, [&](const Assignment& levels) { return variants.assemble(levels); }, settings);
-    const EvolutionState found = search.run(space, starts, writer.work_folder() / state_file, key);
+    const EvolutionSpace space = space_of(variants);
+    const EvolutionState found =
+        search.run(space, starts_of(space, variants), writer.work_folder() / state_file, key);
     for (std::size_t u = 0; u < variants.units(); ++u) {
       if (writer.has_unit(variants.name(u))) continue;
       std::vector<std::pair<std::string, Payload>> chosen;
@@ -97,7 +111,6 @@ class LevelRun {
     return result;
   }
 
- private:
   void choose_bits() {
     bits_.base = parameters_.text("base");
     bits_.group = parameters_.integer("group");
