@@ -6,7 +6,8 @@
 //   per byte plane: u8 selector, varint length, bytes
 // Elements of 2 and more bytes are split into byte planes (plane i holds byte i of every element), coded one
 // by one, because sign and exponent bytes of real numbers are far from uniform while their last bytes are
-// noise. The selector says how a plane is coded: 0 as it is, 1 rANS, 2 Huffman, 3 zstd.
+// noise. The selector says how a plane is coded: 0 as it is, 1 rANS, 2 Huffman, 3 zstd; 4 cuts the plane of a
+// u8 field into phases that are coded one by one (docs/format.md), for codes that straddle bytes.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,5 @@
 #include "engine/codec/composition.h"
+#include "engine/coding/bit_packing.h"
 
 #include <gtest/gtest.h>
 
@@ -9,6 +10,7 @@
 #include "engine/base/error.h"
 #include "engine/base/random.h"
 #include "engine/codec/absolute_value_decomposition.h"
+#include "engine/coding/rans_bytes.h"
 
 namespace laconic {
 namespace {
@@ -122,7 +124,8 @@ TEST(Composition, RefusalsNameThePlaceAndTheNearestName) {
   EXPECT_TRUE(contains(refusal("outliers(fraction=nan)"), "not a number"));
   EXPECT_TRUE(contains(refusal("outliers(fraction=1.5)"), "from 0 to 1"));
   EXPECT_TRUE(contains(refusal("lowrank(split=lefft)"), "did you mean \"left\"?"));
-  EXPECT_TRUE(contains(refusal("lowrank(rank=2,fraction=0.5)"), "one of rank, fraction, energy, value and relative_error"));
+  EXPECT_TRUE(contains(refusal("lowrank(rank=2,fraction=0.5)"),
+                       "one of rank, fraction, energy, value and relative_error"));
   EXPECT_TRUE(contains(refusal("sign|zsdt"), "did you mean \"zstd\"?"));
   EXPECT_TRUE(contains(refusal("sign|zstd|zstd"), "second coder"));
   EXPECT_TRUE(contains(refusal("((sign|zstd)+(sign|best))|zstd"), "coded already"));
@@ -214,6 +217,53 @@ TEST(Composition, CodersChangeBytesAndNothingElse) {
   const Payload one = parse_codec("sparse+(raw(dtype=f32)|zstd)")->encode(tensor.view(), {});
   EXPECT_NE(one.find("0.indices"), nullptr);
   EXPECT_NE(one.find("1.values.coded"), nullptr);
+}
+
+// Codes of 3, 5, 6 and 7 bits straddle bytes; one model per place in the row comes near the codes' own
+// entropy.
+TEST(Composition, CodesThatStraddleBytesAreCodedPhaseByPhase) {
+  for (const std::int64_t columns : {256, 250}) {  // rows of whole periods, and not
+    const Tensor tensor = gaussian({512, columns}, "straddle");
+    for (const int bits : {3, 5, 6, 7}) {
+      const std::string plain = "uniform(bits=" + std::to_string(bits) + ",group=0)";
+      const Payload packed = parse_codec(plain)->encode(tensor.view(), {});
+      const Tensor& rows = packed.find("codes")->data;
+      std::vector<double> counts(std::size_t{1} << bits, 0.0);
+      std::vector<std::uint8_t> codes(static_cast<std::size_t>(columns));
+      const auto row_bytes = static_cast<std::size_t>(rows.shape()[1]);
+      for (std::size_t row = 0; row < 512; ++row) {
+        unpack_bits(rows.as<std::uint8_t>().subspan(row * row_bytes, row_bytes), bits, codes);
+        for (const std::uint8_t code : codes) ++counts[code];
+      }
+      double entropy = 0;
+      const double total = 512.0 * static_cast<double>(columns);
+      for (const double count : counts) {
+        if (count > 0) entropy += count / 8 * std::log2(total / count);
+      }
+      for (const char* coder : {"|rans", "|best"}) {
+        const Payload coded = parse_codec(plain + coder)->encode(tensor.view(), {});
+        ASSERT_NE(coded.find("codes.coded"), nullptr);
+        const auto size = static_cast<double>(coded.find("codes.coded")->data.bytes());
+        EXPECT_LE(size, 1.03 * entropy + 2200) << bits << coder;  // up to 7 tables of 300 bytes
+        if (bits < 6) {
+          EXPECT_LT(size, 0.97 * static_cast<double>(rans_compress(rows.span()).size())) << bits << coder;
+        }
+        EXPECT_EQ(to_frame(expand_entropy(coded)), to_frame(packed)) << bits << coder;
+        RandomStream random(3, "test", "flip");
+        for (int round = 0; round < 40; ++round) {  // damage is refused, or decodes to the same shape
+          Payload bad = coded.copy();
+          Tensor& bytes = bad.fields.front().data;
+          const auto most = static_cast<std::uint32_t>(round < 20 ? 24 : bytes.bytes());
+          bytes.data()[random.below(most)] ^= std::byte{5};
+          try {
+            EXPECT_EQ(decode_payload(bad).shape(), tensor.shape());
+          } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::corrupt) << error.what();
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST(Composition, NoiseIsLeftUncoded) {
