@@ -108,9 +108,11 @@ int generate_text(const Arguments& arguments, const Session& session) {
   const auto tokenizer = Tokenizer::load(directory);
   const Transformer model = load_model(directory, arguments);
   options.stop_tokens = stop_tokens(model.config(), directory);
-  const std::vector<std::int32_t> prompt = arguments.flag("chat")
-                                               ? chat_tokens(directory, *tokenizer, text)
-                                               : prompt_tokens(*tokenizer, model.config(), text);
+  const bool chat = arguments.flag("chat");
+  const std::vector<std::int32_t> prompt =
+      chat ? chat_tokens(directory, *tokenizer, text) : prompt_tokens(*tokenizer, model.config(), text);
+  // Models taught to converse end a turn with the tokenizer's EOS even where config.json names another.
+  if (chat && tokenizer->eos()) options.stop_tokens.push_back(*tokenizer->eos());
 
   const bool on_terminal = isatty(STDOUT_FILENO) != 0;
   TextListener listener;
@@ -145,10 +147,12 @@ Verb generate_verb() {
       "generate",
       "Continue a text with a model",
       "  laconic generate ./model --prompt \"Once upon a time\"\n"
+      "  laconic generate ./model --chat --prompt \"What is a perceptron?\"\n"
       "  laconic generate ./model-2bit --prompt - --tokens 500 --temperature 0.8 --top-p 0.95 < start.txt\n",
       {{"model", Kind::text, "a model directory, compressed or not", true},
        {"--prompt", Kind::text, "the text to continue; - reads standard input, without its last line end",
         true},
+       {"--chat", Kind::flag, "the prompt is a message: put it in the form of the model's chat template"},
        {"--tokens", Kind::integer, "make at most so many tokens", false, "256"},
        {"--temperature", Kind::number, "0 takes the most probable token, 1 draws as the model predicts",
         false, "0; 1 with --top-k or --top-p"},
