@@ -151,6 +151,8 @@ class Alternation {
         // The found grids are tried even on rows whose codes they did not improve yet.
         if (options_.integer_steps) moved = integer_step(found);
         moved = std::max({moved, accepted, other_starts()});
+      } else if (options_.integer_steps && i == 1) {
+        moved = 1;  // without a search the integers of these grids are step 1's
       } else if (options_.integer_steps) {
         moved = integer_step(now);
       }
