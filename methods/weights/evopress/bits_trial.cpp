@@ -14,12 +14,6 @@ namespace {
 
 constexpr std::int64_t fitness_window = 128;
 
-std::uint64_t cost_of(const EvolutionSpace& space, const Assignment& levels) {
-  std::uint64_t sum = 0;
-  for (std::size_t u = 0; u < levels.size(); ++u) sum += space.cost[u][static_cast<std::size_t>(levels[u])];
-  return sum;
-}
-
 }  // namespace
 
 std::string BitsSearch::text() const {
@@ -90,19 +84,6 @@ ArmNumbers BitsTrial::uniform(int bits) {
   });
 }
 
-Assignment BitsTrial::raised(const EvolutionSpace& space, const std::vector<std::size_t>& order,
-                             double width) const {
-  int level = 0;
-  while (level + 1 < variants_->levels() && levels_.bits[static_cast<std::size_t>(level) + 1] <= width)
-    ++level;
-  Assignment levels = variants_->uniform(level);
-  for (const std::size_t unit : order) {
-    ++levels[unit];
-    if (cost_of(space, levels) > space.budget) --levels[unit];
-  }
-  return levels;
-}
-
 std::vector<std::size_t> BitsTrial::random_order(int index) const {
   std::vector<std::size_t> order(variants_->units());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -115,14 +96,7 @@ std::vector<std::size_t> BitsTrial::random_order(int index) const {
 
 ArmNumbers BitsTrial::pattern(const std::string& name, double width) {
   return arm(fmt::format("{} at {} bits", name, width), fmt::format("pattern {} {}", name, width), [&] {
-    std::vector<std::size_t> order(variants_->units());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    if (name == "last half") std::reverse(order.begin(), order.end());
-    if (name == "alternating") {
-      std::stable_sort(order.begin(), order.end(),
-                       [](std::size_t a, std::size_t b) { return a % 2 < b % 2; });
-    }
-    return raised(space(width, MutationRule::none), order, width);
+    return raised_start(space(width, MutationRule::none), pattern_order(name, variants_->units()));
   });
 }
 
@@ -131,8 +105,11 @@ ArmNumbers BitsTrial::median_of_random(int count, double width) {
              fmt::format("random {} {}", count, width), [&] {
                const EvolutionSpace all = space(width, MutationRule::none);
                std::vector<Assignment> candidates;
-               for (int i = 0; i < count; ++i) candidates.push_back(raised(all, random_order(i), width));
-               const std::vector<double> kl = search({}).fitness(candidates);
+               for (int i = 0; i < count; ++i) candidates.push_back(raised_start(all, random_order(i)));
+               SearchSettings whole;
+               whole.survivors = {1};
+               whole.tokens = {teacher_->windows().scored_tokens};
+               const std::vector<double> kl = search(whole).fitness(candidates);
                std::vector<std::size_t> order(candidates.size());
                std::iota(order.begin(), order.end(), std::size_t{0});
                std::stable_sort(order.begin(), order.end(),
@@ -150,7 +127,7 @@ ArmNumbers BitsTrial::planned(const std::string& solver, double width) {
 }
 
 ArmNumbers BitsTrial::searched(const std::string& name, const BitsSearch& settings, double width) {
-  return arm(fmt::format("{} at {} bits", name, width), fmt::format("search {} {}", settings.text(), width),
+  return arm(fmt::format("{} at {} bits", name, width), fmt::format("search 2 {} {}", settings.text(), width),
              [&] {
                const EvolutionSpace all = space(width, settings.rule);
                SearchSettings search_settings;

@@ -45,8 +45,6 @@ class BitsTrial {
   void open();
   ArmNumbers arm(const std::string& name, const std::string& what, const std::function<Assignment()>& choose);
   EvolutionSpace space(double width, MutationRule rule) const;
-  // All at the uniform level below, then raised by one in this order while the bytes allow it.
-  Assignment raised(const EvolutionSpace& space, const std::vector<std::size_t>& order, double width) const;
   std::vector<std::size_t> random_order(int index) const;
   ModelSearch search(const SearchSettings& settings) const;
 

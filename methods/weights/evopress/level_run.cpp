@@ -270,7 +270,7 @@ class LevelRun {
     std::vector<Assignment> starts = level_starts(space, count, request_.seed);
     if (starts.size() > 1 && request_.message) {
       request_.message(
-          fmt::format("no uniform level meets the target: the best of {} random mixes is the start", count));
+          fmt::format("no uniform level meets the target: the best of {} mixes is the start", starts.size()));
     }
     return starts;
   }

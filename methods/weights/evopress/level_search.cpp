@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "engine/allocate/evolution_start.h"
 #include "engine/base/error.h"
@@ -102,7 +103,40 @@ std::vector<Assignment> level_starts(const EvolutionSpace& space, int count, std
     const std::uint64_t left = space.budget - cost_of(space, uniform), raise = smallest_raise(space, uniform);
     if (left < raise) return {uniform};
   }
-  return sampled_starts(space, count, seed);
+  std::vector<Assignment> starts = sampled_starts(space, count, seed);
+  if (level >= 0) {
+    for (const char* pattern : {"first half", "last half", "alternating"}) {
+      starts.push_back(raised_start(space, pattern_order(pattern, space.levels.size())));
+    }
+  }
+  return starts;
+}
+
+Assignment raised_start(const EvolutionSpace& space, const std::vector<std::size_t>& order) {
+  Assignment levels(space.levels.size(), std::max(0, highest_uniform(space)));
+  std::uint64_t cost = cost_of(space, levels);
+  for (const std::size_t unit : order) {
+    if (!exists(space, unit, levels[unit] + 1)) continue;
+    const auto& costs = space.cost[unit];
+    const auto level = static_cast<std::size_t>(levels[unit]);
+    if (cost - costs[level] + costs[level + 1] > space.budget) continue;
+    cost = cost - costs[level] + costs[level + 1];
+    ++levels[unit];
+  }
+  return levels;
+}
+
+std::vector<std::size_t> pattern_order(const std::string& name, std::size_t units) {
+  std::vector<std::size_t> order(units);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (name == "last half") {
+    std::reverse(order.begin(), order.end());
+  } else if (name == "alternating") {
+    std::stable_sort(order.begin(), order.end(), [](std::size_t a, std::size_t b) { return a % 2 < b % 2; });
+  } else {
+    require(name == "first half", "a known pattern");
+  }
+  return order;
 }
 
 Assignment planned_start(const EvolutionSpace& space, std::vector<std::vector<double>> harm) {
