@@ -131,6 +131,49 @@ TEST(Evolution, UnequalUnitsStayUnderTheBudget) {
   EXPECT_GT(legal, 100);
 }
 
+// Units of one group may differ by the bytes of their side information.
+TEST(Evolution, EqualGroupsWithCostsNeverPassTheBudget) {
+  EvolutionSpace space;
+  for (std::uint64_t u = 0; u < 10; ++u) {
+    space.levels.push_back(5);
+    space.group.push_back(0);
+    space.cost.emplace_back();
+    for (std::uint64_t level = 0; level < 5; ++level)
+      space.cost.back().push_back(100 * level + (u * level) % 7);
+  }
+  const auto cost = [&](const Assignment& levels) {
+    std::uint64_t sum = 0;
+    for (std::size_t u = 0; u < 10; ++u) sum += space.cost[u][static_cast<std::size_t>(levels[u])];
+    return sum;
+  };
+  Assignment parent(10, 2);
+  space.budget = cost(parent) + 2;
+  RandomStream random(4, "test", "mutation");
+  int refused = 0, moved = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const Assignment child = mutate(parent, space, random);
+    if (child.empty()) {
+      ++refused;
+      continue;
+    }
+    ASSERT_LE(cost(child), space.budget);
+    moved += child != parent ? 1 : 0;
+    parent = child;
+  }
+  EXPECT_GT(refused, 100);
+  EXPECT_GT(moved, 100);
+  EvolutionOptions options;
+  options.survivors = {1};
+  options.offspring = 4;
+  space.budget = cost(parent) - 1;
+  EvolutionState state = start_evolution(parent);
+  EXPECT_THROW(evolve(state, space, options,
+                      [](const std::vector<Assignment>& all, int, int) {
+                        return std::vector<double>(all.size(), 0.0);
+                      }),
+               Error);
+}
+
 TEST(Evolution, TheParentNeverGetsWorseOnAFixedMinibatch) {
   const Toy toy(3);
   EvolutionState state = start_evolution(toy.start(3));
