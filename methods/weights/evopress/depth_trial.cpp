@@ -29,7 +29,7 @@ const TeacherCache& DepthTrial::teacher() {
   return *teacher_;
 }
 
-const std::map<Assignment, double>& DepthTrial::table(const std::vector<Assignment>& states) {
+const std::map<Assignment, std::vector<double>>& DepthTrial::table(const std::vector<Assignment>& states) {
   std::vector<Assignment> unknown;
   for (const Assignment& state : states) {
     if (known_.find(state) == known_.end()) unknown.push_back(state);
@@ -38,10 +38,21 @@ const std::map<Assignment, double>& DepthTrial::table(const std::vector<Assignme
     const std::size_t end = std::min(unknown.size(), begin + batch_of_states);
     std::vector<Transformer> models;
     for (std::size_t i = begin; i < end; ++i) models.push_back(space_.assemble(trial_.dense(), unknown[i]));
-    const std::vector<double> kl = candidate_fitness(models, teacher(), teacher().all());
-    for (std::size_t i = begin; i < end; ++i) known_[unknown[i]] = kl[i - begin];
+    for (const std::int64_t window : teacher().all().windows) {
+      TeacherBatch one;
+      one.windows = {window};
+      one.scored_tokens = fitness_window - 1;
+      const std::vector<double> kl = candidate_fitness(models, teacher(), one);
+      for (std::size_t i = begin; i < end; ++i) known_[unknown[i]].push_back(kl[i - begin]);
+    }
   }
   return known_;
+}
+
+double DepthTrial::mean_over(const Assignment& state, const std::vector<std::int64_t>& windows) const {
+  double sum = 0;
+  for (const std::int64_t window : windows) sum += known_.at(state).at(static_cast<std::size_t>(window));
+  return sum / static_cast<double>(windows.size());
 }
 
 std::vector<Assignment> DepthTrial::states(int attention, int mlp) const {
@@ -63,25 +74,38 @@ std::vector<Assignment> DepthTrial::states(int attention, int mlp) const {
 
 DepthRank DepthTrial::search(int attention, int mlp, std::uint64_t seed, int offspring) {
   const std::vector<Assignment> all = states(attention, mlp);
-  const std::map<Assignment, double>& kl = table(all);
+  table(all);
   DepthSpace space = space_;
   space.dropped = {attention, mlp};
-  SearchSettings settings;
-  settings.generations = space.generations();
-  settings.offspring = std::min(offspring, static_cast<int>(all.size()));
-  settings.survivors = {2, 1};
-  settings.tokens = {std::min<std::int64_t>(512, tokens_), teacher().windows().scored_tokens};
-  settings.seed = seed;
-  const ModelSearch search(
-      teacher(), [&](const Assignment& levels) { return space.assemble(trial_.dense(), levels); }, settings);
-  const EvolutionState found =
-      search.run(space.space(), random_drops(space.kinds(), space.dropped, 64, seed));
+  EvolutionOptions options;
+  options.generations = space.generations();
+  options.offspring = std::min(offspring, static_cast<int>(all.size()) - 1);
+  options.survivors = {2, 1};
+  options.seed = seed;
+  // A quarter of the calibration set, drawn afresh, then all of it.
+  const std::vector<std::int64_t> whole = teacher().all().windows;
+  const std::int64_t part = std::max<std::int64_t>(1, static_cast<std::int64_t>(whole.size()) / 4);
+  const auto fitness = [&](const std::vector<Assignment>& candidates, int stage, int generation) {
+    const std::vector<std::int64_t> windows =
+        stage > 0 ? whole
+                  : teacher()
+                        .draw(part * (fitness_window - 1), seed, static_cast<std::uint64_t>(generation + 1))
+                        .windows;
+    std::vector<double> values;
+    for (const Assignment& candidate : candidates) values.push_back(mean_over(candidate, windows));
+    return values;
+  };
+  const Assignment start =
+      best_start(random_drops(space.kinds(), space.dropped, 64, seed),
+                 [&](const std::vector<Assignment>& candidates) { return fitness(candidates, 0, -1); });
+  EvolutionState found = start_evolution(start);
+  evolve(found, space.space(), options, fitness);
   DepthRank rank;
-  rank.generations = settings.generations;
+  rank.generations = options.generations;
   rank.states = static_cast<int>(all.size());
-  rank.found = kl.at(found.best);
+  rank.found = mean_over(found.best, whole);
   std::vector<double> values;
-  for (const Assignment& state : all) values.push_back(kl.at(state));
+  for (const Assignment& state : all) values.push_back(mean_over(state, whole));
   std::sort(values.begin(), values.end());
   rank.rank = static_cast<int>(std::lower_bound(values.begin(), values.end(), rank.found) - values.begin());
   rank.best = values.front();
@@ -103,7 +127,10 @@ std::optional<Violation> DepthTrial::violation(int most) {
       for (Assignment& state : states(attention, mlp)) all.push_back(std::move(state));
     }
   }
-  const std::map<Assignment, double>& kl = table(all);
+  table(all);
+  const std::vector<std::int64_t> whole = teacher().all().windows;
+  std::map<Assignment, double> kl;
+  for (const Assignment& state : all) kl[state] = mean_over(state, whole);
   std::optional<Violation> widest;
   for (const Assignment& fewer : all) {
     for (std::size_t unit = 0; unit < fewer.size(); ++unit) {

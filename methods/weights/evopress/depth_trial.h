@@ -37,7 +37,10 @@ class DepthTrial {
   std::optional<Violation> violation(int most);
 
  private:
-  const std::map<Assignment, double>& table(const std::vector<Assignment>& states);
+  // Mean KL of every window of the calibration set, measured once per state: what a state is worth on any
+  // minibatch of whole windows follows without running the model again.
+  const std::map<Assignment, std::vector<double>>& table(const std::vector<Assignment>& states);
+  double mean_over(const Assignment& state, const std::vector<std::int64_t>& windows) const;
   std::vector<Assignment> states(int attention, int mlp) const;
   double held_out(const Assignment& levels) const;
   const TeacherCache& teacher();
@@ -47,7 +50,7 @@ class DepthTrial {
   std::uint64_t seed_;
   DepthSpace space_;
   std::optional<TeacherCache> teacher_;
-  std::map<Assignment, double> known_;
+  std::map<Assignment, std::vector<double>> known_;
 };
 
 }  // namespace laconic::evopress
