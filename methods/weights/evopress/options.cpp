@@ -80,7 +80,8 @@ std::vector<ParameterSpec> parameters() {
        0,
        std::int64_t{1} << 40,
        {},
-       "sparsity: weights between neighbouring levels; 0: scaled to the model (1,000,000 per 7e9)"},
+       "sparsity: weights between neighbouring levels; 0: a 29th of the average layer, as the published "
+       "1,000,000 is"},
       {"num-levels", Type::integer, "8", 1, 64, {}, "sparsity: levels on each side of the target"},
       {"drop",
        Type::integer,
@@ -146,7 +147,8 @@ std::vector<ParameterSpec> parameters() {
        0,
        0,
        {"auto", "sampled", "planned"},
-       "auto: uniform when the size allows it, else sampled; planned: by dynamic programming on layer "
+       "auto: uniform when the size allows it, else the best of several mixes; planned: by dynamic "
+       "programming on layer "
        "losses"},
       {"initially-generated", Type::integer, "16", 1, 4096, {}, "sampled starts, of which the best is taken"},
   };
