@@ -64,12 +64,16 @@ LanguageModel::LanguageModel(ModelConfig config) : config_(std::move(config)) {
 }
 
 LanguageModel::LanguageModel(ModelConfig config, std::uint64_t seed) : LanguageModel(std::move(config)) {
-  const float residual = 0.02f / std::sqrt(2.0f * static_cast<float>(config_.layers));
+  const float residual = 1 / std::sqrt(2.0f * static_cast<float>(config_.layers));
   for (auto& [name, tensor] : parameters()) {
     if (tensor->dim() != 2) continue;
     const bool writes_residual =
         name.find("o_proj") != std::string::npos || name.find("down_proj") != std::string::npos;
-    *tensor = normal_tensor(seed, name, tensor->sizes().vec(), writes_residual ? residual : 0.02f);
+    // Tables are looked up and multiplied by: small, so that the first predictions are even.
+    const bool table = name.find("layers.") == std::string::npos;
+    const float deviation = table ? 0.02f : 1 / std::sqrt(static_cast<float>(tensor->size(1)));
+    *tensor =
+        normal_tensor(seed, name, tensor->sizes().vec(), writes_residual ? deviation * residual : deviation);
   }
 }
 

@@ -29,8 +29,9 @@ using OutputHook = std::function<at::Tensor(std::int64_t layer, LinearSlot slot,
 
 class LanguageModel {
  public:
-  // Random weights: normal with deviation 0.02, the two layers that write to the residual stream scaled by
-  // 1/sqrt(2 layers); norms are one. Every tensor has its own random stream, named after it.
+  // Random weights: normal with deviation 1/sqrt(in) in linear layers (LeCun et al. 1998), 0.02 in the
+  // tables; the two layers that write to the residual stream scaled by 1/sqrt(2 layers); norms are one. Every
+  // tensor has its own random stream, named after it.
   LanguageModel(ModelConfig config, std::uint64_t seed);
   // f32 weights of a dense directory. Throws Error(input) on missing tensors and wrong shapes.
   static LanguageModel load(const std::filesystem::path& model_directory);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
@@ -78,6 +79,32 @@ class Builder {
     }
   }
 
+  // Like sequentially(), and the method finishes each block against what the dense blocks make of the same
+  // windows. A block is stored whole.
+  void block_by_block(const VariantCalibration& calibration) {
+    const std::int64_t layers = model_.config().layers;
+    std::int64_t last = layers;
+    while (last > 0 && has_block(last - 1)) --last;
+    Transformer compressed = model_;
+    CalibrationWalk walk(compressed, calibration.windows), dense(model_, calibration.windows);
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+      const bool whole = has_block(layer);
+      for (const InputGroup& group : input_groups()) {
+        if (whole) {
+          skip(layer, group);
+        } else {
+          encode_group(layer, group, walk.observe(compressed, layer, {group.lead}));
+          install(compressed, layer, group);
+        }
+      }
+      if (layer >= last) continue;
+      dense.advance(model_, layer);
+      if (!whole) finish_block(layer, walk.hidden(), dense.hidden());
+      install_block(compressed, layer);
+      if (layer + 1 < last) walk.advance(compressed, layer);
+    }
+  }
+
  private:
   bool wanted(std::int64_t layer, LinearSlot slot) const {
     return !method_.wants || method_.wants(linear_name(layer, slot));
@@ -99,6 +126,11 @@ class Builder {
     });
   }
   bool has_block(std::int64_t layer) const {
+    if (method_.finish_block) {
+      for (const std::string& norm : block_norms(layer)) {
+        if (!database_.has(norm)) return false;
+      }
+    }
     return std::all_of(input_groups().begin(), input_groups().end(),
                        [&](const InputGroup& group) { return has_group(layer, group); });
   }
@@ -112,8 +144,15 @@ class Builder {
     }
   }
 
+  // A unit and its payloads by level. Those of a block that is still to be finished wait in pending_.
+  struct Encoded {
+    UnitVariants unit;
+    std::vector<Payload> payloads;
+    LinearSlot lead = LinearSlot::q;
+  };
+
   void encode_group(std::int64_t layer, const InputGroup& group, const BlockStatistics& statistics) {
-    if (has_group(layer, group)) {
+    if (!method_.finish_block && has_group(layer, group)) {
       skip(layer, group);
       return;
     }
@@ -122,21 +161,29 @@ class Builder {
     const LayerEncoder encode = method_.prepare({linear_name(layer, group.lead), shape.in, seen});
     for (const LinearSlot slot : group.members) {
       if (!wanted(layer, slot)) continue;
-      if (!database_.has(linear_name(layer, slot))) encode_unit(layer, slot, encode, seen);
+      if (method_.finish_block) {
+        pending_.push_back(encode_unit(layer, slot, encode, seen));
+        pending_.back().lead = group.lead;
+      } else if (!database_.has(linear_name(layer, slot))) {
+        const Encoded encoded = encode_unit(layer, slot, encode, seen);
+        database_.put(encoded.unit, encoded.payloads);
+      }
       progress_.advance();
+    }
+    if (method_.finish_block) {
+      for (const auto& item : statistics) pending_statistics_.push_back(item);
     }
   }
 
-  void encode_unit(std::int64_t layer, LinearSlot slot, const LayerEncoder& encode,
-                   const LinearStatistics* statistics) {
+  Encoded encode_unit(std::int64_t layer, LinearSlot slot, const LayerEncoder& encode,
+                      const LinearStatistics* statistics) {
     UnitVariants unit;
     unit.name = linear_name(layer, slot);
     unit.order = layer * linear_slots + static_cast<std::int64_t>(slot);
     const TensorView view = source_.tensor(unit.name);
     unit.rows = view.shape[0];
     unit.columns = view.shape[1];
-    std::vector<float> weights = view.to_f32();
-    require_finite(weights, unit.name);
+    const std::vector<float> weights = finite_weights(unit.name);
     const double* h = statistics == nullptr ? nullptr : statistics->moment.mean();
     unit.reference = layer_loss(weights.data(), unit.rows, unit.columns, h);
     unit.squared_norm = layer_loss(weights.data(), unit.rows, unit.columns, nullptr);
@@ -148,6 +195,20 @@ class Builder {
               "a payload keeps dtype and shape of its tensor");
       throw_if_interrupted();
     }
+    measure(unit, weights, payloads, h);
+    return {std::move(unit), std::move(payloads), slot};
+  }
+
+  std::vector<float> finite_weights(const std::string& name) const {
+    std::vector<float> weights = source_.tensor(name).to_f32();
+    require_finite(weights, name);
+    return weights;
+  }
+
+  // Losses of the decoded payloads.
+  static void measure(UnitVariants& unit, const std::vector<float>& weights,
+                      const std::vector<Payload>& payloads, const double* h) {
+    unit.levels.clear();
     for (const Payload& payload : payloads) {
       Tensor difference = decode_payload(payload);
       const std::span<float> values = difference.f32();
@@ -163,15 +224,64 @@ class Builder {
                              layer_loss(values.data(), unit.rows, unit.columns, h),
                              layer_loss(values.data(), unit.rows, unit.columns, nullptr)});
     }
-    database_.put(std::move(unit), payloads);
+  }
+
+  // Lets the method finish the pending block and stores it, norms last.
+  void finish_block(std::int64_t layer, const HiddenStates& inputs, const HiddenStates& targets) {
+    std::vector<std::pair<std::string, Payload>> payloads;
+    for (Encoded& encoded : pending_)
+      payloads.emplace_back(encoded.unit.name, std::move(encoded.payloads[0]));
+    auto finished = method_.finish_block({layer, payloads, inputs, targets, seed_});
+    const std::vector<std::string> norms = block_norms(layer);
+    require(finished.size() == pending_.size() + norms.size(), "a finished block has all layers and norms");
+    for (std::size_t i = 0; i < finished.size(); ++i) {
+      Encoded encoded;
+      const double* h = nullptr;
+      if (i < pending_.size()) {
+        encoded = std::move(pending_[i]);
+        h = find_statistics(pending_statistics_, encoded.lead)->moment.mean();
+      } else {
+        encoded.unit.name = norms[i - pending_.size()];
+        encoded.unit.order = (model_.config().layers + layer) * linear_slots + static_cast<std::int64_t>(i);
+        encoded.unit.rows = 1;
+        encoded.unit.columns = source_.tensor(encoded.unit.name).elements();
+      }
+      require(finished[i].first == encoded.unit.name, "a finished block keeps the order of its layers");
+      encoded.payloads.clear();
+      encoded.payloads.push_back(std::move(finished[i].second));
+      const std::vector<float> weights = finite_weights(encoded.unit.name);
+      if (i >= pending_.size()) {
+        encoded.unit.reference = encoded.unit.squared_norm =
+            layer_loss(weights.data(), 1, encoded.unit.columns, nullptr);
+      }
+      measure(encoded.unit, weights, encoded.payloads, h);
+      database_.put(std::move(encoded.unit), encoded.payloads);
+    }
+    pending_.clear();
+    pending_statistics_.clear();
   }
 
   void install(Transformer& compressed, std::int64_t layer, const InputGroup& group) const {
     for (const LinearSlot slot : group.members) {
       if (!wanted(layer, slot)) continue;
+      const std::string name = linear_name(layer, slot);
+      const auto waiting = std::find_if(pending_.begin(), pending_.end(),
+                                        [&](const Encoded& encoded) { return encoded.unit.name == name; });
       compressed.set_linear(layer, slot,
-                            make_linear(database_.payload(linear_name(layer, slot), *method_.propagation)));
+                            waiting != pending_.end()
+                                ? make_linear(waiting->payloads[*method_.propagation])
+                                : make_linear(database_.payload(name, *method_.propagation)));
     }
+  }
+
+  void install_block(Transformer& compressed, std::int64_t layer) const {
+    for (const InputGroup& group : input_groups()) install(compressed, layer, group);
+    std::vector<std::vector<float>> norms;
+    for (const std::string& name : block_norms(layer)) {
+      Tensor values = decode_payload(database_.payload(name, *method_.propagation));
+      norms.emplace_back(values.f32().begin(), values.f32().end());
+    }
+    compressed.set_norms(layer, std::move(norms[0]), std::move(norms[1]));
   }
 
   const Transformer& model_;
@@ -180,19 +290,30 @@ class Builder {
   std::uint64_t seed_;
   VariantDatabase& database_;
   Progress progress_;
+  std::vector<Encoded> pending_;
+  BlockStatistics pending_statistics_;  // of their inputs
 };
 
 }  // namespace
+
+std::vector<std::string> block_norms(std::int64_t layer) {
+  const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+  return {prefix + "input_layernorm.weight", prefix + "post_attention_layernorm.weight"};
+}
 
 void build_variants(const Transformer& model, const SafetensorsDirectory& source, const LeveledMethod& method,
                     const VariantCalibration& calibration, std::uint64_t seed, VariantDatabase& database,
                     const ProgressListener& progress) {
   require(database.levels() == method.levels, "a database holds the levels of its method");
+  require(!method.finish_block || (method.propagation && method.levels.size() == 1),
+          "blocks are finished in sequence, at one level");
   Builder builder(model, source, method, seed, database, progress);
   if (!method.needs_calibration) {
     builder.without_calibration();
   } else if (!method.propagation) {
     builder.on_dense_statistics(calibration);
+  } else if (method.finish_block) {
+    builder.block_by_block(calibration);
   } else {
     builder.sequentially(calibration);
   }

@@ -201,15 +201,22 @@ class Run {
     return {below};
   }
 
+  // Norms that a method stores beside the linear layers are not counted as compressed weights.
+  bool is_linear(const std::string& name) const { return source_.tensor(name).shape.size() == 2; }
+
   std::int64_t weights_of(const std::vector<std::string>& units) const {
     std::int64_t sum = 0;
-    for (const std::string& name : units) sum += database_->unit(name).rows * database_->unit(name).columns;
+    for (const std::string& name : units) {
+      if (is_linear(name)) sum += database_->unit(name).rows * database_->unit(name).columns;
+    }
     return sum;
   }
 
   std::uint64_t frame_bytes() const {
     std::uint64_t sum = 0;
-    for (const auto& [name, level] : chosen_) sum += database_->unit(name).levels[level].frame_bytes;
+    for (const auto& [name, level] : chosen_) {
+      if (is_linear(name)) sum += database_->unit(name).levels[level].frame_bytes;
+    }
     return sum;
   }
 

@@ -7,10 +7,12 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/codec/payload.h"
 #include "runtime/calibration/calibration.h"
+#include "runtime/calibration/hidden_states.h"
 
 namespace laconic {
 
@@ -34,6 +36,19 @@ struct LayerInput {
 // Encodes one layer at one level; the payload keeps the dtype and shape of the task.
 using LayerEncoder = std::function<Payload(const LayerTask& task, std::size_t level)>;
 
+// A block whose layers are all encoded, on its way to the next.
+struct BlockTask {
+  std::int64_t layer = 0;
+  const std::vector<std::pair<std::string, Payload>>& payloads;  // of its linear layers
+  const HiddenStates& inputs;   // what the compressed blocks before it make, [tokens, hidden] of each window
+  const HiddenStates& targets;  // the dense block's outputs behind dense blocks
+  std::uint64_t seed = 0;
+};
+// Better payloads of the same layers in the same order, and one of each norm of the block (block_norms).
+using BlockFinisher = std::function<std::vector<std::pair<std::string, Payload>>(const BlockTask&)>;
+// "model.layers.3.input_layernorm.weight", "model.layers.3.post_attention_layernorm.weight".
+std::vector<std::string> block_norms(std::int64_t layer);
+
 struct LeveledMethod {
   std::string slug;
   std::vector<std::string> levels;  // names, by rising size: {"2", "3", "4"}
@@ -45,6 +60,8 @@ struct LeveledMethod {
   // Work that all layers and levels of one input share (a factor of H) happens once, here. The encoder is
   // used while the input lives.
   std::function<LayerEncoder(const LayerInput&)> prepare;
+  // Set: called for each block in turn (card 50 D); needs `propagation` and exactly one level.
+  BlockFinisher finish_block;
 };
 
 }  // namespace laconic

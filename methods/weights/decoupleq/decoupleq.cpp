@@ -1,9 +1,11 @@
 // decoupleQ (Guo et al. 2024, arXiv 2404.12759), card 50: integers and floats of a uniform grid are found in
 // turns, the integers by a GPTQ sweep on fixed grids, scale and offset by least squares. Part A with both
-// integer steps of part B, in the order of part C; the block-wise stage (part D) needs gradients and belongs
-// to the lab. Ours: further starting grids and a polish by coordinate descent (starts=0,polish=0 is the
-// card).
+// integer steps of part B, in the order of part C. With blockwise=true part D follows each block: the lab
+// trains its steps, offsets and norms (block_stage.h). Ours: further starting grids and a polish by
+// coordinate descent (starts=0,polish=0 is the card).
+#include "engine/base/error.h"
 #include "engine/codec/decoupled_grid.h"
+#include "methods/weights/decoupleq/block_stage.h"
 #include "methods/weights/decoupleq/reproduce.h"
 #include "methods/weights/layerwise.h"
 
@@ -34,6 +36,17 @@ CompressionResult compress(const CompressionRequest& request) {
       return uniform_payload(result.matrix, uniform_codec_text(form), task.dtype, {task.rows, task.columns});
     };
   };
+  if (p.boolean("blockwise")) {
+    const SizeTarget& target = request.target;
+    if (target.bits || target.ratio || target.size || !method.propagation) {
+      fail(ErrorKind::usage, "the block-wise stage goes with one code width and sequential calibration",
+           "-p blockwise", "choose the width with -p bits=N and leave --size, --bits and --ratio out");
+    }
+    method.finish_block = [&](const BlockTask& task) {
+      return train_block(request, task, static_cast<int>(p.integer("block-epochs")),
+                         p.number("block-learning-rate"));
+    };
+  }
   return compress_layerwise(request, {method, 0, calibration_options(request), {}});
 }
 
@@ -86,6 +99,22 @@ MethodDescription describe_decoupleq() {
                                0,
                                {},
                                "calibrate later layers on the compressed earlier ones"});
+  method.parameters.push_back({"blockwise",
+                               ParameterSpec::Type::boolean,
+                               "false",
+                               0,
+                               0,
+                               {},
+                               "then train steps, offsets and norms block by block (needs the lab)"});
+  method.parameters.push_back(
+      {"block-epochs", ParameterSpec::Type::integer, "4", 1, 1000, {}, "passes of the block-wise training"});
+  method.parameters.push_back({"block-learning-rate",
+                               ParameterSpec::Type::number,
+                               "1e-5",
+                               1e-9,
+                               1,
+                               {},
+                               "of the block-wise training; small models bear more"});
   for (ParameterSpec& spec : layerwise_parameters()) method.parameters.push_back(std::move(spec));
   for (ParameterSpec& spec : calibration_parameters()) method.parameters.push_back(std::move(spec));
   method.compress = compress;
