@@ -7,6 +7,7 @@
 #include "engine/base/hash.h"
 #include "engine/base/json.h"
 #include "engine/codec/attributes.h"
+#include "engine/codec/uniform_payload.h"
 
 namespace laconic {
 namespace fs = std::filesystem;
@@ -91,8 +92,8 @@ void VariantDatabase::adopt(const fs::path& path) {
         for (std::size_t level = 0; level < levels_.size(); ++level) {
           const ByteSpan frame = items[level].view.span();
           const Payload payload = parse_frame(frame, path.string());
-          unit.rows = payload.shape.at(0);
-          unit.columns = payload.shape.at(1);
+          unit.rows = matrix_rows(payload.shape);
+          unit.columns = matrix_columns(payload.shape);
           unit.levels.push_back({described(payload), frame.size(), losses[level], errors[level]});
         }
         file->file().release(0, file->file().bytes().size());

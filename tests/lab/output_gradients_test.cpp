@@ -9,6 +9,7 @@
 #include "engine/base/error.h"
 #include "lab_models.h"
 #include "methods/lab_plugin.h"
+#include "methods/weights/row_importance.h"
 
 namespace laconic {
 namespace {
@@ -131,6 +132,26 @@ TEST_F(OutputGradientsTest, WindowsAreAveragedByTokens) {
       EXPECT_NEAR(both.squared[1][i][row], wanted, 1e-12 + 1e-9 * wanted);
     }
   }
+}
+
+// What weight methods ask for, by the name of the weight tensor.
+TEST_F(OutputGradientsTest, RowImportanceAgreesWithCentralDifferences) {
+  const std::vector<std::int32_t> tokens = window(2, 6);
+  const RowImportance importance = RowImportance::measure(directory(), {tokens});
+  EXPECT_EQ(importance.tokens(), 1);
+  for (std::int64_t layer = 0; layer < description_.layers; ++layer) {
+    for (const LinearSlot slot : {LinearSlot::v, LinearSlot::o, LinearSlot::gate, LinearSlot::up}) {
+      const std::span<const float> rows = importance.of(linear_name(layer, slot));
+      double scale = 0;
+      for (const float value : rows) scale = std::max(scale, static_cast<double>(value));
+      EXPECT_GT(scale, 0);
+      for (std::size_t row = 0; row < rows.size(); ++row) {
+        const double gradient = difference(tokens, layer, slot, row);
+        EXPECT_NEAR(rows[row], gradient * gradient, 1e-3 * scale) << linear_name(layer, slot) << " " << row;
+      }
+    }
+  }
+  EXPECT_TRUE(importance.of("model.embed_tokens.weight").empty());
 }
 
 TEST_F(OutputGradientsTest, RefusesWindowsWithoutTargets) {

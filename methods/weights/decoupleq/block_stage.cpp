@@ -4,6 +4,7 @@
 #include "engine/base/threads.h"
 #include "engine/codec/composition.h"
 #include "engine/codec/uniform_payload.h"
+#include "engine/tensor/safetensors.h"
 #include "methods/lab_plugin.h"
 
 namespace laconic {
@@ -40,13 +41,16 @@ std::vector<std::vector<float>> copied(const HiddenStates& states) {
   return all;
 }
 
-// Kept in f32: small steps of training would be lost in a 16-bit number near one.
-Payload norm_payload(const std::string& name, const std::vector<float>& values) {
+// Stored in f32: small steps of training would be lost in a 16-bit number near one. `dtype` is the
+// original's.
+Payload norm_payload(const std::string& name, const std::vector<float>& values, DType dtype) {
   static const auto codec = parse_codec("raw(dtype=f32)");
   EncodeContext context;
   context.tensor_name = name;
   const Tensor tensor = Tensor::from_f32({static_cast<std::int64_t>(values.size())}, values);
-  return codec->encode(tensor.view(), context);
+  Payload payload = codec->encode(tensor.view(), context);
+  payload.dtype = dtype;
+  return payload;
 }
 
 }  // namespace
@@ -83,8 +87,10 @@ std::vector<std::pair<std::string, Payload>> train_block(const CompressionReques
                                                 payload.dtype, payload.shape));
   }
   const std::vector<std::string> norms = block_norms(task.layer);
-  finished.emplace_back(norms[0], norm_payload(norms[0], result.input_norm));
-  finished.emplace_back(norms[1], norm_payload(norms[1], result.post_attention_norm));
+  const SafetensorsDirectory source(request.model);
+  finished.emplace_back(norms[0], norm_payload(norms[0], result.input_norm, source.tensor(norms[0]).dtype));
+  finished.emplace_back(norms[1],
+                        norm_payload(norms[1], result.post_attention_norm, source.tensor(norms[1]).dtype));
   return finished;
 }
 
