@@ -16,6 +16,8 @@ class PostProcessor {
   PostProcessor(const nlohmann::json& value, std::string_view where);
 
   std::vector<std::int32_t> apply(std::vector<std::int32_t> ids) const;
+  const std::vector<std::int32_t>& before() const { return before_; }
+  const std::vector<std::int32_t>& after() const { return after_; }
 
  private:
   void add(const nlohmann::json& value, std::string_view where, int depth);

@@ -145,6 +145,13 @@ JsonTokenizer::JsonTokenizer(const Json& file, const TokenizerSettings& settings
     if (!listed) tokens.push_back(token);
   }
   take_added(std::move(tokens), where);
+  for (const auto* ids : {&post_processor_.before(), &post_processor_.after()}) {
+    for (const std::int32_t id : *ids) {
+      if (piece(id) != nullptr) continue;
+      fail(ErrorKind::input, "the post_processor adds the id " + std::to_string(id) + ", which is no token's",
+           where);
+    }
+  }
 
   static constexpr std::array<std::string_view, 7> bos_names = {
       "<s>",

@@ -1,8 +1,6 @@
 // laconic generate as its users meet it: a program with options, streams and exit codes.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -11,6 +9,7 @@
 
 #include "../../runtime/reference_model.h"
 #include "../../runtime/tokenizer/small_files.h"
+#include "command.h"
 #include "engine/base/files.h"
 #include "runtime/tokenizer/unicode_text.h"
 
@@ -19,22 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Outcome {
-  int code = -1;
-  std::string out, error;
-};
-
-// The program stands beside this test in the build tree.
-const fs::path& program() {
-  static const fs::path path =
-      fs::canonical("/proc/self/exe").parent_path().parent_path() / "apps" / "cli" / "laconic";
-  return path;
-}
-
 class Generate : public testing::Test {
  protected:
   void SetUp() override {
-    if (!fs::exists(program())) GTEST_SKIP() << program() << " is not built";
     folder_ = fs::path(testing::TempDir()) / ("laconic_generate_" + std::to_string(::getpid()) + "_" +
                                               testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder_);
@@ -55,20 +41,22 @@ class Generate : public testing::Test {
     reference::write_model(folder_ / "model", description_, weights, DType::f32, "");
     write_file(folder_ / "model" / "tokenizer.json", small::byte_level_bpe(true).dump());
   }
-  Outcome run(std::vector<std::string> options, const std::string& input = {}) {
-    const fs::path in = folder_ / "in", out = folder_ / "out", error = folder_ / "error";
+  CommandResult run(std::vector<std::string> options, const std::string& input = {}) {
+    const fs::path in = folder_ / "in";
     write_file(in, input);
-    std::string command = program().string() + " generate " + (folder_ / "model").string();
-    for (const std::string& option : options) command += " '" + option + "'";
-    const int status =
-        std::system((command + " <" + in.string() + " >" + out.string() + " 2>" + error.string()).c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text_file(out), read_text_file(error)};
+    options.insert(options.begin(), {"generate", (folder_ / "model").string()});
+    return Command(folder_, options,
+                   [&] {
+                     const int file = ::open(in.c_str(), O_RDONLY);
+                     return ::dup2(file, STDIN_FILENO) == STDIN_FILENO;
+                   })
+        .finish();
   }
   void expect_refused(const std::vector<std::string>& options, const std::string& part,
                       const std::string& input = {}) {
-    const Outcome outcome = run(options, input);
-    EXPECT_EQ(outcome.code, 2) << outcome.error;
-    EXPECT_NE(outcome.error.find(part), std::string::npos) << outcome.error;
+    const CommandResult outcome = run(options, input);
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
     EXPECT_EQ(outcome.out, "");
   }
   fs::path folder_;
@@ -76,12 +64,12 @@ class Generate : public testing::Test {
 };
 
 TEST_F(Generate, StreamsTheTextThatJsonHolds) {
-  const Outcome text = run({"--prompt", "hello", "--tokens", "12"});
-  ASSERT_EQ(text.code, 0) << text.error;
-  EXPECT_EQ(text.error, "");  // nothing but text where no terminal is
+  const CommandResult text = run({"--prompt", "hello", "--tokens", "12"});
+  ASSERT_EQ(text.code, 0) << text.err;
+  EXPECT_EQ(text.err, "");  // nothing but text where no terminal is
   EXPECT_TRUE(is_valid_utf8(text.out));
-  const Outcome json = run({"--prompt", "hello", "--tokens", "12", "--json"});
-  ASSERT_EQ(json.code, 0) << json.error;
+  const CommandResult json = run({"--prompt", "hello", "--tokens", "12", "--json"});
+  ASSERT_EQ(json.code, 0) << json.err;
   const auto value = nlohmann::json::parse(json.out);
   EXPECT_EQ(value["text"].get<std::string>() + "\n", text.out);
   EXPECT_EQ(value["prompt_tokens"], 1);
@@ -105,8 +93,8 @@ TEST_F(Generate, SeedsAndSampling) {
 }
 
 TEST_F(Generate, EmptyPromptBeginsAText) {
-  const Outcome outcome = run({"--prompt", "", "--tokens", "3", "--json"});
-  ASSERT_EQ(outcome.code, 0) << outcome.error;
+  const CommandResult outcome = run({"--prompt", "", "--tokens", "3", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(nlohmann::json::parse(outcome.out)["prompt_tokens"], 1);
 }
 
@@ -121,8 +109,8 @@ TEST_F(Generate, ChatUsesTheTemplateOrSaysWhyNot) {
   expect_refused({"--prompt", "hi", "--chat"}, "empty prompt");
   write_file(path,
              std::string_view("{% for m in messages %}{{ m.role }}:{{ m.content }}{% endfor %}<|end|>"));
-  const Outcome outcome = run({"--prompt", "hello", "--chat", "--tokens", "2", "--json"});
-  ASSERT_EQ(outcome.code, 0) << outcome.error;
+  const CommandResult outcome = run({"--prompt", "hello", "--chat", "--tokens", "2", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(nlohmann::json::parse(outcome.out)["prompt_tokens"],
             4 + 1 + 1 + 1);  // u s e r, :, hello, <|end|>
 }
@@ -153,7 +141,7 @@ TEST_F(Generate, AnInterruptKeepsWhatWasMade) {
     ::dup2(ends[1], STDOUT_FILENO);
     ::close(ends[0]), ::close(ends[1]);
     const std::string model = (folder_ / "model").string();
-    ::execl(program().c_str(), "laconic", "generate", model.c_str(), "--prompt", "hello", "--tokens", "50000",
+    ::execl(LACONIC_PROGRAM, "laconic", "generate", model.c_str(), "--prompt", "hello", "--tokens", "50000",
             "--temperature", "2", nullptr);
     ::_exit(127);
   }

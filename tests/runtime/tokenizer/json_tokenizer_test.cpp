@@ -212,6 +212,8 @@ TEST(JsonTokenizer, RefusesWhatItCannotUse) {
   refused([](Json& f) { f["added_tokens"] = {{{"id", 99999999}, {"content", "x"}}}; }, input, "absurd id");
   refused([](Json& f) { f["added_tokens"] = 7; }, input, "not a list");
   refused([](Json& f) { f["post_processor"]["special_tokens"] = Json::object(); }, input, "has no ids");
+  refused([](Json& f) { f["post_processor"]["special_tokens"]["<s>"]["ids"] = {5000}; }, input,
+          "adds the id 5000");
   Json deep = {{"type", "Lowercase"}};
   for (int i = 0; i < 20; ++i) deep = {{"type", "Sequence"}, {"normalizers", {deep}}};
   refused([&](Json& f) { f["normalizer"] = deep; }, input, "nested too deep");
