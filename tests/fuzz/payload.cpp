@@ -29,6 +29,13 @@ std::vector<Bytes> written_frames() {
     frames.push_back(to_frame(parse_codec(text)->encode(tensor.view(), context)));
     frames.back().resize(frames.back().size() - 4);
   }
+  // Codes that straddle bytes, mostly the same: coded phase by phase.
+  Tensor wide(DType::f32, {64, 96});
+  for (std::size_t i = 0; i < wide.f32().size(); i += 37) wide.f32()[i] = random.gaussian();
+  for (const char* text : {"uniform(bits=3,group=0)|rans", "uniform(bits=5,group=0)|huffman"}) {
+    frames.push_back(to_frame(parse_codec(text)->encode(wide.view(), {})));
+    frames.back().resize(frames.back().size() - 4);
+  }
   return frames;
 }
 
