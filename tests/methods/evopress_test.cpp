@@ -210,7 +210,17 @@ TEST(EvoPressSparsity, KeepsTheNumberOfZerosAndASize) {
   EXPECT_NEAR(static_cast<double>(zeros), static_cast<double>(wanted), 2);  // weights that were zero before
   request = request_of("sparse-size", {{"task", "sparsity"}, {"generations", "1"}});
   request.target.bits = 9;
-  EXPECT_LE(compressed(request).linear_bits_per_weight, 9);
+  const double bits = compressed(request).linear_bits_per_weight;
+  EXPECT_LE(bits, 9);
+  EXPECT_GE(bits, 0.98 * 9);
+  request.target = {};
+  for (const std::uint64_t percent : {55, 70, 85}) {
+    request.target.size = SafetensorsDirectory(small().model()).file_bytes() * percent / 100;
+    const CompressionResult result = compressed(request);
+    EXPECT_LE(result.safetensors_bytes, *request.target.size);
+    EXPECT_GE(static_cast<double>(result.safetensors_bytes),
+              0.96 * static_cast<double>(*request.target.size));
+  }
 }
 
 // The pieces of a search, for tests of its course.

@@ -9,6 +9,8 @@
 
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
+#include "engine/base/random.h"
+#include "engine/codec/composition.h"
 #include "methods/weights/calibration_source.h"
 #include "methods/weights/evopress/level_search.h"
 #include "methods/weights/evopress/options.h"
@@ -148,28 +150,48 @@ class LevelRun {
     method_ = sparsity_method(sparsity_);
   }
 
-  // An upper bound of the bytes at a sparsity that all layers share.
+  // Bytes at a sparsity that all layers share, before anything is pruned: one layer of each shape is encoded
+  // with zeros at random positions, which cost the most to say, and stands for all of its shape.
   double bytes_at(double sparsity, const ByteBudget& budget) const {
-    constexpr double described = 320;  // attributes, names and padding of one layer, or its frame
-    double sum = 0;
-    const double density = std::clamp(1 - sparsity, 0.0, 1.0);
-    double entropy = 0;
-    for (const double p : {density, 1 - density}) entropy -= p > 0 ? p * std::log2(p) : 0;
-    for (const std::int64_t weights : unit_weights_) {
-      const auto n = static_cast<double>(weights);
-      sum += std::min(n / 8, n * entropy * 1.06 / 8 + 16) + 2 * std::ceil(n * density) + described;
-    }
-    if (budget.counts == ByteBudget::Counts::files) {
-      sum += static_cast<double>(source_.file_bytes());
-      for (std::int64_t layer = 0; layer < model_.config().layers; ++layer) {
-        for (int slot = 0; slot < linear_slots; ++slot) {
-          const auto bytes = source_.tensor(linear_name(layer, static_cast<LinearSlot>(slot))).bytes();
-          sum -= static_cast<double>(bytes);
+    std::map<Shape, std::pair<DescribedTensor, std::uint64_t>> by_shape;
+    std::map<std::string, DescribedTensor> descriptions;
+    std::uint64_t frames = 0;
+    for (std::int64_t layer = 0; layer < model_.config().layers; ++layer) {
+      for (int slot = 0; slot < linear_slots; ++slot) {
+        const std::string name = linear_name(layer, static_cast<LinearSlot>(slot));
+        const TensorView view = source_.tensor(name);
+        auto known = by_shape.find(view.shape);
+        if (known == by_shape.end()) {
+          Payload payload = randomly_pruned(view.shape, sparsity);
+          payload.dtype = view.dtype;
+          known = by_shape.emplace(view.shape, std::pair(described(payload), to_frame(payload).size())).first;
         }
+        descriptions[name] = known->second.first;
+        frames += known->second.second + 8;
       }
     }
-    return sum;
+    return static_cast<double>(budget.counts == ByteBudget::Counts::payloads
+                                   ? frames
+                                   : artifact_size(source_, descriptions, "evopress", provenance()) +
+                                         2 * header_slack(descriptions.size()));
   }
+
+  static Payload randomly_pruned(const Shape& shape, double sparsity) {
+    Tensor tensor(DType::f32, shape);
+    const std::int64_t count = tensor.elements();
+    auto zeros = std::llround(sparsity * static_cast<double>(count));
+    const RandomStream random(0, "evopress", "pruned");
+    for (std::int64_t i = 0; i < count; ++i) {
+      const double chance = static_cast<double>(zeros) / static_cast<double>(count - i);
+      const bool pruned = random.uniform_at(static_cast<std::uint64_t>(i)) < chance;
+      zeros -= pruned ? 1 : 0;
+      tensor.f32()[static_cast<std::size_t>(i)] = pruned ? 0.0f : 1.0f;
+    }
+    return parse_codec("sparse")->encode(tensor.view(), {});
+  }
+
+  // What the header may grow by when offsets get more digits.
+  std::uint64_t header_slack(std::size_t units) const { return 8 * (source_.names().size() + 3 * units); }
 
   double sparsity_for(const ByteBudget& budget) const {
     const auto bytes = static_cast<double>(budget.bytes);
@@ -180,7 +202,7 @@ class LevelRun {
           fmt::format("about {:.0f} to {:.0f} bytes are possible", bytes_at(1, budget), bytes_at(0, budget)));
     }
     double low = 0, high = 1;
-    for (int step = 0; step < 60; ++step) {
+    for (int step = 0; step < 20; ++step) {
       const double middle = (low + high) / 2;
       (bytes_at(middle, budget) <= bytes ? high : low) = middle;
     }
@@ -219,7 +241,7 @@ class LevelRun {
       if (counts == ByteBudget::Counts::files) {
         // What no level changes, and room for the digits of offsets.
         const Assignment least = variants.uniform(0);
-        std::uint64_t cost = 8 * (source_.names().size() + 3 * variants.units());
+        std::uint64_t cost = header_slack(variants.units());
         cost += files_of_space(variants, least) - cost_of(space, least);
         space.budget -= std::min(space.budget, cost);
       }
