@@ -38,10 +38,11 @@ CompressionRequest request_of(const std::string& output, const Values& values) {
   Values all = {{"generations", "3"},         {"offspring", "4"},        {"survivors", "2-1"},
                 {"search-tokens", "126"},     {"search-window", "64"},   {"calibration-sequences", "4"},
                 {"calibration-window", "48"}, {"stage-tokens", "40-126"}};
-  for (const auto& [name, value] : values) {
-    all.erase(std::remove_if(all.begin(), all.end(), [&](const auto& given) { return given.first == name; }),
+  for (const auto& wanted : values) {
+    all.erase(std::remove_if(all.begin(), all.end(),
+                             [&](const auto& given) { return given.first == wanted.first; }),
               all.end());
-    all.emplace_back(name, value);
+    all.push_back(wanted);
   }
   for (const auto& [name, value] : all) request.parameters.set(name, value);
   return request;
