@@ -116,7 +116,9 @@ TEST_F(Stack, EveryPrefixIsAModelOfExactlyItsFirstBlocks) {
     // One byte less than the end of a block is the block before.
     const std::uint64_t size = stack.loaded_bytes(prefix);
     EXPECT_EQ(stack.prefix_for(size), prefix);
-    if (prefix > tensors.size()) EXPECT_EQ(stack.prefix_for(size - 1), prefix - 1);
+    if (prefix > tensors.size()) {
+      EXPECT_EQ(stack.prefix_for(size - 1), prefix - 1);
+    }
     const CompressedModel part(output(), {true, size});
     EXPECT_LE(part.safetensors_bytes(), size);
     std::map<std::string, std::int64_t> counts;
@@ -260,26 +262,25 @@ TEST(StackMetadata, RefusesWhatNoWriterMakes) {
   const auto kind = [](std::string_view text) {
     return thrown([&] { StackMetadata::parse(text, "test"); }).first;
   };
-  const std::string form = R"({"codec":"sign(rank=1)", "dtype" : "F32",
-                    "shape" : [ 2, 2 ],
-                    "attributes" : {"rank" : 1},
-                    "fields" : [ {"name" : "signs", "dtype" : "U8", "shape" : [1]} ]
-})";
-  const std::string good = R"({"format":1,"shards":[{"blocks":1,"bytes":9}],"tensors":{"a":[)" + form + "]}}";
-EXPECT_EQ(StackMetadata::parse(good, "test").text().size() > 0, true);
-EXPECT_EQ(kind(""), ErrorKind::corrupt);
-EXPECT_EQ(kind("[]"), ErrorKind::corrupt);
-EXPECT_EQ(kind(R"({"format":2,"shards":[],"tensors":{}})"), ErrorKind::unsupported);
-EXPECT_EQ(kind(R"({"format":1,"shards":[],"tensors":{"a":[)" + form + "]}}"), ErrorKind::corrupt);
-EXPECT_EQ(kind(R"({"format":1,"shards":[{"blocks":-1,"bytes":9}],"tensors":{"a":[)" + form + "]}}"),
-          ErrorKind::corrupt);
-EXPECT_EQ(kind(R"({"format":1,"shards":[{"blocks":1,"bytes":9}],"tensors":{}})"), ErrorKind::corrupt);
-EXPECT_EQ(kind(R"({"format":1,"shards":[{"blocks":1,"bytes":9}],"tensors":{"a":[]}})"), ErrorKind::corrupt);
-EXPECT_EQ(thrown([] {
-            StackShardMetadata::parse(R"({"format":1,"shard":1,"of":1,"first_block":0,"forms":{"a.0":99}})",
-                                      "test");
-          }).first,
-          ErrorKind::corrupt);
+  const std::string form = R"x({"codec":"sign(rank=1)","dtype":"F32","shape":[2,2],"attributes":{"rank":1},)x"
+                           R"x("fields":[{"name":"signs","dtype":"U8","shape":[1]}]})x";
+  const std::string good =
+      R"x({"format":1,"shards":[{"blocks":1,"bytes":9}],"tensors":{"a":[)x" + form + "]}}";
+  EXPECT_EQ(StackMetadata::parse(good, "test").text().size() > 0, true);
+  EXPECT_EQ(kind(""), ErrorKind::corrupt);
+  EXPECT_EQ(kind("[]"), ErrorKind::corrupt);
+  EXPECT_EQ(kind(R"x({"format":2,"shards":[],"tensors":{}})x"), ErrorKind::unsupported);
+  EXPECT_EQ(kind(R"x({"format":1,"shards":[],"tensors":{"a":[)x" + form + "]}}"), ErrorKind::corrupt);
+  EXPECT_EQ(kind(R"x({"format":1,"shards":[{"blocks":-1,"bytes":9}],"tensors":{"a":[)x" + form + "]}}"),
+            ErrorKind::corrupt);
+  EXPECT_EQ(kind(R"x({"format":1,"shards":[{"blocks":1,"bytes":9}],"tensors":{}})x"), ErrorKind::corrupt);
+  EXPECT_EQ(kind(R"x({"format":1,"shards":[{"blocks":1,"bytes":9}],"tensors":{"a":[]}})x"),
+            ErrorKind::corrupt);
+  EXPECT_EQ(thrown([] {
+              StackShardMetadata::parse(
+                  R"x({"format":1,"shard":1,"of":1,"first_block":0,"forms":{"a.0":99}})x", "test");
+            }).first,
+            ErrorKind::corrupt);
 }
 
 }  // namespace
