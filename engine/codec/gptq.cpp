@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "engine/base/error.h"
+#include "engine/base/pages.h"
 #include "engine/base/threads.h"
 #include "engine/math/blas.h"
 #include "engine/math/linear_algebra.h"
@@ -30,6 +31,20 @@ std::vector<float> permuted(const float* weights, std::int64_t begin, std::int64
     }
   }
   return tile;
+}
+
+// As f32. The float64 values leave memory piece by piece, so that the two forms are never there together.
+std::vector<float> narrowed(std::vector<double>& values) {
+  constexpr std::size_t piece = 1 << 20;
+  std::vector<float> result;
+  result.reserve(values.size());
+  for (std::size_t begin = 0; begin < values.size(); begin += piece) {
+    const std::size_t count = std::min(piece, values.size() - begin);
+    for (std::size_t i = begin; i < begin + count; ++i) result.push_back(static_cast<float>(values[i]));
+    discard_pages(values.data() + begin, count * sizeof(double));
+  }
+  values.clear();
+  return result;
 }
 
 // Sweeps the columns of a tile. decide(row_in_tile, position, current row) returns the value that column
@@ -99,7 +114,7 @@ GptqFactor gptq_factor(const double* h, std::int64_t columns, ColumnOrder order,
     for (std::size_t j = 0; j < n; ++j) ordered[j * n + j] += damping * mean;
     if (!inverse_cholesky_upper(ordered.data(), columns)) continue;
     factor.damping = damping;
-    factor.upper.assign(ordered.begin(), ordered.end());
+    factor.upper = narrowed(ordered);
     return factor;
   }
   refuse_moment(name);
