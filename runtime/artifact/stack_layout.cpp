@@ -172,12 +172,14 @@ std::uint64_t StackShardPlan::file_bytes() const {
 std::vector<StackShardPlan> plan_stack(const std::vector<StackBlockPlan>& blocks, std::uint64_t shard_limit) {
   // What an entry of the header can take: both offsets, the shape, a form, punctuation.
   constexpr std::uint64_t entry_bytes = 160, header_bytes = 512;
+  // A header is loaded whole with its first block: of small blocks no more than this share one.
+  constexpr std::size_t most_in_a_file = 64;
   std::vector<StackShardPlan> shards;
   std::uint64_t filled = 0;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const StackBlockPlan& block = blocks[i];
     const std::uint64_t cost = block.bytes + 2 * block.tensor.size() + entry_bytes;
-    if (shards.empty() || filled + cost > shard_limit) {
+    if (shards.empty() || filled + cost > shard_limit || shards.back().count == most_in_a_file) {
       shards.emplace_back();
       shards.back().first = i;
       filled = header_bytes;

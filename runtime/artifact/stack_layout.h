@@ -68,8 +68,8 @@ struct StackShardPlan {
   std::uint64_t file_bytes() const;
 };
 
-// Cuts the blocks into files of at most `shard_limit` bytes, headers included; a single block above the limit
-// has a file of its own.
+// Cuts the blocks into files of at most `shard_limit` bytes, headers included, and at most 64 blocks; a
+// single block above the limit has a file of its own.
 std::vector<StackShardPlan> plan_stack(const std::vector<StackBlockPlan>& blocks, std::uint64_t shard_limit);
 
 }  // namespace laconic
