@@ -13,6 +13,7 @@
 #include "engine/base/random.h"
 #include "engine/codec/absolute_value_decomposition.h"
 #include "runtime/artifact/compressed_model.h"
+#include "runtime/artifact/stack_artifact.h"
 #include "runtime/artifact/stack_writer.h"
 #include "tests/runtime/reference_model.h"
 
@@ -129,7 +130,7 @@ TEST_F(Resizable, DamageInABlockThatComesLaterIsFoundWhenItComes) {
   content[content.size() - 5] = static_cast<char>(content[content.size() - 5] ^ 4);
   const std::uint64_t size = whole.safetensors_bytes();
   write_file(shard, std::string_view(content));
-  ResizableModel live(output(), size / 2);
+  ResizableModel live(output(), whole.stack()->loaded_bytes(whole.stack()->least_prefix()));
   const std::size_t blocks = live.blocks();
   try {
     live.resize(size);

@@ -58,13 +58,8 @@ class Run {
         settings_(decompose_settings(request.parameters)),
         source_(request.model),
         dense_(Transformer::load(request.model)),
-        writer_(request.model, request.output, run_key(), request.replace) {
-    if (request_.calibration_text.empty()) {
-      fail(ErrorKind::usage, "bitstack needs a calibration text", "--calibration",
-           "pass a text file like the one the model will see");
-    }
-    draw_sequences();
-  }
+        // Refusals come before anything is written.
+        writer_((draw_sequences(), request.model), request.output, run_key(), request.replace) {}
 
   CompressionResult execute() {
     decompose();
@@ -98,6 +93,10 @@ class Run {
   // Step A.1 and C.1: calibration sequences, and others that are held out for scoring. A longer draw begins
   // with a shorter one, so the held-out windows are those behind the calibration windows.
   void draw_sequences() {
+    if (request_.calibration_text.empty()) {
+      fail(ErrorKind::usage, "bitstack needs a calibration text", "--calibration",
+           "pass a text file like the one the model will see");
+    }
     CalibrationOptions options = calibration_options(request_);
     const std::int64_t wanted = options.sequences, held = request_.parameters.integer("score-sequences");
     options.sequences = wanted + held;
@@ -366,11 +365,11 @@ class Run {
   bitstack::DecomposeSettings settings_;
   SafetensorsDirectory source_;
   Transformer dense_;
-  StackWriter writer_;
   CalibrationOptions calibration_;
   EvaluationWindows held_out_;
-  std::vector<Layer> layers_;
   std::vector<std::pair<std::string, std::string>> notes_;
+  StackWriter writer_;
+  std::vector<Layer> layers_;
 };
 
 CompressionResult compress(const CompressionRequest& request) {
