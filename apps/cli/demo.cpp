@@ -175,7 +175,8 @@ int demo(const Arguments& arguments, const Session& session) {
     rows.compressed("decoupleq", detail, grid, {}, bits == 2);
     SizeTarget size;
     size.size = static_cast<std::uint64_t>(bytes);
-    rows.compressed("evopress", fmt::format("{:.0f} bytes", bytes), {}, size, bits == 2);
+    // A third of the search's own default, so that the demo stays short.
+    rows.compressed("evopress", fmt::format("{:.0f} bytes", bytes), {{"generations", "20"}}, size, bits == 2);
     rows.compressed("bitstack", fmt::format("{:.0f} bytes", bytes), {}, size, bits == 2);
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
