@@ -33,12 +33,12 @@ struct TrainLanguageModelRequest {
   double rope_theta = 10000;
 
   std::filesystem::path text;       // training text; empty: the story generator
-  std::uint64_t stories = 8000;     // generated training stories
+  std::uint64_t stories = 30000;    // generated training stories
   std::filesystem::path held_out;   // text for the final perplexity; empty: 400 held-out stories, or the last
                                     // 2 % of the documents of `text`, which are then not trained on
   std::filesystem::path tokenizer;  // a model directory whose tokenizer is used; empty: trained on the text
 
-  std::int64_t steps = 1200;
+  std::int64_t steps = 4000;
   std::int64_t batch_tokens = 1024;  // scored tokens per step, about
   double learning_rate = 3e-3;
   double final_learning_rate = 0.01;  // of the cosine's end, as a share of learning_rate

@@ -168,10 +168,7 @@ int demo(const Arguments& arguments, const Session& session) {
     const ParameterValues grid = {{"bits", width}, {"group", "64"}};
     rows.compressed("rtn", detail, grid, {}, bits == 2);
     const double bytes = rows.bytes_of_last();
-    rows.compressed(
-        "gptq", detail,
-        {{"bits", width}, {"group", "64"}, {"act-order", "true"}, {"clip", "true"}, {"sequential", "true"}},
-        {}, bits == 2);
+    rows.compressed("gptq", detail, grid, {}, bits == 2);
     rows.compressed("decoupleq", detail, grid, {}, bits == 2);
     SizeTarget size;
     size.size = static_cast<std::uint64_t>(bytes);

@@ -54,12 +54,12 @@ MethodDescription describe_gptq() {
        "how levels are placed"});
   add({"act-order",
        ParameterSpec::Type::boolean,
-       "false",
+       "true",
        0,
        0,
        {},
        "columns by descending diagonal of the moment"});
-  add({"clip", ParameterSpec::Type::boolean, "false", 0, 0, {}, "search the range of each group"});
+  add({"clip", ParameterSpec::Type::boolean, "true", 0, 0, {}, "search the range of each group"});
   add({"refit",
        ParameterSpec::Type::boolean,
        "false",
