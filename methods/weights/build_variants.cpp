@@ -6,6 +6,7 @@
 #include "engine/base/threads.h"
 #include "engine/codec/composition.h"
 #include "engine/codec/layer_loss.h"
+#include "engine/codec/shifted_target.h"
 #include "methods/weights/variants.h"
 
 namespace laconic {
@@ -65,14 +66,13 @@ class Builder {
     while (last > 0 && has_block(last - 1)) --last;
     Transformer compressed = model_;
     CalibrationWalk walk(compressed, calibration.windows);
+    std::optional<CalibrationWalk> dense;
+    if (method_.target) dense.emplace(model_, calibration.windows);
     for (std::int64_t layer = 0; layer < last; ++layer) {
-      for (const InputGroup& group : input_groups()) {
-        const bool finished = has_group(layer, group);
-        const BlockStatistics seen = walk.observe_next(compressed, layer, group.lead, !finished);
-        encode_group(layer, group, seen);
-        install(compressed, layer, group);
-      }
-      if (layer + 1 < last) walk.finish_block(compressed, layer);
+      encode_on_the_way(compressed, layer, walk, dense ? &*dense : nullptr);
+      if (layer + 1 == last) break;
+      walk.finish_block(compressed, layer);
+      if (dense) dense->finish_block(model_, layer);
     }
     for (std::int64_t layer = last; layer < layers; ++layer) {
       for (const InputGroup& group : input_groups()) skip(layer, group);
@@ -88,24 +88,42 @@ class Builder {
     Transformer compressed = model_;
     CalibrationWalk walk(compressed, calibration.windows), dense(model_, calibration.windows);
     for (std::int64_t layer = 0; layer < layers; ++layer) {
-      const bool whole = has_block(layer);
-      for (const InputGroup& group : input_groups()) {
-        if (whole) {
-          skip(layer, group);
+      if (has_block(layer)) {
+        for (const InputGroup& group : input_groups()) skip(layer, group);
+        if (layer >= last) continue;
+        dense.advance(model_, layer);
+      } else {
+        HiddenStates inputs = walk.hidden().copy();
+        encode_on_the_way(compressed, layer, walk, method_.target ? &dense : nullptr);
+        walk.finish_block(compressed, layer);
+        if (method_.target) {
+          dense.finish_block(model_, layer);
         } else {
-          encode_group(layer, group, walk.observe(compressed, layer, {group.lead}));
-          install(compressed, layer, group);
+          dense.advance(model_, layer);
         }
+        finish_block(layer, inputs, dense.hidden());
+        walk.hidden() = std::move(inputs);
       }
-      if (layer >= last) continue;
-      dense.advance(model_, layer);
-      if (!whole) finish_block(layer, walk.hidden(), dense.hidden());
       install_block(compressed, layer);
       if (layer + 1 < last) walk.advance(compressed, layer);
     }
   }
 
  private:
+  // Encodes the layers of a block, each on what the ones before it make; both walks then stand before down.
+  void encode_on_the_way(Transformer& compressed, std::int64_t layer, CalibrationWalk& walk,
+                         CalibrationWalk* dense) {
+    std::optional<CalibrationWalk::Beside> beside;
+    if (dense != nullptr) beside.emplace(CalibrationWalk::Beside{*dense, model_, method_.target->residual});
+    for (const InputGroup& group : input_groups()) {
+      const bool gather = method_.finish_block || !has_group(layer, group);
+      BlockStatistics seen =
+          walk.observe_next(compressed, layer, group.lead, gather, beside ? &*beside : nullptr);
+      encode_group(layer, group, seen);
+      install(compressed, layer, group);
+    }
+  }
+
   bool wanted(std::int64_t layer, LinearSlot slot) const {
     return !method_.wants || method_.wants(linear_name(layer, slot));
   }
@@ -151,32 +169,40 @@ class Builder {
     LinearSlot lead = LinearSlot::q;
   };
 
-  void encode_group(std::int64_t layer, const InputGroup& group, const BlockStatistics& statistics) {
+  void encode_group(std::int64_t layer, const InputGroup& group, BlockStatistics& statistics) {
     if (!method_.finish_block && has_group(layer, group)) {
       skip(layer, group);
       return;
     }
     const LinearStatistics* seen = find_statistics(statistics, group.lead);
     const LinearShape shape = linear_shape(model_.config(), group.lead);
-    const LayerEncoder encode = method_.prepare({linear_name(layer, group.lead), shape.in, seen});
+    const std::string lead = linear_name(layer, group.lead);
+    const LayerEncoder encode = method_.prepare({lead, shape.in, seen});
+    std::optional<ShiftedTarget> shifted;
+    if (seen != nullptr && seen->deviation) {
+      shifted.emplace(seen->moment.mean(), shape.in, method_.target->damping, lead.c_str());
+    }
     for (const LinearSlot slot : group.members) {
       if (!wanted(layer, slot)) continue;
       if (method_.finish_block) {
-        pending_.push_back(encode_unit(layer, slot, encode, seen));
+        pending_.push_back(encode_unit(layer, slot, encode, seen, shifted ? &*shifted : nullptr));
         pending_.back().lead = group.lead;
       } else if (!database_.has(linear_name(layer, slot))) {
-        const Encoded encoded = encode_unit(layer, slot, encode, seen);
+        const Encoded encoded = encode_unit(layer, slot, encode, seen, shifted ? &*shifted : nullptr);
         database_.put(encoded.unit, encoded.payloads);
       }
       progress_.advance();
     }
     if (method_.finish_block) {
-      for (const auto& item : statistics) pending_statistics_.push_back(item);
+      for (auto& [slot, values] : statistics) {
+        values.deviation.reset();
+        pending_statistics_.emplace_back(slot, std::move(values));
+      }
     }
   }
 
   Encoded encode_unit(std::int64_t layer, LinearSlot slot, const LayerEncoder& encode,
-                      const LinearStatistics* statistics) {
+                      const LinearStatistics* statistics, const ShiftedTarget* shifted) {
     UnitVariants unit;
     unit.name = linear_name(layer, slot);
     unit.order = layer * linear_slots + static_cast<std::int64_t>(slot);
@@ -187,10 +213,17 @@ class Builder {
     const double* h = statistics == nullptr ? nullptr : statistics->moment.mean();
     unit.reference = layer_loss(weights.data(), unit.rows, unit.columns, h);
     unit.squared_norm = layer_loss(weights.data(), unit.rows, unit.columns, nullptr);
+    std::vector<float> moved;
+    if (shifted != nullptr) {
+      const InputDeviation& deviation = *statistics->deviation;
+      moved = shifted->weights(weights.data(), unit.rows, deviation.input.mean(),
+                               deviation.output ? deviation.output->mean() : nullptr, method_.target->share);
+    }
+    const float* wanted_weights = moved.empty() ? weights.data() : moved.data();
     std::vector<Payload> payloads;
     for (std::size_t level = 0; level < method_.levels.size(); ++level) {
       payloads.push_back(
-          encode({unit.name, weights.data(), unit.rows, unit.columns, view.dtype, view.data, seed_}, level));
+          encode({unit.name, wanted_weights, unit.rows, unit.columns, view.dtype, view.data, seed_}, level));
       require(payloads.back().shape == view.shape && payloads.back().dtype == view.dtype,
               "a payload keeps dtype and shape of its tensor");
       throw_if_interrupted();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/codec/payload.h"
+#include "methods/weights/calibration_target.h"
 #include "runtime/calibration/calibration.h"
 #include "runtime/calibration/hidden_states.h"
 
@@ -19,10 +20,10 @@ namespace laconic {
 // One linear layer to be encoded.
 struct LayerTask {
   std::string name;                // "model.layers.3.self_attn.q_proj.weight"
-  const float* weights = nullptr;  // [rows, columns], finite
+  const float* weights = nullptr;  // [rows, columns], finite; moved towards the target of calibration
   std::int64_t rows = 0, columns = 0;
   DType dtype = DType::f32;             // of the original tensor
-  const std::byte* original = nullptr;  // its bytes
+  const std::byte* original = nullptr;  // its bytes, never moved
   std::uint64_t seed = 0;
 };
 
@@ -57,6 +58,9 @@ struct LeveledMethod {
   // Set: statistics of later layers see the earlier ones at this level, in the order {q, k, v}, o, {gate,
   // up}, down (cards 23 and 50). Not set: statistics of the dense model.
   std::optional<std::size_t> propagation;
+  // Set: what layers are encoded for is more than their weights; used with `propagation` only. Losses that
+  // are recorded stay those against the original weights.
+  std::optional<CalibrationTarget> target;
   // Work that all layers and levels of one input share (a factor of H) happens once, here. The encoder is
   // used while the input lives.
   std::function<LayerEncoder(const LayerInput&)> prepare;

@@ -34,7 +34,7 @@ class InputGatherer {
   }
 
   LinearStatistics finish() && {
-    LinearStatistics result{std::move(moment_), std::vector<float>(norms_.size())};
+    LinearStatistics result{std::move(moment_), std::vector<float>(norms_.size()), {}};
     for (std::size_t j = 0; j < norms_.size(); ++j) {
       result.channel_norm[j] =
           static_cast<float>(norms_[j] / static_cast<double>(std::max<std::int64_t>(1, windows_)));
@@ -47,6 +47,34 @@ class InputGatherer {
   std::vector<double> norms_;
   std::int64_t windows_ = 0;
 };
+
+// Gathers how far one linear input lies from the dense model's, and the residual stream with it when its
+// width is not 0.
+class DeviationGatherer {
+ public:
+  DeviationGatherer(std::int64_t in, std::int64_t width) : result_{CrossMoment(in, in), {}} {
+    if (width > 0) result_.output.emplace(width, in);
+  }
+
+  void add(std::vector<float> dense, const std::vector<float>& x, std::span<const float> dense_stream,
+           std::span<const float> stream) {
+    const std::int64_t rows = static_cast<std::int64_t>(x.size()) / result_.input.inner();
+    for (std::size_t i = 0; i < x.size(); ++i) dense[i] -= x[i];
+    result_.input.add(dense.data(), x.data(), rows);
+    if (!result_.output) return;
+    std::vector<float> difference(stream.size());
+    for (std::size_t i = 0; i < stream.size(); ++i) difference[i] = dense_stream[i] - stream[i];
+    result_.output->add(difference.data(), x.data(), rows);
+  }
+
+  InputDeviation finish() && { return std::move(result_); }
+
+ private:
+  InputDeviation result_;
+};
+
+// The inputs from which a block in parts goes on; making them costs a part of the block.
+bool goes_on_from(LinearSlot lead) { return lead == LinearSlot::o || lead == LinearSlot::down; }
 
 constexpr LinearSlot observed_slots[] = {LinearSlot::q, LinearSlot::o, LinearSlot::gate, LinearSlot::down};
 
@@ -171,38 +199,68 @@ BlockStatistics CalibrationWalk::observe_and_advance(const Transformer& model, s
                         [&](std::int64_t i) { return hidden_[static_cast<std::size_t>(i)]; });
 }
 
-BlockStatistics CalibrationWalk::observe_next(const Transformer& model, std::int64_t layer, LinearSlot lead,
-                                              bool gather) {
+bool CalibrationWalk::begin_next(const Transformer& model, std::int64_t layer, LinearSlot lead) {
   const BlockWeights& block = model.block(layer);
-  const bool dropped = lead <= LinearSlot::o ? block.attention_dropped : block.mlp_dropped;
   if (lead == LinearSlot::gate && !block.attention_dropped) add_between(model, layer, LinearSlot::o);
-  if (dropped) return {};
-  const bool kept = lead == LinearSlot::o || lead == LinearSlot::down;  // what costs a part of the block
-  if (!kept && !gather) return {};
-  const std::int64_t in = linear_shape(model.config(), lead).in, width = model.config().hidden;
-  if (kept) {
+  if (lead <= LinearSlot::o ? block.attention_dropped : block.mlp_dropped) return false;
+  if (goes_on_from(lead)) {
     std::vector<std::size_t> sizes;
-    for (const auto& window : windows_) sizes.push_back(window.size() * static_cast<std::size_t>(in));
+    const auto in = static_cast<std::size_t>(linear_shape(model.config(), lead).in);
+    for (const auto& window : windows_) sizes.push_back(window.size() * in);
     between_.emplace(sizes);
   }
+  return true;
+}
+
+std::vector<float> CalibrationWalk::next_input(const Transformer& model, std::int64_t layer, LinearSlot lead,
+                                               std::int64_t window) {
+  const auto at = static_cast<std::size_t>(window);
+  const std::span<const float> hidden = std::as_const(hidden_)[at];
+  std::vector<float> x = model.linear_input(layer, lead, hidden.data(),
+                                            static_cast<std::int64_t>(hidden.size()) / model.config().hidden);
+  if (goes_on_from(lead)) std::copy(x.begin(), x.end(), (*between_)[at].begin());
+  return x;
+}
+
+BlockStatistics CalibrationWalk::observe_next(const Transformer& model, std::int64_t layer, LinearSlot lead,
+                                              bool gather, const Beside* beside) {
+  const bool present = begin_next(model, layer, lead);
+  if (beside != nullptr) {
+    require(beside->walk.windows_ == windows_, "walks side by side go over the same windows");
+    require(beside->walk.begin_next(beside->model, layer, lead) == present, "both have this half of a block");
+  }
+  if (!present || (!goes_on_from(lead) && !gather)) return {};
+  const std::int64_t in = linear_shape(model.config(), lead).in;
   InputGatherer gatherer(in);
+  std::optional<DeviationGatherer> deviation;
+  if (beside != nullptr && gather) {
+    deviation.emplace(in, beside->residual && goes_on_from(lead) ? model.config().hidden : 0);
+  }
   const auto count = static_cast<std::int64_t>(windows_.size());
   const std::int64_t at_once = std::clamp<std::int64_t>(thread_count(), 1, 8);
   for (std::int64_t begin = 0; begin < count; begin += at_once) {
     throw_if_interrupted();
-    std::vector<std::vector<float>> inputs(static_cast<std::size_t>(std::min(at_once, count - begin)));
-    parallel_for(static_cast<std::int64_t>(inputs.size()), [&](std::int64_t i) {
-      const std::span<const float> hidden = std::as_const(hidden_)[static_cast<std::size_t>(begin + i)];
-      std::vector<float>& x = inputs[static_cast<std::size_t>(i)];
-      x = model.linear_input(layer, lead, hidden.data(), static_cast<std::int64_t>(hidden.size()) / width);
-      if (kept) std::copy(x.begin(), x.end(), (*between_)[static_cast<std::size_t>(begin + i)].begin());
+    const std::int64_t end = std::min(begin + at_once, count);
+    std::vector<std::vector<float>> inputs(static_cast<std::size_t>(end - begin)), dense(inputs.size());
+    parallel_for(end - begin, [&](std::int64_t i) {
+      const auto at = static_cast<std::size_t>(i);
+      inputs[at] = next_input(model, layer, lead, begin + i);
+      if (beside != nullptr) dense[at] = beside->walk.next_input(beside->model, layer, lead, begin + i);
     });
-    for (const std::vector<float>& x : inputs) {
-      if (gather) gatherer.add(x);
+    for (std::int64_t i = begin; gather && i < end; ++i) {
+      const auto at = static_cast<std::size_t>(i - begin), window = static_cast<std::size_t>(i);
+      gatherer.add(inputs[at]);
+      if (deviation) {
+        deviation->add(std::move(dense[at]), inputs[at], std::as_const(beside->walk.hidden_)[window],
+                       std::as_const(hidden_)[window]);
+      }
     }
   }
   BlockStatistics result;
-  if (gather) result.emplace_back(lead, std::move(gatherer).finish());
+  if (gather) {
+    result.emplace_back(lead, std::move(gatherer).finish());
+    if (deviation) result.back().second.deviation = std::move(*deviation).finish();
+  }
   return result;
 }
 

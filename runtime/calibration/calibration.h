@@ -43,10 +43,35 @@ class SecondMoment {
   std::vector<double> mean_;
 };
 
+// Mean of a b^T over tokens, [outer, inner] row-major.
+class CrossMoment {
+ public:
+  CrossMoment(std::int64_t outer, std::int64_t inner);
+  // a [rows, outer], b [rows, inner]; arithmetic and threads as in SecondMoment.
+  void add(const float* a, const float* b, std::int64_t rows);
+  std::int64_t outer() const { return outer_; }
+  std::int64_t inner() const { return inner_; }
+  std::int64_t count() const { return count_; }
+  const double* mean() const { return mean_.data(); }
+
+ private:
+  std::int64_t outer_, inner_, count_ = 0;
+  std::vector<double> mean_;
+};
+
+// By how much a compressed model's input x^ of a linear layer has left the dense model's x of the same token,
+// and the residual stream h^ that the layer's output is added to the dense h.
+struct InputDeviation {
+  CrossMoment input;                  // mean of (x - x^) x^^T, [in, in]
+  std::optional<CrossMoment> output;  // mean of (h - h^) x^^T, [hidden, in]; of o and down, when asked for
+};
+
 // Statistics of one linear input. q, k, v share one; gate and up share one.
 struct LinearStatistics {
   SecondMoment moment;
   std::vector<float> channel_norm;  // mean over sequences of || X[b, :, j] ||_2
+  // Only of a walk beside the dense one (CalibrationWalk::observe_next); the store does not keep it.
+  std::optional<InputDeviation> deviation = {};
 };
 // By LinearSlot q, o, gate, down: the inputs of one block. A dropped half of a block has none.
 using BlockStatistics = std::vector<std::pair<LinearSlot, LinearStatistics>>;
@@ -85,8 +110,12 @@ class CalibrationWalk {
   // Sequential propagation: calls for q, o, gate and down, in this order, take the windows through block
   // `layer` of `model` as it is at that moment, so that layers may be replaced between calls and no part of
   // the block runs twice; down is followed by finish_block. Statistics of that input, or none without
-  // `gather` or for a dropped half.
-  BlockStatistics observe_next(const Transformer& model, std::int64_t layer, LinearSlot lead, bool gather);
+  // `gather` or for a dropped half. `beside` takes another walk, of the dense model over the same windows,
+  // the same step, and the statistics have the deviation from it: [in, in] more float64 values, and [hidden,
+  // in] more with `residual`.
+  struct Beside;
+  BlockStatistics observe_next(const Transformer& model, std::int64_t layer, LinearSlot lead, bool gather,
+                               const Beside* beside = nullptr);
   void finish_block(const Transformer& model, std::int64_t layer);
 
   const std::vector<std::vector<std::int32_t>>& windows() const { return windows_; }
@@ -95,10 +124,21 @@ class CalibrationWalk {
   HiddenStates& hidden() { return hidden_; }
 
  private:
+  // Finishes what stands before the next input; false for a dropped half, which has none.
+  bool begin_next(const Transformer& model, std::int64_t layer, LinearSlot lead);
+  // That input for one window; kept where the block goes on from it.
+  std::vector<float> next_input(const Transformer& model, std::int64_t layer, LinearSlot lead,
+                                std::int64_t window);
   std::vector<std::vector<std::int32_t>> windows_;
   void add_between(const Transformer& model, std::int64_t layer, LinearSlot slot);
   HiddenStates hidden_;
   std::optional<HiddenStates> between_;  // inputs of o or down of every window, until they are used
+};
+
+struct CalibrationWalk::Beside {
+  CalibrationWalk& walk;
+  const Transformer& model;
+  bool residual = false;  // also the deviation of the residual stream, for o and down
 };
 
 }  // namespace laconic

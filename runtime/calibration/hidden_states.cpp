@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -41,6 +42,14 @@ HiddenStates::HiddenStates(const std::vector<std::size_t>& sizes, std::size_t me
     memory_.resize(begin_.back());
     data_ = memory_.data();
   }
+}
+
+HiddenStates HiddenStates::copy() const {
+  std::vector<std::size_t> sizes(size());
+  for (std::size_t i = 0; i < sizes.size(); ++i) sizes[i] = begin_[i + 1] - begin_[i];
+  HiddenStates result(sizes, mapped_ != 0 ? 0 : begin_.back() * sizeof(float));
+  std::copy_n(data_, begin_.back(), result.data_);
+  return result;
 }
 
 void HiddenStates::release() noexcept {

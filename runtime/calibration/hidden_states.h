@@ -19,6 +19,8 @@ class HiddenStates {
   HiddenStates(HiddenStates&&) noexcept;
   HiddenStates& operator=(HiddenStates&&) noexcept;
 
+  HiddenStates copy() const;
+
   std::size_t size() const { return begin_.size() - 1; }  // windows
   std::span<const float> operator[](std::size_t window) const {
     return {data_ + begin_[window], begin_[window + 1] - begin_[window]};

@@ -28,6 +28,7 @@ CompressionResult compress(const CompressionRequest& request) {
   method.levels = level_names(bits);
   method.needs_calibration = true;
   if (p.boolean("sequential")) method.propagation = 0;
+  method.target = calibration_target(p, p.boolean("sequential"));
   method.prepare = [&](const LayerInput& input) -> LayerEncoder {
     return [&, h = input.statistics->moment.mean()](const LayerTask& task, std::size_t level) {
       const GridForm form{GridKind::affine_free, bits[level], p.integer("group")};
@@ -115,6 +116,7 @@ MethodDescription describe_decoupleq() {
                                1,
                                {},
                                "of the block-wise training; small models bear more"});
+  for (ParameterSpec& spec : target_parameters("weights")) method.parameters.push_back(std::move(spec));
   for (ParameterSpec& spec : layerwise_parameters()) method.parameters.push_back(std::move(spec));
   for (ParameterSpec& spec : calibration_parameters()) method.parameters.push_back(std::move(spec));
   method.compress = compress;

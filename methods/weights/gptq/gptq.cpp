@@ -19,6 +19,7 @@ CompressionResult compress(const CompressionRequest& request) {
   method.levels = level_names(bits);
   method.needs_calibration = true;
   if (p.boolean("sequential")) method.propagation = 0;
+  method.target = calibration_target(p, p.boolean("sequential"));
   method.prepare = [&](const LayerInput& input) -> LayerEncoder {
     const double* h = input.statistics->moment.mean();
     auto factor = std::make_shared<const GptqFactor>(
@@ -81,6 +82,7 @@ MethodDescription describe_gptq() {
        10,
        {},
        "of the mean diagonal, added for the factorisation"});
+  for (ParameterSpec& spec : target_parameters("weights")) add(std::move(spec));
   for (ParameterSpec& spec : layerwise_parameters()) add(std::move(spec));
   for (ParameterSpec& spec : calibration_parameters()) add(std::move(spec));
   method.compress = compress;
