@@ -1,7 +1,5 @@
 #include "runtime/resizable_model.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <atomic>
 #include <map>
@@ -9,6 +7,7 @@
 #include <vector>
 
 #include "engine/base/error.h"
+#include "engine/base/pages.h"
 #include "engine/codec/residual_chain.h"
 #include "runtime/artifact/compressed_model.h"
 #include "runtime/artifact/stack_artifact.h"
@@ -151,7 +150,7 @@ void ResizableModel::resize(std::uint64_t size) {
   state.current->store(std::move(table));
   before.reset();
   // The allocator keeps freed memory for itself; here the system is meant to have it.
-  if (shrinks) ::malloc_trim(0);
+  if (shrinks) return_freed_memory();
 }
 
 std::uint64_t ResizableModel::loaded_bytes() const { return state_->stack.loaded_bytes(blocks()); }

@@ -1,5 +1,6 @@
 #include "engine/base/pages.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,5 +14,7 @@ void discard_pages(void* begin, std::size_t bytes) {
   const std::uintptr_t first = (from + page - 1) / page * page, last = (from + bytes) / page * page;
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
+
+void return_freed_memory() { ::malloc_trim(0); }
 
 }  // namespace laconic

@@ -6,8 +6,9 @@
 //   W' = W + share * (W D + R) (H + lambda I)^-1          (share 1 is the minimum)
 //
 // Rounding W' against H is rounding against that objective: up to lambda they differ by a constant. R = 0
-// leaves the stream's own deviation alone. Sources: Guo et al. 2024 (decoupleQ; the objective is ours to
-// change), GPTAQ (Li et al. 2025) for dense inputs, QEP (Arai and Ichikawa 2025) for the share.
+// leaves the stream's own deviation alone. The whole way fits the
+// calibration text too closely when that is short; half of it generalises better. Source: card 50, beyond the
+// paper (targets of the dense model's outputs).
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "engine/base/error.h"
+#include "engine/base/pages.h"
 #include "engine/base/threads.h"
 #include "engine/codec/composition.h"
 #include "engine/codec/layer_loss.h"
@@ -193,6 +194,7 @@ class Builder {
       }
       progress_.advance();
     }
+    return_freed_memory();
     if (method_.finish_block) {
       for (auto& [slot, values] : statistics) {
         values.deviation.reset();

@@ -20,7 +20,7 @@ std::vector<ParameterSpec> target_parameters(const char* default_target) {
            10,
            {},
            "of the mean diagonal, added when the dense outputs are the target"},
-          {"target-share", ParameterSpec::Type::number, "1", 0, 1, {}, "of the way to the dense outputs"}};
+          {"target-share", ParameterSpec::Type::number, "0.5", 0, 1, {}, "of the way to the dense outputs"}};
 }
 
 std::optional<CalibrationTarget> calibration_target(const Parameters& parameters, bool sequential) {

@@ -2,7 +2,8 @@
 // turns, the integers by a GPTQ sweep on fixed grids, scale and offset by least squares. Part A with both
 // integer steps of part B, in the order of part C. With blockwise=true part D follows each block: the lab
 // trains its steps, offsets and norms (block_stage.h). Ours: further starting grids and a polish by
-// coordinate descent (starts=0,polish=0 is the card).
+// coordinate descent, and a target that repairs what the layers before have lost
+// (starts=0,polish=0,target=weights is the card).
 #include "engine/base/error.h"
 #include "engine/codec/decoupled_grid.h"
 #include "methods/weights/decoupleq/block_stage.h"
@@ -64,7 +65,7 @@ MethodDescription describe_decoupleq() {
   method.paper = "Guo, Kong, X. Li, H. Li, W. Chen, Tian, Cai, Y. Zhang, Liu; 2024; arXiv 2404.12759";
   method.subject = "weights";
   method.summary = "solve integers and scales of a uniform grid in turns; strongest at 2 bits";
-  method.version = 2;
+  method.version = 3;
   method.needs_calibration = true;
   method.parameters = grid_parameters(2, 64);
   method.parameters.push_back({"iterations", ParameterSpec::Type::integer, "4", 1, 50, {}, "alternations"});
@@ -116,7 +117,7 @@ MethodDescription describe_decoupleq() {
                                1,
                                {},
                                "of the block-wise training; small models bear more"});
-  for (ParameterSpec& spec : target_parameters("weights")) method.parameters.push_back(std::move(spec));
+  for (ParameterSpec& spec : target_parameters("residual")) method.parameters.push_back(std::move(spec));
   for (ParameterSpec& spec : layerwise_parameters()) method.parameters.push_back(std::move(spec));
   for (ParameterSpec& spec : calibration_parameters()) method.parameters.push_back(std::move(spec));
   method.compress = compress;

@@ -95,6 +95,10 @@ class CardClaims {
     const Setting ours_setting{"decoupleq " + w, {{"bits", bits_text(bits)}, {"group", "64"}}};
     const Measured ours{ours_setting.label, trial_.compressed("decoupleq", ours_setting.parameters, seeds_)};
     add_row(ours.label, ours.arms);
+    Setting own_objective = ours_setting;
+    own_objective.parameters.push_back({"target", "weights"});
+    add_row(ours.label + ", target=weights (the card)",
+            trial_.compressed("decoupleq", own_objective.parameters, seeds_));
     const std::vector<Measured> gptq = best_gptq(bits);
     for (const Measured& one : gptq) add_row(one.label + " W" + bits_text(bits), one.arms);
     std::vector<Measured> rtn;  // the same for every seed
@@ -271,6 +275,12 @@ class CardClaims {
     Setting refit = tried.front().second;
     refit.parameters.push_back({"refit", "true"});
     add_row(refit.label + " + refit W" + bits_text(bits),
+            trial_.compressed("gptq", refit.parameters, seeds_));
+    for (auto& [name, value] : refit.parameters) {
+      if (name == "sequential") value = "true";
+    }
+    refit.parameters.push_back({"target", "residual"});
+    add_row(tried.front().second.label + " + refit + target=residual W" + bits_text(bits),
             trial_.compressed("gptq", refit.parameters, seeds_));
     return best;
   }

@@ -98,6 +98,27 @@ TEST(SecondMoment, BitsDoNotDependOnTheThreadCount) {
   EXPECT_TRUE(std::equal(one.mean(), one.mean() + size * size, four.mean()));
 }
 
+TEST(CrossMoment, IsTheMeanOfOuterProductsAtAnyThreadCount) {
+  const std::int64_t outer = 300, inner = 270, rows = 531;
+  const std::vector<float> a = gaussian_rows(rows, outer, "a"), b = gaussian_rows(rows, inner, "b");
+  CrossMoment one(outer, inner), four(outer, inner);
+  for (CrossMoment* moment : {&one, &four}) {
+    set_thread_count(moment == &one ? 1 : 4);
+    moment->add(a.data(), b.data(), 17);
+    moment->add(a.data() + 17 * outer, b.data() + 17 * inner, rows - 17);
+  }
+  set_thread_count(0);
+  EXPECT_EQ(one.count(), rows);
+  EXPECT_TRUE(std::equal(one.mean(), one.mean() + outer * inner, four.mean()));
+  for (std::int64_t i = 0; i < outer; i += 13) {
+    for (std::int64_t j = 0; j < inner; j += 11) {
+      double sum = 0;
+      for (std::int64_t r = 0; r < rows; ++r) sum += static_cast<double>(a[r * outer + i]) * b[r * inner + j];
+      ASSERT_NEAR(one.mean()[i * inner + j], sum / rows, 1e-5);
+    }
+  }
+}
+
 TEST(CalibrationWalk, SeesTheInputsOfEveryLinearLayer) {
   const Dense dense;
   CalibrationWalk walk(*dense.model, dense.windows);
