@@ -9,6 +9,7 @@
 #include "apps/report/report.h"
 #include "engine/base/error.h"
 #include "engine/base/files.h"
+#include "engine/base/json.h"
 #include "methods/method.h"
 
 namespace laconic::cli {
@@ -91,6 +92,29 @@ nlohmann::json as_json(const Reproduction& result) {
           {"notes", {{"text", result.notes}, {"tables", tables}, {"curves", curves}, {"arms", arms}}}};
 }
 
+// The claims of a stored --json result as a Markdown table.
+int show_stored(const std::filesystem::path& path, const std::string& slug) {
+  const Bytes bytes = read_file(path);
+  const nlohmann::json stored =
+      parse_json(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), path.string());
+  try {
+    if (stored.at("slug").get<std::string>() != slug) {
+      fail(ErrorKind::input, "holds the claims of another method", path.string());
+    }
+    fmt::print("| claim | baseline | measured | threshold | met | note |\n|---|---|---|---|---|---|\n");
+    for (const nlohmann::json& claim : stored.at("claims")) {
+      fmt::print("| {} | {}: {:.5g} | {:.5g} | {} | {} | {} |\n", claim.at("claim").get<std::string>(),
+                 claim.at("baseline").at("name").get<std::string>(),
+                 claim.at("baseline").at("value").get<double>(),
+                 claim.at("measured").at("value").get<double>(), claim.at("threshold").get<std::string>(),
+                 claim.at("met").get<bool>() ? "yes" : "**no**", claim.at("note").get<std::string>());
+    }
+  } catch (const nlohmann::json::exception&) {
+    fail(ErrorKind::corrupt, "is not a stored result of reproduce --json", path.string());
+  }
+  return 0;
+}
+
 std::filesystem::path data_directory(const Arguments& arguments) {
   if (arguments.has("data")) {
     const std::filesystem::path data = arguments.text("data");
@@ -106,6 +130,7 @@ std::filesystem::path data_directory(const Arguments& arguments) {
 
 int reproduce(const Arguments& arguments, const Session& session) {
   const MethodDescription& method = method_named(arguments.text("method"));
+  if (arguments.has("stored")) return show_stored(arguments.text("stored"), method.slug);
   if (!method.reproduce) {
     fail(ErrorKind::usage, method.slug + " has no claims to reproduce", "reproduce",
          available_reproductions());
@@ -152,19 +177,21 @@ int reproduce(const Arguments& arguments, const Session& session) {
 
 Verb reproduce_verb() {
   using Kind = OptionSpec::Kind;
-  return {"reproduce",
-          "Measure a paper's claims at small scale",
-          "  laconic reproduce decoupleq --quick\n"
-          "  laconic reproduce decoupleq --seed 7 --data ./data --json\n"
-          "Exit code 1: a claim is not met.\n",
-          {{"method", Kind::text, "a method of laconic list", true},
-           {"--quick", Kind::flag, "under 90 seconds: one seed, fewer rows"},
-           {"--scale", Kind::text, "standard, or full for hours", false, "standard"},
-           {"--seed", Kind::integer, "draws calibration windows and all random numbers", false, "0"},
-           {"--data", Kind::text, "reference models and texts", false, "$LACONIC_DATA"},
-           {"--report", Kind::text, "also write an HTML report here"},
-           {"--cache", Kind::text, "where finished arms are kept", false, "~/.cache/laconic/arms"}},
-          reproduce};
+  return {
+      "reproduce",
+      "Measure a paper's claims at small scale",
+      "  laconic reproduce decoupleq --quick\n"
+      "  laconic reproduce decoupleq --seed 7 --data ./data --json\n"
+      "Exit code 1: a claim is not met.\n",
+      {{"method", Kind::text, "a method of laconic list", true},
+       {"--quick", Kind::flag, "under 90 seconds: one seed, fewer rows"},
+       {"--scale", Kind::text, "standard, or full for hours", false, "standard"},
+       {"--seed", Kind::integer, "draws calibration windows and all random numbers", false, "0"},
+       {"--data", Kind::text, "reference models and texts", false, "$LACONIC_DATA"},
+       {"--report", Kind::text, "also write an HTML report here"},
+       {"--stored", Kind::text, "measure nothing: print the claims of a stored --json result as Markdown"},
+       {"--cache", Kind::text, "where finished arms are kept", false, "~/.cache/laconic/arms"}},
+      reproduce};
 }
 
 }  // namespace laconic::cli
