@@ -6,7 +6,8 @@
 
 namespace laconic {
 
-static_assert(std::endian::native == std::endian::little, "formats are little-endian and written as they lie");
+static_assert(std::endian::native == std::endian::little,
+              "formats are little-endian and written as they lie");
 
 void ByteReader::corrupt(std::string_view what) const {
   fail(ErrorKind::corrupt, std::string(what) + " at byte " + std::to_string(position_), where_);

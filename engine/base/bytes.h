@@ -28,8 +28,7 @@ class ByteReader {
   explicit ByteReader(ByteSpan bytes, std::string where = {}) : bytes_(bytes), where_(std::move(where)) {}
 
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  T read() {
+  requires std::is_trivially_copyable_v<T> T read() {
     T value;
     std::memcpy(&value, take(sizeof(T)).data(), sizeof(T));
     return value;
@@ -40,7 +39,7 @@ class ByteReader {
   std::uint64_t u64() { return read<std::uint64_t>(); }
   float f32() { return read<float>(); }
   double f64() { return read<double>(); }
-  std::uint64_t varint();       // LEB128, at most 10 bytes, no overlong forms
+  std::uint64_t varint();        // LEB128, at most 10 bytes, no overlong forms
   std::int64_t signed_varint();  // zig-zag
   // `limit` bounds a length before anything is allocated for it.
   std::uint64_t length(std::uint64_t limit);
@@ -62,7 +61,7 @@ class ByteReader {
 class ByteWriter {
  public:
   template <class T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   void write(const T& value) {
     const auto* raw = reinterpret_cast<const std::byte*>(&value);
     bytes_.insert(bytes_.end(), raw, raw + sizeof(T));

@@ -36,7 +36,8 @@ class Error : public std::runtime_error {
 
 // Preconditions between our own parts; never for checking a user's data.
 inline void require(bool condition, std::string_view promise) {
-  if (!condition) [[unlikely]] fail(ErrorKind::internal, promise);
+  if (!condition) [[unlikely]]
+    fail(ErrorKind::internal, promise);
 }
 
 }  // namespace laconic

@@ -67,8 +67,9 @@ class Judge : public nlohmann::json_sax<Json> {
 
 Json parse_json(std::string_view text, std::string_view where, JsonLimits limits) {
   if (text.size() > limits.bytes) {
-    fail(ErrorKind::input, "JSON text of " + std::to_string(text.size()) + " bytes is over the limit of " +
-                               std::to_string(limits.bytes),
+    fail(ErrorKind::input,
+         "JSON text of " + std::to_string(text.size()) + " bytes is over the limit of " +
+             std::to_string(limits.bytes),
          where);
   }
   Judge judge(where, limits.depth);

@@ -55,7 +55,8 @@ class Pool {
     for (std::thread& worker : workers_) worker.join();
     workers_.clear();
     stopping_ = false;
-    // A worker must not miss a job that starts before its thread does: it counts from the generation of its birth.
+    // A worker must not miss a job that starts before its thread does: it counts from the generation of its
+    // birth.
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, born = generation_] { serve(born); });
   }
 

@@ -13,8 +13,8 @@ namespace laconic {
 
 enum class DType : std::uint8_t { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean, c64 };
 
-std::size_t size_of(DType dtype);           // bytes of one element
-std::string_view name_of(DType dtype);      // "F32", "BF16", ... as safetensors spells them
+std::size_t size_of(DType dtype);       // bytes of one element
+std::string_view name_of(DType dtype);  // "F32", "BF16", ... as safetensors spells them
 std::optional<DType> dtype_named(std::string_view name);
 bool is_real(DType dtype);  // f64, f32, f16, bf16
 

@@ -159,7 +159,8 @@ class Run {
         description_(describe_run(request, windows, workers_)) {
     result_.parameters = optimizer_.parameters();
     result_.resumed_from = load_checkpoint(checkpoint_file(), description_, optimizer_);
-    for (std::int64_t step = 0; step < result_.resumed_from; ++step) tokens_ += scored_tokens(order_.batch(step));
+    for (std::int64_t step = 0; step < result_.resumed_from; ++step)
+      tokens_ += scored_tokens(order_.batch(step));
     losses_ = kept_loss_lines(directory_ / "loss.tsv", result_.resumed_from);
   }
 

@@ -45,7 +45,8 @@ class ArtifactWriter {
   // The folder of the unfinished work. What a method keeps there (the run key covers it) is removed when
   // finish() begins to write, by which time all units are stored.
   const std::filesystem::path& work_folder() const;
-  // Removes the unfinished work: for a run that turned out to be impossible, not for one that was interrupted.
+  // Removes the unfinished work: for a run that turned out to be impossible, not for one that was
+  // interrupted.
   void discard();
   // Files of the source model that are not copied: weights in other formats, indexes. To be told to the user.
   std::vector<std::string> left_out() const;

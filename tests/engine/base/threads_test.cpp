@@ -29,9 +29,10 @@ TEST(Threads, NestedCallsRunInline) {
 
 TEST(Threads, TheFirstExceptionReachesTheCaller) {
   set_thread_count(4);
-  EXPECT_THROW(parallel_for(100, [](std::int64_t i) {
-                 if (i == 13) throw std::runtime_error("13");
-               }),
+  EXPECT_THROW(parallel_for(100,
+                            [](std::int64_t i) {
+                              if (i == 13) throw std::runtime_error("13");
+                            }),
                std::runtime_error);
   std::atomic<int> after{0};
   parallel_for(10, [&](std::int64_t) { ++after; });

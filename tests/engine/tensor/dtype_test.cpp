@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <hwy/highway.h>
 #include <bit>
 #include <cmath>
-#include <hwy/highway.h>
 #include <limits>
 #include <vector>
 
@@ -39,9 +39,19 @@ TEST(DType, RoundsToNearestEven) {
 
 // Adversarial values beside random bits; the vector forms equal the scalar ones bit for bit.
 std::vector<float> awkward_values() {
-  std::vector<float> values = {0.0f, -0.0f, 65504.0f, 65519.99f, 65520.0f, 1e-8f, 0x1p-14f, 0x1p-24f, 0x1p-25f,
-                               std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
-                               std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::max(),
+  std::vector<float> values = {0.0f,
+                               -0.0f,
+                               65504.0f,
+                               65519.99f,
+                               65520.0f,
+                               1e-8f,
+                               0x1p-14f,
+                               0x1p-24f,
+                               0x1p-25f,
+                               std::numeric_limits<float>::infinity(),
+                               -std::numeric_limits<float>::infinity(),
+                               std::numeric_limits<float>::quiet_NaN(),
+                               std::numeric_limits<float>::max(),
                                std::numeric_limits<float>::denorm_min()};
   const RandomStream random(1, "dtype", "bits");
   for (int i = 0; i < 20001; ++i) values.push_back(std::bit_cast<float>(random.bits_at(i)));

@@ -55,8 +55,10 @@ TEST(Stories, AreAPureFunctionOfSeedAndIndex) {
 // The committed model was trained on version 1: its text must not change without a new version.
 TEST(Stories, KeepTheTextOfTheirVersion) {
   EXPECT_EQ(story_generator_version, 1);
-  EXPECT_EQ(to_hex(xxh3_128(as_byte_span(make_training_stories(1, 200)))), "c144166e50a5dccfacdd38aa9a65a111");
-  EXPECT_EQ(to_hex(xxh3_128(as_byte_span(make_held_out_stories(1, 200)))), "c921accd9c1a4e17e6248ae3ff55acbe");
+  EXPECT_EQ(to_hex(xxh3_128(as_byte_span(make_training_stories(1, 200)))),
+            "c144166e50a5dccfacdd38aa9a65a111");
+  EXPECT_EQ(to_hex(xxh3_128(as_byte_span(make_held_out_stories(1, 200)))),
+            "c921accd9c1a4e17e6248ae3ff55acbe");
 }
 
 TEST(Stories, EveryPronounHasItsCharactersGenderAndOneReading) {

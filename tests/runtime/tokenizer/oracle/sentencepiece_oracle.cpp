@@ -83,8 +83,7 @@ TEST_P(SentencePieceOracle, EncodesAndDecodesAlike) {
     ASSERT_EQ(ours->encode(text, false), wanted) << "round " << round << ": " << testing::PrintToString(text);
     std::string decoded;
     ASSERT_TRUE(library.Decode(wanted, &decoded).ok());
-    ASSERT_EQ(ours->decode(wanted), decoded)
-        << "round " << round << ": " << testing::PrintToString(text);
+    ASSERT_EQ(ours->decode(wanted), decoded) << "round " << round << ": " << testing::PrintToString(text);
   }
 }
 
