@@ -94,14 +94,18 @@ class Builder {
         if (layer >= last) continue;
         dense.advance(model_, layer);
       } else {
+        // Both walks go back and pass the block whole, as a continued run does: in parts the last bits
+        // differ.
         HiddenStates inputs = walk.hidden().copy();
+        std::optional<HiddenStates> dense_inputs;
+        if (method_.target) dense_inputs = dense.hidden().copy();
         encode_on_the_way(compressed, layer, walk, method_.target ? &dense : nullptr);
         walk.finish_block(compressed, layer);
-        if (method_.target) {
+        if (dense_inputs) {
           dense.finish_block(model_, layer);
-        } else {
-          dense.advance(model_, layer);
+          dense.hidden() = std::move(*dense_inputs);
         }
+        dense.advance(model_, layer);
         finish_block(layer, inputs, dense.hidden());
         walk.hidden() = std::move(inputs);
       }
