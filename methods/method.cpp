@@ -25,26 +25,19 @@ const MethodDescription& method_named(std::string_view slug) {
   const auto found =
       std::find_if(methods.begin(), methods.end(), [&](const auto& m) { return m.slug == slug; });
   if (found != methods.end()) return *found;
-  // The nearest name by edit distance.
-  const auto distance = [](std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-      std::size_t diagonal = row[0];
-      row[0] = i;
-      for (std::size_t j = 1; j <= b.size(); ++j) {
-        const std::size_t above = row[j];
-        row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-        diagonal = above;
-      }
-    }
-    return row[b.size()];
-  };
-  const auto nearest = std::min_element(methods.begin(), methods.end(), [&](const auto& a, const auto& b) {
-    return distance(a.slug, slug) < distance(b.slug, slug);
-  });
+  std::vector<std::string> known;
+  for (const MethodDescription& method : methods) known.push_back(method.slug);
+  const std::string nearest = nearest_name(slug, known);
   fail(ErrorKind::usage, "there is no method \"" + std::string(slug) + "\"", "-m",
-       nearest == methods.end() ? "" : "did you mean " + nearest->slug + "? laconic list shows all");
+       (nearest.empty() ? "" : "did you mean " + nearest + "? ") + std::string("laconic list shows all"));
+}
+
+std::string settings_text(std::string_view slug, const Parameters& parameters) {
+  const auto& methods = method_registry();
+  const auto found =
+      std::find_if(methods.begin(), methods.end(), [&](const auto& m) { return m.slug == slug; });
+  return parameters.canonical(slug) + " version " +
+         std::to_string(found == methods.end() ? 0 : found->version);
 }
 
 }  // namespace laconic

@@ -60,7 +60,11 @@ struct MethodDescription {
   std::function<Reproduction(const ReproduceRequest&)> reproduce;  // null: nothing to reproduce (baselines)
 };
 
-const std::vector<MethodDescription>& method_registry();       // by subject, then slug
+const std::vector<MethodDescription>& method_registry();  // by subject, then slug
+// What decides a method's result besides model, text, seed and size: its version and its parameters. Part of
+// the key of unfinished work, so that a newer version does not go on with an older one's. Version 0: a
+// composition.
+std::string settings_text(std::string_view slug, const Parameters& parameters);
 const MethodDescription& method_named(std::string_view slug);  // Error(usage) with the nearest slug
 
 }  // namespace laconic

@@ -6,9 +6,8 @@
 //   W' = W + share * (W D + R) (H + lambda I)^-1          (share 1 is the minimum)
 //
 // Rounding W' against H is rounding against that objective: up to lambda they differ by a constant. R = 0
-// leaves the stream's own deviation alone. The whole way fits the
-// calibration text too closely when that is short; half of it generalises better. Source: card 50, beyond the
-// paper (targets of the dense model's outputs).
+// leaves the stream's own deviation alone. The whole way fits a short calibration text too closely; half of
+// it generalises better. Source: card 50, beyond the paper (targets of the dense model's outputs).
 #pragma once
 
 #include <cstdint>
@@ -27,7 +26,7 @@ class ShiftedTarget {
   // W' [rows, columns], f32. input_deviation D [columns, columns]; output_deviation R [rows, columns] or
   // null. Columns of dead inputs stay as they are. Memory: two tiles of rows per thread beside W'.
   std::vector<float> weights(const float* weights, std::int64_t rows, const double* input_deviation,
-                             const double* output_deviation, double share = 1) const;
+                             const double* output_deviation, double share) const;
 
  private:
   std::int64_t columns_;

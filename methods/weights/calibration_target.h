@@ -1,8 +1,8 @@
 // What sequential calibration asks of a compressed layer (card 50, beyond the paper; shifted_target.h):
 //
-//   weights   W^ x^ close to W x^: the layer itself, on the inputs x^ that the compressed layers before it
-//   make outputs   W^ x^ close to W x: what the dense model has at the same token, so earlier errors are made
-//   good residual  the same, and o and down also make good what the residual stream they join has lost
+// weights: W^ x^ close to W x^, the layer itself on the inputs x^ that the compressed layers before it make.
+// outputs: W^ x^ close to W x, what the dense model has at the same token, so that earlier errors are
+// repaired. residual: the same, and o and down also repair what the residual stream that they join has lost.
 //
 // The last two walk the dense model beside the compressed one: twice the walk, one moment more per input.
 #pragma once
@@ -16,8 +16,8 @@ namespace laconic {
 
 struct CalibrationTarget {
   bool residual = false;  // outputs otherwise
-  double damping = 0.05;  // of the mean diagonal
-  double share = 1;       // of the correction
+  double damping = 0;     // of the mean diagonal
+  double share = 0;       // of the correction
 };
 
 // target (one of the three), target-damping, target-share.

@@ -90,7 +90,7 @@ class Run {
   std::string run_key() const {
     const SizeTarget& target = request_.target;
     std::string text =
-        fmt::format("{}\n{}\n{}\n{}\n{} {} {}", request_.parameters.canonical(layerwise_.method.slug),
+        fmt::format("{}\n{}\n{}\n{}\n{} {} {}", settings_text(layerwise_.method.slug, request_.parameters),
                     request_.seed, to_hex(fingerprint(source_)), calibration_.key, target.bits.value_or(0),
                     target.ratio.value_or(0), target.size.value_or(0));
     for (const std::string& level : layerwise_.method.levels) text += '\n' + level;
@@ -121,13 +121,13 @@ class Run {
     const SizeTarget& target = request_.target;
     if (!target.bits && !target.ratio && !target.size) {
       LeveledMethod single = only(method, [level = layerwise_.level](const std::string&) { return level; });
-      build(single, work / ".variants");
+      build(single, work / "variants");
       for (const std::string& name : database_->units()) chosen_[name] = 0;
       return;
     }
     LeveledMethod all = method;
     all.propagation.reset();
-    build(all, work / ".variants");
+    build(all, work / "variants");
     const std::vector<std::string> units = database_->units();
     const ByteBudget budget = *byte_budget(target, source_, weights_of(units));
     const LevelPlan plan = plan_levels(*database_, budget, harm(budget),
@@ -140,7 +140,7 @@ class Run {
     // The mix once more, on statistics that see it. It replaces the first encoding if its size holds as well.
     const auto mix = chosen_;
     auto planned = std::move(database_);
-    build(only(method, [mix](const std::string& name) { return mix.at(name); }), work / ".variants-mixed");
+    build(only(method, [mix](const std::string& name) { return mix.at(name); }), work / "variants-mixed");
     for (auto& [name, level] : chosen_) level = 0;
     const std::uint64_t size =
         budget.counts == ByteBudget::Counts::files ? files_of(chosen_descriptions()) : frame_bytes();

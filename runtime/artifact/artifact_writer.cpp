@@ -34,6 +34,7 @@ struct ArtifactWriter::State {
   SafetensorsDirectory source;
   StagedDirectory staged;
   UnitStore units;
+  fs::path work;
   ArtifactOptions options;
   bool finished = false;
 
@@ -43,7 +44,12 @@ struct ArtifactWriter::State {
         source((refuse_nesting(model, output), model)),
         staged((refuse_compressed(source, model), output), replace),
         units(staged.partial() / units_folder, run_key, replace),
-        options(settings) {}
+        work(staged.partial() / units_folder / work_folder_name),
+        options(settings) {
+    std::error_code error;
+    fs::create_directories(work, error);
+    if (error) fail(ErrorKind::io, "cannot be created: " + error.message(), work.string());
+  }
 
   ManifestFile write_shard(const ShardPlan& shard, Progress& progress) const;
   void verify(const Manifest& manifest, Progress& progress) const;
@@ -68,7 +74,7 @@ std::vector<std::pair<std::string, Payload>> ArtifactWriter::load_unit(std::stri
 
 void ArtifactWriter::discard() { state_->staged.discard(); }
 
-const fs::path& ArtifactWriter::work_folder() const { return state_->staged.partial(); }
+const fs::path& ArtifactWriter::work_folder() const { return state_->work; }
 
 std::vector<std::string> ArtifactWriter::left_out() const {
   return side_files_of(state_->source_path, state_->source).left_out;

@@ -12,6 +12,8 @@ namespace laconic {
 
 inline constexpr const char* units_folder = ".units";  // of unfinished work, inside the partial directory
 
+inline constexpr const char* work_folder_name = "work";  // in it: what a method keeps for itself
+
 // Removes what an earlier attempt to finish left beside the finished units.
 void clear_attempt(const std::filesystem::path& partial);
 // model.safetensors.index.json, where there are several shards.

@@ -42,8 +42,8 @@ class ArtifactWriter {
   // Stores the payloads of one unit durably.
   void put_unit(std::string_view unit, std::vector<std::pair<std::string, Payload>> payloads);
   std::vector<std::pair<std::string, Payload>> load_unit(std::string_view unit) const;
-  // The folder of the unfinished work. What a method keeps there (the run key covers it) is removed when
-  // finish() begins to write, by which time all units are stored.
+  // A folder for what a method keeps of its unfinished work; the run key covers it. It stays until the
+  // directory is complete, so that a run that ends while it writes repeats nothing else.
   const std::filesystem::path& work_folder() const;
   // Removes the unfinished work: for a run that turned out to be impossible, not for one that was
   // interrupted.

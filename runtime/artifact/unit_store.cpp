@@ -89,7 +89,7 @@ UnitStore::UnitStore(const fs::path& folder, const std::string& run_key, bool re
   for (const fs::path& path : paths) {
     if (path.extension() == ".safetensors") {
       adopt(path);
-    } else if (path.filename() != run_key_file && path.filename() != lock_file) {
+    } else if (path.filename() != run_key_file && path.filename() != lock_file && !fs::is_directory(path)) {
       fs::remove(path, error);  // what a killed process left half-written
     }
   }

@@ -77,7 +77,7 @@ class Run {
 
  private:
   std::string run_key() const {
-    std::string text = request_.parameters.canonical("bitstack") + '\n' + std::to_string(request_.seed) +
+    std::string text = settings_text("bitstack", request_.parameters) + '\n' + std::to_string(request_.seed) +
                        '\n' + to_hex(fingerprint(source_)) + '\n' + request_.calibration_text;
     return to_hex(xxh3_128(as_byte_span(text)));
   }

@@ -18,7 +18,7 @@ namespace laconic::evopress {
 namespace {
 
 constexpr int depth_starts = 64;
-constexpr const char* state_file = ".evopress";
+constexpr const char* state_file = "search";
 
 using NamedPayloads = std::vector<std::pair<std::string, Payload>>;
 
@@ -221,7 +221,7 @@ class DepthRun {
   }
 
   std::string run_key() const {
-    std::string text = request_.parameters.canonical("evopress") + '\n' + std::to_string(request_.seed) +
+    std::string text = settings_text("evopress", request_.parameters) + '\n' + std::to_string(request_.seed) +
                        '\n' + to_hex(fingerprint(source_)) + '\n' + request_.calibration_text;
     for (const int dropped : space_.dropped) text += '\n' + std::to_string(dropped);
     return to_hex(xxh3_128(as_byte_span(text)));

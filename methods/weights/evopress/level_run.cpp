@@ -22,8 +22,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* variants_folder = ".variants";
-constexpr const char* state_file = ".evopress";
+constexpr const char* variants_folder = "variants";
+constexpr const char* state_file = "search";
 
 // A folder for a plan that writes nothing else; it goes away with the object.
 class ScratchFolder {
@@ -210,7 +210,7 @@ class LevelRun {
   }
 
   std::string run_key(const std::string& calibration) const {
-    std::string text = parameters_.canonical("evopress") + '\n' + std::to_string(request_.seed) + '\n' +
+    std::string text = settings_text("evopress", parameters_) + '\n' + std::to_string(request_.seed) + '\n' +
                        to_hex(fingerprint(source_)) + '\n' + calibration + '\n';
     if (budget_) text += std::to_string(budget_->bytes);
     text += '\n' + request_.calibration_text;

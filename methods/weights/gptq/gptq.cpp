@@ -43,6 +43,7 @@ MethodDescription describe_gptq() {
   method.paper = "Frantar, Ashkboos, Hoefler, Alistarh; ICLR 2023; arXiv 2210.17323";
   method.subject = "weights";
   method.summary = "round column by column, moving each error into the columns to come";
+  method.version = 2;
   method.needs_calibration = true;
   method.parameters = grid_parameters(4, 64);
   const auto add = [&](ParameterSpec spec) { method.parameters.push_back(std::move(spec)); };

@@ -163,7 +163,7 @@ TEST_F(CompressCommand, AFullDiskIsReported) {
 TEST_F(CompressCommand, AnInterruptedRunIsResumedToTheSameBytes) {
   const std::vector<std::string> slow = calibrated({"-p", "rounding=train", "-p", "iterations=20"});
   Command command(folder_, words("decoupleq", output(), slow));
-  const fs::path variants = output("out.partial") / ".variants";
+  const fs::path variants = output("out.partial") / ".units" / "work" / "variants";
   const auto stored = [&] {
     std::error_code error;
     std::int64_t count = 0;

@@ -83,7 +83,7 @@ TEST(ShiftedTarget, LeavesTheWeightsWhenNothingHasMoved) {
   const Case c;
   const std::vector<double> h = mean_product(c.x, in, c.x, in), none(in * in, 0.0);
   const ShiftedTarget target(h.data(), in, 0.05, "w");
-  EXPECT_EQ(target.weights(c.w.data(), out, none.data(), nullptr), c.w);
+  EXPECT_EQ(target.weights(c.w.data(), out, none.data(), nullptr, 1.0), c.w);
 }
 
 TEST(ShiftedTarget, WholeWayIsTheLeastSquaresSolution) {
