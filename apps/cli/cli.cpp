@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <memory>
 #include <new>
+#include <system_error>
 
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
@@ -137,6 +138,10 @@ int run(const std::vector<Verb>& verbs, int argc, char** argv) {
     return report_failure(json, error.what(), error.exit_code());
   } catch (const std::bad_alloc&) {
     return report_failure(json, "out of memory (free some memory, or use fewer threads)", 2);
+  } catch (const std::system_error& error) {
+    // A reader that closed the pipe (head) has what it wanted.
+    if (error.code() == std::errc::broken_pipe) return 0;
+    return report_failure(json, std::string("internal fault: ") + error.what(), 70);
   } catch (const std::exception& error) {
     return report_failure(json, std::string("internal fault: ") + error.what(), 70);
   }

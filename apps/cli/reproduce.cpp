@@ -94,9 +94,7 @@ nlohmann::json as_json(const Reproduction& result) {
 
 // The claims of a stored --json result as a Markdown table.
 int show_stored(const std::filesystem::path& path, const std::string& slug) {
-  const Bytes bytes = read_file(path);
-  const nlohmann::json stored =
-      parse_json(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), path.string());
+  const nlohmann::json stored = parse_json(read_text_file(path), path.string());
   try {
     if (stored.at("slug").get<std::string>() != slug) {
       fail(ErrorKind::input, "holds the claims of another method", path.string());
