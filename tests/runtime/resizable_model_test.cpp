@@ -160,7 +160,7 @@ std::uint64_t file_bytes() {
 
 TEST_F(Resizable, FreedBlocksLeaveTheResidentSet) {
 #ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "AddressSanitizer keeps freed memory";
+  GTEST_SKIP() << "AddressSanitizer keeps freed memory in its quarantine";
 #endif
   make(512, 1408, 24);
   if (anonymous_bytes() == 0) GTEST_SKIP() << "the system does not report resident memory";
