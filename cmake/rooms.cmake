@@ -1,3 +1,30 @@
+# Kernels (*_kernel.cpp) include themselves once for every instruction set; the one between plain code and SSE4 is left
+# out, since processors that stop there are from before 2008. Sanitizers make a compiler take minutes over
+# unrolled vector loops: addresses are still checked in them, and their callers are instrumented in full.
+function(laconic_kernels)
+  set(kernels ${ARGN})
+  list(FILTER kernels INCLUDE REGEX "_kernel\\.cpp$")
+  if(kernels)
+    set_source_files_properties(${kernels} PROPERTIES
+      SKIP_UNITY_BUILD_INCLUSION ON
+      COMPILE_DEFINITIONS HWY_DISABLED_TARGETS=HWY_SSSE3
+      COMPILE_OPTIONS "${LACONIC_KERNEL_SANITIZE_OPTIONS}")
+  endif()
+endfunction()
+
+# Where groups are asked for, compiles the sources of a folder as one, so that headers are read once for all of them:
+# names without linkage must then be unique in a folder.
+function(laconic_group_sources target)
+  if(LACONIC_GROUPS)
+    foreach(source ${ARGN})
+      cmake_path(GET source PARENT_PATH folder)
+      cmake_path(GET folder FILENAME folder)
+      set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${folder})
+    endforeach()
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  endif()
+endfunction()
+
 # A room is a folder of sources that becomes one target; NEEDS states its arrows to other rooms,
 # LIBRARIES the outside libraries that its sources (not its headers) use.
 # laconic_room(engine/coding NEEDS engine/base LIBRARIES PkgConfig::ZSTD)
@@ -20,13 +47,8 @@ function(laconic_room path)
     string(REPLACE "/" "_" need ${need})
     target_link_libraries(laconic_${name} PUBLIC laconic_${need})
   endforeach()
-  # Sanitizers make a compiler take minutes over unrolled vector loops: addresses are still checked in them, and their
-  # callers are instrumented in full.
-  if(LACONIC_SANITIZE)
-    set(kernels ${sources})
-    list(FILTER kernels INCLUDE REGEX "_kernel\\.cpp$")
-    set_source_files_properties(${kernels} PROPERTIES COMPILE_OPTIONS "${LACONIC_KERNEL_SANITIZE_OPTIONS}")
-  endif()
+  laconic_group_sources(laconic_${name} ${sources})
+  laconic_kernels(${sources})
   target_link_libraries(laconic_${name} PUBLIC fmt::fmt Threads::Threads nlohmann_json::nlohmann_json
                                                ${ROOM_LIBRARIES})
   set_property(GLOBAL APPEND PROPERTY LACONIC_ROOMS laconic_${name})

@@ -11,9 +11,9 @@ float parameter(const void* from, bool half, std::int64_t at) {
   return half ? f16_to_f32(static_cast<const std::uint16_t*>(from)[at]) : static_cast<const float*>(from)[at];
 }
 
-struct Parameters {
+struct GroupParameters {
   float scale = 1, centre = 0, offset = 0;
-  Parameters(const TileGrid& grid, std::int64_t at)
+  GroupParameters(const TileGrid& grid, std::int64_t at)
       : scale(grid.scale == nullptr ? grid.fixed_scale : parameter(grid.scale, grid.half, at)),
         centre(grid.centre == nullptr ? grid.fixed_centre : static_cast<float>(grid.centre[at])),
         offset(grid.offset == nullptr ? 0.0f : parameter(grid.offset, grid.half, at)) {}
@@ -44,7 +44,7 @@ void multiply_tile_scalar(const CodeTile& tile, std::span<const CodePart> parts,
             sum += static_cast<float>(placed) * inputs[m]->scaled[p][static_cast<std::size_t>(j)];
           }
         }
-        const Parameters g(grid, runs[run].group * tile.rows + row);
+        const GroupParameters g(grid, runs[run].group * tile.rows + row);
         total += g.scale * (sum - g.centre * inputs[m]->run_sum[run]) + g.offset * inputs[m]->run_sum[run];
       }
       y[m][row] = total;
@@ -59,7 +59,7 @@ void expand_tile_scalar(const CodeTile& tile, std::span<const CodePart> parts, c
     for (std::int64_t row = 0; row < tile.rows; ++row) {
       std::uint32_t code = 0;
       for (const CodePart& part : parts) code |= bits_at(tile, part, row, j) << part.shift;
-      const Parameters g(grid, j / group_columns * tile.rows + row);
+      const GroupParameters g(grid, j / group_columns * tile.rows + row);
       weights[(j - begin) * stride + row] = g.scale * (static_cast<float>(code) - g.centre) + g.offset;
     }
   }

@@ -6,16 +6,15 @@
 #include "engine/math/blas.h"
 #include "runtime/dense_kernel.h"
 #include "runtime/linear_op.h"
+#include "runtime/product_tiles.h"
 
 namespace laconic {
 namespace {
 
 // From this many rows on, unpacking a tile of the weights once and multiplying by BLAS beats the dot
 // products.
-constexpr std::int64_t rows_for_blas = 8;
-constexpr std::int64_t row_tile = 512;
-// Weights per task: small products are not worth waking a thread for.
-constexpr std::int64_t elements_per_task = 1 << 16;
+constexpr std::int64_t dense_rows_for_blas = 8;
+constexpr std::int64_t unpacked_rows = 512;
 
 class DenseLinear final : public LinearOp {
  public:
@@ -32,7 +31,7 @@ class DenseLinear final : public LinearOp {
   std::uint64_t resident_bytes() const override { return weight_.bytes(); }
 
   void multiply(const float* x, std::int64_t rows, float* y) const override {
-    if (rows < rows_for_blas && aligned_) {
+    if (rows < dense_rows_for_blas && aligned_) {
       multiply_few(x, rows, y);
     } else {
       multiply_many(x, rows, y);
@@ -46,7 +45,7 @@ class DenseLinear final : public LinearOp {
 
  private:
   std::int64_t columns_per_task() const {
-    return std::clamp<std::int64_t>(elements_per_task / std::max<std::int64_t>(1, in_features()), 16, 256);
+    return std::clamp<std::int64_t>(weights_per_task / std::max<std::int64_t>(1, in_features()), 16, 256);
   }
 
   void multiply_few(const float* x, std::int64_t rows, float* y) const {
@@ -67,8 +66,8 @@ class DenseLinear final : public LinearOp {
         convert_to_f32(weight_.dtype, element(begin), unpacked);
         tile = unpacked.data();
       }
-      for (std::int64_t row = 0; row < rows; row += row_tile) {
-        gemm(Transpose::no, Transpose::yes, std::min(row_tile, rows - row), end - begin, in, 1.0f,
+      for (std::int64_t row = 0; row < rows; row += unpacked_rows) {
+        gemm(Transpose::no, Transpose::yes, std::min(unpacked_rows, rows - row), end - begin, in, 1.0f,
              x + row * in, in, tile, in, 0.0f, y + row * out + begin, out);
       }
     });

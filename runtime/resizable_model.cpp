@@ -14,18 +14,18 @@
 #include "runtime/sign_stack.h"
 
 namespace laconic {
-namespace {
-
 // One tensor at one size: its first blocks, and the product over them.
 struct StackedTensor {
   std::vector<std::shared_ptr<const PackedSignBlock>> blocks;  // empty where a stage is not a sign block
   std::shared_ptr<const LinearOp> product;
 };
-struct Table {
+struct StackTable {
   std::size_t prefix = 0;
   std::vector<StackedTensor> tensors;
 };
-using CurrentTable = std::atomic<std::shared_ptr<const Table>>;
+using CurrentTable = std::atomic<std::shared_ptr<const StackTable>>;
+
+namespace {
 
 // Multiplies as the table of the moment says.
 class TableLinear : public LinearOp {
@@ -80,14 +80,14 @@ struct ResizableModel::State {
       index[name] = names.size();
       names.push_back(name);
     }
-    Table empty;
+    StackTable empty;
     empty.tensors.resize(names.size());
-    current->store(std::make_shared<const Table>(table_of(empty, files->open_blocks())));
+    current->store(std::make_shared<const StackTable>(table_of(empty, files->open_blocks())));
   }
 
   // The table of another prefix over the blocks that `from` holds already.
-  Table table_of(const Table& from, std::size_t prefix) const {
-    Table table = from;
+  StackTable table_of(const StackTable& from, std::size_t prefix) const {
+    StackTable table = from;
     table.prefix = prefix;
     for (const auto& [name, count] : stack.counts(prefix))
       resize_tensor(table.tensors[index.at(name)], name, count);
@@ -139,14 +139,14 @@ const Transformer& ResizableModel::model() const { return *state_->model; }
 void ResizableModel::resize(std::uint64_t size) {
   State& state = *state_;
   const std::size_t prefix = state.stack.prefix_for(size);
-  std::shared_ptr<const Table> before = state.current->load();
+  std::shared_ptr<const StackTable> before = state.current->load();
   if (prefix == before->prefix) return;
   if (prefix > state.verified) {
     state.stack.verify(state.verified, prefix);
     state.verified = prefix;
   }
   const bool shrinks = prefix < before->prefix;
-  auto table = std::make_shared<const Table>(state.table_of(*before, prefix));
+  auto table = std::make_shared<const StackTable>(state.table_of(*before, prefix));
   state.current->store(std::move(table));
   before.reset();
   // The allocator keeps freed memory for itself; here the system is meant to have it.

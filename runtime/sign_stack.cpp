@@ -8,18 +8,16 @@
 #include "engine/codec/low_rank_product.h"
 #include "engine/math/blas.h"
 #include "runtime/code_plane_kernel.h"
+#include "runtime/product_tiles.h"
 #include "runtime/sign_kernel.h"
 
 namespace laconic {
 namespace {
 
 // From this many rows of x on, BLAS over tiles of W that are expanded just before is faster.
-constexpr std::int64_t rows_for_blas = 4;
-// An expanded tile of 256 rows by 256 columns, 256 KiB, stays in the second-level cache.
-constexpr std::int64_t expanded_rows = 256, expanded_columns = 256;
+constexpr std::int64_t sign_rows_for_blas = 4;
 // Activations times factors that are kept for one pass over the tiles: 1 MiB, to stay in the cache.
 constexpr std::int64_t prepared_floats = 1 << 18;
-constexpr std::int64_t elements_per_task = 1 << 16;
 
 std::int64_t padded_columns(std::int64_t columns) { return (columns + 31) / 32 * 32; }
 
@@ -54,7 +52,7 @@ class SignStack final : public LinearOp {
   void multiply(const float* x, std::int64_t rows, float* y) const override {
     std::fill_n(y, rows * rows_, 0.0f);
     if (blocks_.empty()) return;
-    if (rows >= rows_for_blas) return multiply_expanded(x, rows, y);
+    if (rows >= sign_rows_for_blas) return multiply_expanded(x, rows, y);
     for (std::int64_t row = 0; row < rows; ++row) multiply_one(x + row * columns_, y + row * rows_);
   }
 
@@ -95,7 +93,7 @@ class SignStack final : public LinearOp {
 
   void multiply_one(const float* x, float* y) const {
     const std::int64_t tiles_per_task = std::max<std::int64_t>(
-        1, elements_per_task / (CodePlanes::wide_tile * std::max<std::int64_t>(1, columns_)));
+        1, weights_per_task / (CodePlanes::wide_tile * std::max<std::int64_t>(1, columns_)));
     for (std::size_t first = 0; first < blocks_.size();) {
       const Prepared prepared = prepare(x, first);
       parallel_tiles(tiling_.tiles(), tiles_per_task, [&](std::int64_t begin, std::int64_t end) {

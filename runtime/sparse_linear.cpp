@@ -13,9 +13,9 @@
 namespace laconic {
 namespace {
 
-constexpr std::int64_t row_tile = 64;
+constexpr std::int64_t gathered_rows = 64;
 // Dense enough and with enough rows of x, BLAS over expanded rows beats gathering.
-constexpr std::int64_t rows_for_blas = 8;
+constexpr std::int64_t sparse_rows_for_blas = 8;
 
 class SparseLinear final : public LinearOp {
  public:
@@ -42,8 +42,8 @@ class SparseLinear final : public LinearOp {
   }
 
   void multiply(const float* x, std::int64_t rows, float* y) const override {
-    parallel_tiles(rows_, row_tile, [&](std::int64_t begin, std::int64_t end) {
-      if (!bitmap_.empty() && rows >= rows_for_blas) return multiply_expanded(x, rows, begin, end, y);
+    parallel_tiles(rows_, gathered_rows, [&](std::int64_t begin, std::int64_t end) {
+      if (!bitmap_.empty() && rows >= sparse_rows_for_blas) return multiply_expanded(x, rows, begin, end, y);
       Row row;
       for (std::int64_t o = begin; o < end; ++o) {
         read(o, row);

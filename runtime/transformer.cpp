@@ -14,14 +14,14 @@ namespace laconic {
 namespace {
 
 constexpr std::int64_t query_tile = 64;  // query rows of one attention task
-constexpr std::int64_t row_tile = 16;    // rows of one task of a row-wise step
+constexpr std::int64_t step_rows = 16;   // rows of one task of a row-wise step
 
 std::size_t index_of(LinearSlot slot) { return static_cast<std::size_t>(slot); }
 
 std::vector<float> normed(const float* hidden, std::int64_t rows, std::int64_t width,
                           const std::vector<float>& weight, double eps) {
   std::vector<float> result(static_cast<std::size_t>(rows * width));
-  parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+  parallel_tiles(rows, step_rows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       rms_norm(hidden + row * width, weight.data(), width, static_cast<float>(eps),
                result.data() + row * width);
@@ -57,7 +57,7 @@ void place_heads(std::vector<float>& states, std::int64_t rows, std::int64_t hea
                  const std::vector<float>& norm, const std::vector<float>& cosine,
                  const std::vector<float>& sine) {
   const std::int64_t half = config.head_dim / 2;
-  parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+  parallel_tiles(rows, step_rows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       for (std::int64_t h = 0; h < heads; ++h) {
         float* head = states.data() + (row * heads + h) * config.head_dim;
@@ -205,7 +205,7 @@ std::vector<float> Transformer::gated(std::int64_t layer, const std::vector<floa
   const std::int64_t width = config().intermediate;
   std::vector<float> gate = project(block(layer), LinearSlot::gate, x, rows);
   const std::vector<float> up = project(block(layer), LinearSlot::up, x, rows);
-  parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+  parallel_tiles(rows, step_rows, [&](std::int64_t begin, std::int64_t end) {
     silu_multiply(gate.data() + begin * width, up.data() + begin * width, (end - begin) * width);
   });
   return gate;

@@ -9,17 +9,16 @@
 #include "engine/math/blas.h"
 #include "runtime/code_plane_kernel.h"
 #include "runtime/code_planes.h"
+#include "runtime/product_tiles.h"
 #include "runtime/tiled_parameters.h"
 
 namespace laconic {
 namespace {
 
-// Weights per task: small products are not worth waking a thread for.
-constexpr std::int64_t elements_per_task = 1 << 17;
+// Weights are read so fast when they are packed that a task takes more of them than elsewhere.
+constexpr std::int64_t packed_weights_per_task = 2 * weights_per_task;
 // From this many rows of x on, BLAS over expanded tiles is faster than the packed product.
-constexpr std::int64_t rows_for_blas = 16;
-// An expanded tile of 256 rows by 256 columns, 256 KiB, stays in the second-level cache.
-constexpr std::int64_t expanded_rows = 256, expanded_columns = 256;
+constexpr std::int64_t uniform_rows_for_blas = 16;
 
 bool has_offset(GridKind kind) { return kind == GridKind::affine_min || kind == GridKind::affine_free; }
 
@@ -61,7 +60,7 @@ class UniformLinear final : public LinearOp {
   }
 
   void multiply(const float* x, std::int64_t rows, float* y) const override {
-    if (rows < rows_for_blas) {
+    if (rows < uniform_rows_for_blas) {
       multiply_packed(x, rows, y);
     } else {
       multiply_expanded(x, rows, y);
@@ -104,7 +103,7 @@ class UniformLinear final : public LinearOp {
       prepare_input(planes_, runs_, x + r * columns_, nullptr, inputs[static_cast<std::size_t>(r)]);
     }
     const std::int64_t per_tile = CodePlanes::wide_tile * std::max<std::int64_t>(1, columns_);
-    parallel_tiles(planes_.tiles(), std::max<std::int64_t>(1, elements_per_task / per_tile),
+    parallel_tiles(planes_.tiles(), std::max<std::int64_t>(1, packed_weights_per_task / per_tile),
                    [&](std::int64_t begin, std::int64_t end) {
                      for (std::int64_t t = begin; t < end; ++t) multiply_one(planes_.tile(t), inputs, y);
                    });

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::uint64_t calibration_seed = 2, calibration_stories = 1000, held_out_stories = 300;
 
-struct Row {
+struct MethodRow {
   std::string method, detail;  // detail: what was asked for
   double bytes = 0, bits = 0, perplexity = 0, kl = 0, seconds = 0;
   bool cached = false;
@@ -71,13 +71,13 @@ class Demo {
   }
 
   double bytes_of_last() const { return all_.back().bytes; }
-  const std::vector<Row>& table() const { return table_; }
+  const std::vector<MethodRow>& table() const { return table_; }
   const std::vector<std::string>& missing() const { return missing_; }
 
   std::vector<std::vector<std::string>> text_rows() const {
     std::vector<std::vector<std::string>> rows = {
         {"method", "bytes", "times smaller", "bits/weight", "perplexity", "KL", "seconds"}};
-    for (const Row& row : table_) {
+    for (const MethodRow& row : table_) {
       rows.push_back({row.method, fmt::format("{:.0f}", row.bytes),
                       fmt::format("{:.2f}", original_bytes_ / row.bytes), fmt::format("{:.2f}", row.bits),
                       fmt::format("{:.3f}", row.perplexity), fmt::format("{:.4f}", row.kl),
@@ -95,7 +95,7 @@ class Demo {
                 false,
                 true,
                 {}};
-    for (const Row& row : all_) {
+    for (const MethodRow& row : all_) {
       auto series = std::find_if(chart.series.begin(), chart.series.end(),
                                  [&](const ChartSeries& one) { return one.name == row.method; });
       if (series == chart.series.end()) series = chart.series.insert(series, {row.method, {}});
@@ -105,8 +105,8 @@ class Demo {
   }
 
  private:
-  Row row_of(const std::string& method, const std::string& detail, const ArmNumbers& numbers) const {
-    Row row{method, detail, 0, 0, 0, 0, 0, false, {}};
+  MethodRow row_of(const std::string& method, const std::string& detail, const ArmNumbers& numbers) const {
+    MethodRow row{method, detail, 0, 0, 0, 0, 0, false, {}};
     row.bytes = numbers.at("stored_bytes");
     row.bits = numbers.at("linear_bits");
     row.perplexity = numbers.at("ppl.stories");
@@ -117,7 +117,7 @@ class Demo {
     return row;
   }
 
-  void keep(Row row, std::string sample, bool in_table) {
+  void keep(MethodRow row, std::string sample, bool in_table) {
     std::replace(sample.begin(), sample.end(), '\n', ' ');
     row.sample = std::move(sample);
     if (in_table) table_.push_back(row);
@@ -127,7 +127,7 @@ class Demo {
   Trial& trial_;
   ArmCache& cache_;
   double original_bytes_ = 0;
-  std::vector<Row> table_, all_;
+  std::vector<MethodRow> table_, all_;
   std::vector<std::string> missing_;
 };
 
@@ -145,7 +145,7 @@ void write_report(const std::filesystem::path& path, const Demo& demo, const Tri
   report.table(demo.text_rows());
   report.chart(demo.chart());
   report.heading("What each model writes after: " + prompt);
-  for (const Row& row : demo.table()) report.quotation(row.method, row.sample);
+  for (const MethodRow& row : demo.table()) report.quotation(row.method, row.sample);
   for (const std::string& line : demo.missing()) report.paragraph("Not shown: " + line);
   write_file(path, report.html());
 }
@@ -181,7 +181,7 @@ int demo(const Arguments& arguments, const Session& session) {
   write_report(report, rows, trial, options.sample_prompt, seconds);
   if (session.json) {
     nlohmann::json list = nlohmann::json::array();
-    for (const Row& row : rows.table()) {
+    for (const MethodRow& row : rows.table()) {
       list.push_back({{"method", row.method},
                       {"bytes", row.bytes},
                       {"linear_bits_per_weight", row.bits},
@@ -204,7 +204,7 @@ int demo(const Arguments& arguments, const Session& session) {
              trial.subject().name, options.tokens_per_text, seed);
   fmt::print("{}\n", format_table(rows.text_rows()));
   fmt::print("after \"{}\"\n", options.sample_prompt);
-  for (const Row& row : rows.table()) fmt::print("{:>10}:{}\n", row.method, row.sample);
+  for (const MethodRow& row : rows.table()) fmt::print("{:>10}:{}\n", row.method, row.sample);
   for (const std::string& line : rows.missing()) fmt::print("not shown: {}\n", line);
   fmt::print("\n{} arms fresh, {} kept from earlier; {}. Chart and table: {}\n", cache.fresh(),
              cache.cached(), human_seconds(seconds), report.string());

@@ -11,28 +11,11 @@
 namespace laconic::cli {
 namespace {
 
-std::string range_of(const ParameterSpec& spec) {
-  switch (spec.type) {
-    case ParameterSpec::Type::integer:
-    case ParameterSpec::Type::number:
-      return fmt::format("{} to {}", spec.low, spec.high);
-    case ParameterSpec::Type::boolean:
-      return "true, false";
-    case ParameterSpec::Type::choice:
-      return fmt::format("{}", fmt::join(spec.choices, ", "));
-    case ParameterSpec::Type::text:
-      return "text";
-  }
-  return "";
-}
-
 nlohmann::json as_json(const std::vector<ParameterSpec>& specs) {
   nlohmann::json parameters = nlohmann::json::array();
   for (const ParameterSpec& spec : specs) {
-    parameters.push_back({{"name", spec.name},
-                          {"default", spec.default_value},
-                          {"range", range_of(spec)},
-                          {"help", spec.help}});
+    parameters.push_back(
+        {{"name", spec.name}, {"default", spec.default_value}, {"range", spec.range()}, {"help", spec.help}});
   }
   return parameters;
 }
@@ -42,7 +25,7 @@ void print_parameters(const std::vector<ParameterSpec>& specs) {
   std::vector<std::vector<std::string>> rows = {{"parameter", "default", "range", "meaning"}};
   for (const ParameterSpec& spec : specs) {
     rows.push_back(
-        {spec.name, spec.default_value.empty() ? "-" : spec.default_value, range_of(spec), spec.help});
+        {spec.name, spec.default_value.empty() ? "-" : spec.default_value, spec.range(), spec.help});
   }
   fmt::print("{}\n", format_table(rows));
 }

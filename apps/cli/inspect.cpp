@@ -11,7 +11,7 @@
 namespace laconic::cli {
 namespace {
 
-struct Row {
+struct TensorRow {
   std::string tensor, codec, dtype, shape, checksum;
   std::uint64_t bytes = 0;
   std::int64_t elements = 0;
@@ -20,7 +20,7 @@ struct Row {
   }
 };
 
-Row kept_row(const SafetensorsDirectory& tensors, const std::string& name) {
+TensorRow kept_row(const SafetensorsDirectory& tensors, const std::string& name) {
   const TensorView view = tensors.tensor(name);
   return {name,
           "kept",
@@ -31,8 +31,8 @@ Row kept_row(const SafetensorsDirectory& tensors, const std::string& name) {
           view.elements()};
 }
 
-std::vector<Row> rows_of(const std::filesystem::path& path, std::string& method) {
-  std::vector<Row> rows;
+std::vector<TensorRow> rows_of(const std::filesystem::path& path, std::string& method) {
+  std::vector<TensorRow> rows;
   if (!CompressedModel::is_compressed(path)) {
     const SafetensorsDirectory tensors(path);
     for (const std::string& name : tensors.names()) rows.push_back(kept_row(tensors, name));
@@ -68,10 +68,10 @@ std::string shortened(const std::string& codec) {
 
 int inspect(const Arguments& arguments, const Session& session) {
   std::string method;
-  const std::vector<Row> rows = rows_of(arguments.text("path"), method);
+  const std::vector<TensorRow> rows = rows_of(arguments.text("path"), method);
   if (session.json) {
     nlohmann::json tensors = nlohmann::json::array();
-    for (const Row& row : rows) {
+    for (const TensorRow& row : rows) {
       tensors.push_back({{"tensor", row.tensor},
                          {"codec", row.codec},
                          {"dtype", row.dtype},
@@ -87,7 +87,7 @@ int inspect(const Arguments& arguments, const Session& session) {
   std::vector<std::vector<std::string>> table = {
       {"tensor", "codec", "dtype", "shape", "bytes", "bits/weight", "xxh3"}};
   std::uint64_t bytes = 0;
-  for (const Row& row : rows) {
+  for (const TensorRow& row : rows) {
     bytes += row.bytes;
     table.push_back({row.tensor, shortened(row.codec), row.dtype, row.shape, std::to_string(row.bytes),
                      fmt::format("{:.3f}", row.bits()), row.checksum});

@@ -1,6 +1,5 @@
 // laconic list: the methods.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
 
@@ -15,21 +14,6 @@ std::string cell(std::string text) {
     text.insert(at, 1, '\\');
   }
   return text;
-}
-
-std::string range_of(const ParameterSpec& spec) {
-  switch (spec.type) {
-    case ParameterSpec::Type::integer:
-    case ParameterSpec::Type::number:
-      return fmt::format("{} to {}", spec.low, spec.high);
-    case ParameterSpec::Type::boolean:
-      return "true, false";
-    case ParameterSpec::Type::choice:
-      return fmt::format("{}", fmt::join(spec.choices, ", "));
-    case ParameterSpec::Type::text:
-      return "text";
-  }
-  return "";
 }
 
 // docs/methods.md.
@@ -49,8 +33,8 @@ std::string markdown() {
     if (method.parameters.empty()) continue;
     page += "\n| parameter | default | values | meaning |\n|---|---|---|---|\n";
     for (const ParameterSpec& spec : method.parameters) {
-      page += fmt::format("| {} | {} | {} | {} |\n", spec.name, cell(spec.default_value),
-                          cell(range_of(spec)), cell(spec.help));
+      page += fmt::format("| {} | {} | {} | {} |\n", spec.name, cell(spec.default_value), cell(spec.range()),
+                          cell(spec.help));
     }
   }
   return page;

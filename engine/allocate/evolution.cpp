@@ -13,10 +13,6 @@ namespace {
 
 constexpr int attempts_per_offspring = 200;
 
-bool exists(const EvolutionSpace& space, std::size_t unit, int level) {
-  return level >= 0 && level < space.levels[unit] && (!space.exists || space.exists(unit, level));
-}
-
 std::uint64_t cost_of(const EvolutionSpace& space, const Assignment& levels) {
   std::uint64_t sum = 0;
   for (std::size_t u = 0; u < levels.size(); ++u) sum += space.cost[u][static_cast<std::size_t>(levels[u])];
@@ -45,8 +41,8 @@ int draw_flips(int most, RandomStream& random) {
 bool exchange(Assignment& child, const EvolutionSpace& space, RandomStream& random) {
   // A random unit's group: groups are drawn in proportion to their number of units.
   const int group = space.group[random.below(static_cast<std::uint32_t>(child.size()))];
-  const auto down = members(space, group, [&](std::size_t u) { return exists(space, u, child[u] - 1); });
-  const auto up = members(space, group, [&](std::size_t u) { return exists(space, u, child[u] + 1); });
+  const auto down = members(space, group, [&](std::size_t u) { return space.has(u, child[u] - 1); });
+  const auto up = members(space, group, [&](std::size_t u) { return space.has(u, child[u] + 1); });
   if (down.empty() || up.empty()) return false;
   const std::size_t lowered = pick(down, random), raised = pick(up, random);
   --child[lowered];
@@ -75,7 +71,7 @@ bool raise_and_lower(Assignment& child, const Assignment& parent, const Evolutio
   for (int flip = 0; flip < flips; ++flip) {
     std::vector<std::size_t> up;
     for (const std::size_t u : all) {
-      if (exists(space, u, child[u] + 1)) up.push_back(u);
+      if (space.has(u, child[u] + 1)) up.push_back(u);
     }
     if (up.empty()) return false;
     const std::size_t u = pick(up, random);
@@ -85,7 +81,7 @@ bool raise_and_lower(Assignment& child, const Assignment& parent, const Evolutio
   while (cost_of(space, child) > space.budget) {
     std::vector<std::size_t> down;
     for (const std::size_t u : all) {
-      if (exists(space, u, child[u] - 1)) down.push_back(u);
+      if (space.has(u, child[u] - 1)) down.push_back(u);
     }
     if (down.empty()) return false;
     const std::size_t u = pick(down, random);
@@ -116,7 +112,7 @@ void check(const EvolutionState& state, const EvolutionSpace& space, const Evolu
     }
   }
   for (std::size_t u = 0; u < state.parent.size(); ++u) {
-    if (!exists(space, u, state.parent[u]))
+    if (!space.has(u, state.parent[u]))
       fail(ErrorKind::usage, "the start uses a level that does not exist", "start");
   }
   if (!space.cost.empty() && cost_of(space, state.parent) > space.budget) {

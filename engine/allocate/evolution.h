@@ -38,6 +38,10 @@ struct EvolutionSpace {
   MutationRule rule = MutationRule::size;
   int max_flips = 3;
   std::function<bool(std::size_t unit, int level)> exists;  // null: every level is available
+
+  bool has(std::size_t unit, int level) const {
+    return level >= 0 && level < levels[unit] && (!exists || exists(unit, level));
+  }
 };
 
 struct EvolutionOptions {

@@ -10,10 +10,6 @@
 namespace laconic {
 namespace {
 
-bool exists(const EvolutionSpace& space, std::size_t unit, int level) {
-  return level >= 0 && level < space.levels[unit] && (!space.exists || space.exists(unit, level));
-}
-
 std::uint64_t cost_at(const EvolutionSpace& space, std::size_t unit, int level) {
   return space.cost[unit][static_cast<std::size_t>(level)];
 }
@@ -37,9 +33,9 @@ std::vector<Assignment> lowered_starts(const EvolutionSpace& space, const Assign
   // Levels are lowered one by one, so what stands below a missing level cannot be reached.
   std::uint64_t least = 0, at_top = 0;
   for (std::size_t u = 0; u < top.size(); ++u) {
-    require(exists(space, u, top[u]), "the start of the lowering exists");
+    require(space.has(u, top[u]), "the start of the lowering exists");
     int level = top[u];
-    while (exists(space, u, level - 1)) --level;
+    while (space.has(u, level - 1)) --level;
     least += cost_at(space, u, level);
     at_top += cost_at(space, u, top[u]);
   }
@@ -59,7 +55,7 @@ std::vector<Assignment> lowered_starts(const EvolutionSpace& space, const Assign
       require(!movable.empty(), "a reachable budget is reached");
       const std::size_t place = random.below(static_cast<std::uint32_t>(movable.size()));
       const std::size_t unit = movable[place];
-      if (!exists(space, unit, levels[unit] - 1)) {
+      if (!space.has(unit, levels[unit] - 1)) {
         movable.erase(movable.begin() + static_cast<std::ptrdiff_t>(place));
         continue;
       }

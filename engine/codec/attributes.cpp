@@ -13,7 +13,7 @@ using Json = nlohmann::json;
 constexpr std::size_t key_limit = 64;
 constexpr std::size_t count_limit = 4096;
 
-enum class Kind : std::uint8_t { no, yes, integer, number, text, integers, numbers };
+enum class StoredKind : std::uint8_t { no, yes, integer, number, text, integers, numbers };
 
 template <class T>
 const T& value_of(const std::map<std::string, AttributeValue, std::less<>>& values, std::string_view key,
@@ -142,25 +142,25 @@ void Attributes::write(ByteWriter& writer) const {
   writer.varint(values_.size());
   for (const auto& [key, value] : values_) {
     writer.text(key);
-    const auto kind = [&](Kind which) { writer.u8(static_cast<std::uint8_t>(which)); };
+    const auto kind = [&](StoredKind which) { writer.u8(static_cast<std::uint8_t>(which)); };
     if (const auto* flag = std::get_if<bool>(&value)) {
-      kind(*flag ? Kind::yes : Kind::no);
+      kind(*flag ? StoredKind::yes : StoredKind::no);
     } else if (const auto* whole = std::get_if<std::int64_t>(&value)) {
-      kind(Kind::integer);
+      kind(StoredKind::integer);
       writer.signed_varint(*whole);
     } else if (const auto* number = std::get_if<double>(&value)) {
-      kind(Kind::number);
+      kind(StoredKind::number);
       writer.f64(*number);
     } else if (const auto* words = std::get_if<std::string>(&value)) {
-      kind(Kind::text);
+      kind(StoredKind::text);
       writer.text(*words);
     } else if (const auto* list = std::get_if<std::vector<std::int64_t>>(&value)) {
-      kind(Kind::integers);
+      kind(StoredKind::integers);
       writer.varint(list->size());
       for (std::int64_t item : *list) writer.signed_varint(item);
     } else {
       const auto& numbers = std::get<std::vector<double>>(value);
-      kind(Kind::numbers);
+      kind(StoredKind::numbers);
       writer.varint(numbers.size());
       for (double item : numbers) writer.f64(item);
     }
@@ -181,29 +181,29 @@ Attributes Attributes::read(ByteReader& reader) {
     // The map writes its keys in order; one form per content means nothing hides in a second one.
     if (key <= previous) reader.corrupt("attribute keys are not in ascending order");
     AttributeValue value;
-    switch (static_cast<Kind>(reader.u8())) {
-      case Kind::no:
+    switch (static_cast<StoredKind>(reader.u8())) {
+      case StoredKind::no:
         value = false;
         break;
-      case Kind::yes:
+      case StoredKind::yes:
         value = true;
         break;
-      case Kind::integer:
+      case StoredKind::integer:
         value = reader.signed_varint();
         break;
-      case Kind::number:
+      case StoredKind::number:
         value = number();
         break;
-      case Kind::text:
+      case StoredKind::text:
         value = reader.text(reader.remaining());
         break;
-      case Kind::integers: {
+      case StoredKind::integers: {
         std::vector<std::int64_t> list(reader.length(reader.remaining()));
         for (std::int64_t& item : list) item = reader.signed_varint();
         value = std::move(list);
         break;
       }
-      case Kind::numbers: {
+      case StoredKind::numbers: {
         std::vector<double> list(reader.length(reader.remaining() / sizeof(double)));
         if (list.empty()) reader.corrupt("an empty list is written as integers");
         for (double& item : list) item = number();

@@ -1,6 +1,7 @@
 #include "engine/codec/codec.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -98,6 +99,21 @@ std::vector<float> finite_values(const TensorView& tensor, std::string_view name
   std::vector<float> values = tensor.to_f32();
   require_finite(values, name);
   return values;
+}
+
+std::string ParameterSpec::range() const {
+  switch (type) {
+    case Type::integer:
+    case Type::number:
+      return fmt::format("{} to {}", low, high);
+    case Type::boolean:
+      return "true, false";
+    case Type::choice:
+      return fmt::format("{}", fmt::join(choices, ", "));
+    case Type::text:
+      return "text";
+  }
+  return "";
 }
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& known) {

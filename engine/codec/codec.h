@@ -58,6 +58,8 @@ struct ParameterSpec {
   double low = 0, high = 0;          // inclusive range for integer and number
   std::vector<std::string> choices;  // for choice
   std::string help;                  // one line
+
+  std::string range() const;  // "1 to 8", "true, false", "text": the values it takes
 };
 
 // The name of `known` that needs the fewest edits to become `name` (ties: first); empty when none is near.

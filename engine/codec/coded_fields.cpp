@@ -16,7 +16,7 @@
 namespace laconic {
 namespace {
 
-constexpr std::string_view suffix = ".coded";
+constexpr std::string_view coded_suffix = ".coded";
 
 enum class Selector : std::uint8_t { stored = 0, rans = 1, huffman = 2, zstd = 3, interleaved = 4 };
 
@@ -113,7 +113,7 @@ std::optional<CodedPlane> interleaved_form(ByteSpan plane, std::size_t row, Fiel
 }
 
 bool is_coded(std::string_view name) {
-  return name.size() > suffix.size() && name.substr(name.size() - suffix.size()) == suffix;
+  return name.size() > coded_suffix.size() && name.substr(name.size() - coded_suffix.size()) == coded_suffix;
 }
 
 // No field of ours is larger: decoders refuse more before they allocate, encoders leave such fields uncoded.
@@ -243,7 +243,7 @@ void code_fields(Payload& payload, FieldCoder coder, const std::function<bool(st
       continue;
     if (std::optional<Tensor> coded = coded_form(field, coder)) {
       field.data = std::move(*coded);
-      field.name += suffix;
+      field.name += coded_suffix;
     }
   }
 }
@@ -257,8 +257,8 @@ Payload expand_fields(const Payload& payload) {
   result.attributes = payload.attributes;
   for (const Field& field : payload.fields) {
     if (is_coded(field.name)) {
-      result.fields.push_back(
-          Field{field.name.substr(0, field.name.size() - suffix.size()), expanded_form(field.data, payload)});
+      result.fields.push_back(Field{field.name.substr(0, field.name.size() - coded_suffix.size()),
+                                    expanded_form(field.data, payload)});
     } else {
       result.fields.push_back(Field{field.name, Tensor::copy_of(field.data.view())});
     }

@@ -9,7 +9,7 @@
 namespace laconic {
 namespace {
 
-constexpr std::int64_t row_tile = 32;
+constexpr std::int64_t descent_rows = 32;
 
 }  // namespace
 
@@ -17,7 +17,7 @@ std::int64_t coordinate_descent(const float* weights, UniformMatrix& matrix, con
   const GridParameters& p = matrix.parameters;
   const std::int64_t n = p.columns, width = p.form.group_columns(n);
   std::vector<std::int64_t> moves(static_cast<std::size_t>(p.rows), 0);
-  parallel_tiles(p.rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+  parallel_tiles(p.rows, descent_rows, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t rows = end - begin;
     std::vector<float> decoded(static_cast<std::size_t>(rows * n));
     std::vector<double> residual(decoded.size()), pull(decoded.size());

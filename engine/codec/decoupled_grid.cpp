@@ -11,13 +11,12 @@
 #include "engine/codec/coordinate_descent.h"
 #include "engine/codec/gptq.h"
 #include "engine/codec/least_squares_refit.h"
+#include "engine/codec/row_tile.h"
 #include "engine/math/blas.h"
 #include "engine/math/linear_algebra.h"
 
 namespace laconic {
 namespace {
-
-constexpr std::int64_t row_tile = 64;
 
 // Ends of every group, taken once.
 struct GroupRanges {

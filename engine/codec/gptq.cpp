@@ -8,6 +8,7 @@
 #include "engine/base/error.h"
 #include "engine/base/pages.h"
 #include "engine/base/threads.h"
+#include "engine/codec/row_tile.h"
 #include "engine/math/blas.h"
 #include "engine/math/linear_algebra.h"
 #include "engine/math/top_k.h"
@@ -16,7 +17,6 @@ namespace laconic {
 namespace {
 
 constexpr std::int64_t lazy_block = 128;  // errors of so many columns are applied to the rest in one product
-constexpr std::int64_t row_tile = 64;
 
 // Rows of one tile in processing order; dead columns are zero.
 std::vector<float> permuted(const float* weights, std::int64_t begin, std::int64_t end,

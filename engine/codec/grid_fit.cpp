@@ -6,13 +6,12 @@
 
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
+#include "engine/codec/row_tile.h"
 #include "engine/codec/uniform_grid.h"
 #include "engine/math/blas.h"
 
 namespace laconic {
 namespace {
-
-constexpr std::int64_t row_tile = 64;
 
 struct Range {
   float low = 0, high = 0;

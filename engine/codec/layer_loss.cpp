@@ -4,13 +4,13 @@
 #include <vector>
 
 #include "engine/base/threads.h"
+#include "engine/codec/row_tile.h"
 #include "engine/math/blas.h"
 
 namespace laconic {
 namespace {
 
 constexpr std::int64_t column_tile = 256;  // columns of H narrowed to f32 at a time
-constexpr std::int64_t row_tile = 64;
 
 double sum_of(const std::vector<double>& parts) {
   double sum = 0;

@@ -11,7 +11,7 @@
 namespace laconic {
 namespace {
 
-constexpr std::int64_t row_tile = 32;
+constexpr std::int64_t refit_rows = 32;
 constexpr double singular_ridge = 0.01;
 
 bool free_offset(GridKind kind) { return kind == GridKind::affine_min || kind == GridKind::affine_free; }
@@ -137,7 +137,7 @@ std::vector<double> least_squares_change(const UniformMatrix& matrix, const doub
 
 std::vector<double> grid_losses(const float* weights, const UniformMatrix& matrix, const double* h) {
   std::vector<double> losses(static_cast<std::size_t>(matrix.parameters.rows));
-  parallel_tiles(matrix.parameters.rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+  parallel_tiles(matrix.parameters.rows, refit_rows, [&](std::int64_t begin, std::int64_t end) {
     const TileLoss tile = tile_loss(weights, matrix, h, begin, end);
     std::copy(tile.loss.begin(), tile.loss.end(), losses.begin() + begin);
   });
@@ -157,7 +157,7 @@ GridSolution least_squares_grid(const float* weights, const UniformMatrix& matri
   const GridParameters& p = matrix.parameters;
   GridSolution solution{{p.step.begin(), p.step.end()}, {p.offset.begin(), p.offset.end()}};
   const std::vector<double> sums = block_sums(h, p.columns, p.form.group_columns(p.columns), p.groups);
-  parallel_tiles(p.rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+  parallel_tiles(p.rows, refit_rows, [&](std::int64_t begin, std::int64_t end) {
     const TileLoss tile = tile_loss(weights, matrix, h, begin, end);
     const std::vector<double> change = least_squares_change(matrix, h, tile, sums, begin, end);
     for (std::int64_t row = begin; row < end; ++row) {
@@ -178,7 +178,7 @@ std::vector<bool> refit_grid(const float* weights, UniformMatrix& matrix, const 
   // vector<bool> packs bits: tiles on different threads must not share its bytes.
   std::vector<std::uint8_t> moved(static_cast<std::size_t>(p.rows), 0);
   if (losses != nullptr) losses->resize(static_cast<std::size_t>(p.rows));
-  parallel_tiles(p.rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
+  parallel_tiles(p.rows, refit_rows, [&](std::int64_t begin, std::int64_t end) {
     const TileLoss before = tile_loss(weights, matrix, h, begin, end);
     const std::vector<double> change = least_squares_change(matrix, h, before, sums, begin, end);
     const auto first = p.at(begin, 0), last = first + static_cast<std::size_t>((end - begin) * p.groups);

@@ -105,8 +105,8 @@ class DecoupledCodec : public MomentCodec {
   }
 };
 
-ParameterSpec flag(std::string name, std::string help) {
-  return {std::move(name), Type::boolean, "false", 0, 0, {}, std::move(help)};
+ParameterSpec flag(std::string name, const char* value, std::string help) {
+  return {std::move(name), Type::boolean, value, 0, 0, {}, std::move(help)};
 }
 
 std::vector<ParameterSpec> width_parameters(const char* bits) {
@@ -128,9 +128,10 @@ CodecDescription describe_gptq_codec() {
                                     0,
                                     {"affine_min", "affine_zero", "symmetric", "symmetric_full"},
                                     "how levels are placed"});
-  description.parameters.push_back(flag("act-order", "columns by descending diagonal of H"));
-  description.parameters.push_back(flag("clip", "search the range of each group"));
-  description.parameters.push_back(flag("refit", "least-squares refit of scale and offset at the end"));
+  description.parameters.push_back(flag("act-order", "true", "columns by descending diagonal of H"));
+  description.parameters.push_back(flag("clip", "true", "search the range of each group"));
+  description.parameters.push_back(
+      flag("refit", "false", "least-squares refit of scale and offset at the end"));
   description.parameters.push_back(
       {"damping", Type::number, "0.01", 0, 10, {}, "of the mean diagonal, for the factorisation"});
   description.create = [](const Parameters& parameters) { return std::make_unique<GptqCodec>(parameters); };

@@ -1,15 +1,10 @@
 #include "engine/codec/shifted_target.h"
 
 #include "engine/base/threads.h"
+#include "engine/codec/row_tile.h"
 #include "engine/math/blas.h"
 
 namespace laconic {
-namespace {
-
-constexpr std::int64_t row_tile = 64;
-
-}  // namespace
-
 ShiftedTarget::ShiftedTarget(const double* h, std::int64_t columns, double damping, const char* name)
     : columns_(columns),
       factor_(inverse_factor(std::vector<double>(h, h + columns * columns), columns, damping, name)) {}

@@ -4,12 +4,12 @@
 #include <cmath>
 
 #include "engine/base/threads.h"
+#include "engine/codec/row_tile.h"
 #include "engine/math/blas.h"
 
 namespace laconic {
 namespace {
 
-constexpr std::int64_t row_tile = 64;
 constexpr float beta1 = 0.9f, beta2 = 0.999f;
 
 // State of a tile of rows, every array [rows, columns].

@@ -5,12 +5,11 @@
 #include "engine/base/error.h"
 #include "engine/base/progress.h"
 #include "engine/base/threads.h"
+#include "runtime/evaluation/window_logits.h"
 #include "runtime/row_kernel.h"
 
 namespace laconic {
 namespace {
-
-constexpr std::int64_t head_tile = 64;
 
 std::vector<std::size_t> state_sizes(const Transformer& model, const EvaluationWindows& windows) {
   std::vector<std::size_t> sizes;
@@ -54,16 +53,10 @@ double WindowWalk::nats_per_token(const Transformer& variant) const {
     for (std::int64_t layer = layer_; layer < variant.config().layers; ++layer) {
       variant.run_block(layer, states.data(), rows, nullptr);
     }
-    std::vector<float> logits(static_cast<std::size_t>(std::min(rows, head_tile) * vocabulary));
-    for (std::int64_t begin = 0; begin < rows; begin += head_tile) {
-      const std::int64_t count = std::min(head_tile, rows - begin);
-      variant.head(states.data() + begin * width, count, logits.data());
-      for (std::int64_t row = 0; row < count; ++row) {
-        const float* own = logits.data() + row * vocabulary;
-        const auto target = windows_.windows[index][static_cast<std::size_t>(begin + row) + 1];
-        sums[index] += log_sum_exp(own, vocabulary) - static_cast<double>(own[target]);
-      }
-    }
+    visit_logits(variant, states.data(), rows, [&](std::int64_t row, const float* logits) {
+      const auto target = windows_.windows[index][static_cast<std::size_t>(row) + 1];
+      sums[index] += log_sum_exp(logits, vocabulary) - static_cast<double>(logits[target]);
+    });
   });
   double nats = 0;
   for (const double sum : sums) nats += sum;

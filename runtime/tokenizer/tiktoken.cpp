@@ -19,9 +19,9 @@ namespace {
 
 constexpr std::string_view llama3_pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr int special_tokens = 256;
+constexpr int special_count = 256;
 constexpr std::size_t most_lines = std::size_t{1} << 22;
-constexpr std::size_t longest_piece = 4096;  // bytes
+constexpr std::size_t longest_token = 4096;  // bytes
 
 // The names of the 256 ids that follow the ranks.
 std::vector<std::string> special_names() {
@@ -35,7 +35,7 @@ std::vector<std::string> special_names() {
   names.insert(names.end(), {"<|start_header_id|>", "<|end_header_id|>"});
   reserve(1);
   names.emplace_back("<|eot_id|>");
-  reserve(special_tokens - static_cast<int>(names.size()));
+  reserve(special_count - static_cast<int>(names.size()));
   return names;
 }
 
@@ -195,7 +195,7 @@ std::string read_line(std::string_view line, std::size_t rank, std::string_view 
     corrupt("has the rank " + std::to_string(stated) + ": ranks must follow one another from 0");
   const auto piece = base64_decoded(line.substr(0, space));
   if (!piece || piece->empty()) corrupt("is not base64");
-  if (piece->size() > longest_piece) corrupt("holds a piece of over 4096 bytes");
+  if (piece->size() > longest_token) corrupt("holds a piece of over 4096 bytes");
   return *piece;
 }
 

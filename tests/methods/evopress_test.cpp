@@ -125,6 +125,34 @@ TEST(EvoPressDepth, GenerationsFollowTheCard) {
   EXPECT_EQ(space.generations(), 21);
 }
 
+// The table of card 23.
+TEST(EvoPressOptions, PaperEffortIsThePublishedTable) {
+  struct Published {
+    const char* task;
+    int generations, offspring;
+    std::vector<int> survivors;
+    std::vector<std::int64_t> tokens;
+    std::int64_t calibration;
+  };
+  const Published table[] = {
+      {"bits", 150, 128, {16, 4, 1}, {2048, 16384, 131072}, 524288},
+      {"sparsity", 400, 64, {8, 2, 1}, {2048, 16384, 65536}, 524288},
+      {"depth", 21, 32, {2, 1}, {2048, 32768}, 131072},
+  };
+  for (const Published& row : table) {
+    Parameters chosen(parameters());
+    chosen.set("task", row.task);
+    chosen.set("effort", "paper");
+    const SearchPlan plan = search_plan(chosen, 21, 7);
+    EXPECT_EQ(plan.settings.generations, row.generations) << row.task;
+    EXPECT_EQ(plan.settings.offspring, row.offspring) << row.task;
+    EXPECT_EQ(plan.settings.survivors, row.survivors) << row.task;
+    EXPECT_EQ(plan.settings.tokens, row.tokens) << row.task;
+    EXPECT_EQ(plan.tokens, row.calibration) << row.task;
+    EXPECT_EQ(plan.window_tokens, 512) << row.task;
+  }
+}
+
 TEST(EvoPressBits, MeetsASizeAndSaysTheBytesItWrote) {
   CompressionRequest request = request_of("bits", {{"group", "32"}});
   const CompressionRequest uniform = request_of("bits-uniform", {{"group", "32"}, {"bits", "4"}});

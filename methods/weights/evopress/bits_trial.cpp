@@ -10,12 +10,6 @@
 #include "runtime/fingerprint.h"
 
 namespace laconic::evopress {
-namespace {
-
-constexpr std::int64_t fitness_window = 128;
-
-}  // namespace
-
 std::string BitsSearch::text() const {
   return fmt::format("{} generations, {} offspring, survivors {}, tokens {}, rule {}{}{}{}", generations,
                      offspring, fmt::join(survivors, "-"), fmt::join(tokens, "-"),
@@ -44,7 +38,7 @@ void BitsTrial::open() {
   variants_.emplace(*database_, trial_.dense());
   const EvaluationWindows windows =
       fitness_windows(*Tokenizer::load(trial_.subject().model), trial_.dense().config(),
-                      trial_.subject().calibration, calibration_tokens_, fitness_window, seed_ + 1000);
+                      trial_.subject().calibration, calibration_tokens_, trial_window, seed_ + 1000);
   teacher_.emplace(TeacherCache::build(trial_.dense(), windows));
 }
 

@@ -18,7 +18,6 @@ namespace laconic::evopress {
 namespace {
 
 constexpr int depth_starts = 64;
-constexpr const char* state_file = "search";
 
 using NamedPayloads = std::vector<std::pair<std::string, Payload>>;
 
@@ -81,7 +80,7 @@ class DepthRun {
     try {
       found = search.run(space_.space(),
                          random_drops(space_.kinds(), space_.dropped, depth_starts, request_.seed),
-                         writer.work_folder() / state_file, run_key());
+                         writer.work_folder() / search_file, run_key());
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::usage) writer.discard();
       throw;

@@ -9,7 +9,6 @@
 namespace laconic::evopress {
 namespace {
 
-constexpr std::int64_t fitness_window = 128;
 constexpr std::size_t batch_of_states = 256;
 
 }  // namespace
@@ -23,7 +22,7 @@ const TeacherCache& DepthTrial::teacher() {
   if (!teacher_) {
     const EvaluationWindows windows =
         fitness_windows(*Tokenizer::load(trial_.subject().model), trial_.dense().config(),
-                        trial_.subject().calibration, tokens_, fitness_window, seed_ + 1000);
+                        trial_.subject().calibration, tokens_, trial_window, seed_ + 1000);
     teacher_.emplace(TeacherCache::build(trial_.dense(), windows));
   }
   return *teacher_;
@@ -41,7 +40,7 @@ const std::map<Assignment, std::vector<double>>& DepthTrial::table(const std::ve
     for (const std::int64_t window : teacher().all().windows) {
       TeacherBatch one;
       one.windows = {window};
-      one.scored_tokens = fitness_window - 1;
+      one.scored_tokens = trial_window - 1;
       const std::vector<double> kl = candidate_fitness(models, teacher(), one);
       for (std::size_t i = begin; i < end; ++i) known_[unknown[i]].push_back(kl[i - begin]);
     }
@@ -89,7 +88,7 @@ DepthRank DepthTrial::search(int attention, int mlp, std::uint64_t seed, int off
     const std::vector<std::int64_t> windows =
         stage > 0 ? whole
                   : teacher()
-                        .draw(part * (fitness_window - 1), seed, static_cast<std::uint64_t>(generation + 1))
+                        .draw(part * (trial_window - 1), seed, static_cast<std::uint64_t>(generation + 1))
                         .windows;
     std::vector<double> values;
     for (const Assignment& candidate : candidates) values.push_back(mean_over(candidate, windows));

@@ -23,7 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* variants_folder = "variants";
-constexpr const char* state_file = "search";
 
 // A folder for a plan that writes nothing else; it goes away with the object.
 class ScratchFolder {
@@ -96,7 +95,7 @@ class LevelRun {
         teacher, [&](const Assignment& levels) { return variants.assemble(levels); }, settings);
     const EvolutionSpace space = space_of(variants);
     const EvolutionState found =
-        search.run(space, starts_of(space, variants), writer.work_folder() / state_file, key);
+        search.run(space, starts_of(space, variants), writer.work_folder() / search_file, key);
     for (std::size_t u = 0; u < variants.units(); ++u) {
       if (writer.has_unit(variants.name(u))) continue;
       std::vector<std::pair<std::string, Payload>> chosen;

@@ -27,11 +27,16 @@ struct SearchSettings {
   ProgressListener progress;
 };
 
+constexpr std::int64_t trial_window = 128;  // tokens of a window in the small-scale trials of card 23
+
 // Windows of a calibration text for the fitness: BOS and `window_tokens` - 1 tokens each, together at least
 // `tokens` scored ones. Throws Error(usage) when the text has fewer.
 EvaluationWindows fitness_windows(const Tokenizer& tokenizer, const ModelConfig& config,
                                   std::string_view text, std::int64_t tokens, std::int64_t window_tokens,
                                   std::uint64_t seed);
+
+// What a search that can be resumed is kept as, in the run's folder of unfinished work.
+inline constexpr const char* search_file = "search";
 
 class ModelSearch {
  public:
