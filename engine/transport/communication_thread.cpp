@@ -18,6 +18,20 @@ double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - zero).count();
 }
 
+namespace {
+
+std::string what_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an unknown fault";
+  }
+}
+
+}  // namespace
+
 struct CommunicationThread::Handle::Task {
   std::string name;
   std::function<void(Communicator&)> exchange;
@@ -83,7 +97,9 @@ struct CommunicationThread::State {
       task->done = true;
       finished.notify_all();
     }
+    const std::exception_ptr failed = failure;
     lock.unlock();
+    if (failed) communicator->abandon(what_of(failed));
     communicator.reset();
   }
 };

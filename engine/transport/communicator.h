@@ -51,6 +51,10 @@ class Communicator {
   // Waits. Throws Error(io) when the sender is known to be gone, or is silent for longer than the timeout.
   Bytes receive(int from, std::uint32_t tag);
 
+  // This rank will exchange no more, because it has failed. Ranks that wait for it are told where the carrier
+  // can, and nothing that needs them is done when the object ends.
+  virtual void abandon(std::string_view reason) = 0;
+
   // Tags below this are the caller's, the others belong to collectives.
   static constexpr std::uint32_t first_collective_tag = 1u << 16;
   // A tag for the next collective. All ranks run the same collectives in the same order.

@@ -34,6 +34,17 @@ class ThreadCommunicator : public Communicator {
   ThreadCommunicator(int rank, int size, std::shared_ptr<ThreadWorld::State> state)
       : Communicator(rank, size), state_(std::move(state)) {}
 
+  // Whoever waits for this rank gets Error(io).
+  void abandon(std::string_view reason) override {
+    for (auto& box : state_->mailboxes) {
+      {
+        const std::lock_guard lock(box.mutex);
+        box.gone.emplace(rank(), reason);
+      }
+      box.arrived.notify_all();
+    }
+  }
+
  protected:
   void deliver(int to, std::uint32_t tag, Bytes message) override {
     auto& box = state_->mailboxes[static_cast<std::size_t>(to)];
@@ -81,16 +92,6 @@ std::unique_ptr<Communicator> ThreadWorld::communicator(int rank) {
   return std::make_unique<ThreadCommunicator>(rank, static_cast<int>(state_->mailboxes.size()), state_);
 }
 
-void ThreadWorld::leave(int rank, std::string_view reason) {
-  for (State::Mailbox& box : state_->mailboxes) {
-    {
-      const std::lock_guard lock(box.mutex);
-      box.gone.emplace(rank, reason);
-    }
-    box.arrived.notify_all();
-  }
-}
-
 void run_ranks(int size, const std::function<void(Communicator&)>& body) {
   ThreadWorld world(size);
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(size));
@@ -114,7 +115,7 @@ void run_ranks(int size, const std::function<void(Communicator&)>& body) {
         failures[index] = std::current_exception();
         reason = error.what();
       }
-      world.leave(rank, reason);
+      communicator->abandon(reason);
     });
   }
   for (std::thread& thread : threads) thread.join();

@@ -15,9 +15,6 @@ class ThreadWorld {
 
   // Each rank's end may be taken once.
   std::unique_ptr<Communicator> communicator(int rank);
-  // A rank that will not answer any more, and why: whoever waits for it gets Error(io).
-  void leave(int rank, std::string_view reason);
-
   struct State;
 
  private:
