@@ -41,6 +41,11 @@ RandomStream::RandomStream(std::uint64_t seed, std::string_view purpose, std::st
   key_ = {static_cast<std::uint32_t>(hash), static_cast<std::uint32_t>(hash >> 32)};
 }
 
+RandomStream::RandomStream(std::uint64_t key, std::uint64_t step, std::uint16_t peer)
+    : key_{static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)},
+      step_(step),
+      peer_(peer) {}
+
 std::uint32_t RandomStream::bits_at(std::uint64_t index) const {
   const std::uint64_t block = index / 4;
   const PhiloxCounter counter = {static_cast<std::uint32_t>(step_), static_cast<std::uint32_t>(step_ >> 32),

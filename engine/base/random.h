@@ -19,6 +19,9 @@ class RandomStream {
  public:
   RandomStream(std::uint64_t seed, std::string_view purpose, std::string_view name, std::uint64_t step = 0,
                std::uint16_t peer = 0);
+  // The stream whose key another one has told: what travels in place of (seed, purpose, name).
+  RandomStream(std::uint64_t key, std::uint64_t step, std::uint16_t peer);
+  std::uint64_t key() const { return key_[0] | static_cast<std::uint64_t>(key_[1]) << 32; }
 
   // Random access: the value of draw `index`.
   std::uint32_t bits_at(std::uint64_t index) const;

@@ -19,6 +19,8 @@ namespace laconic {
 struct EncodeContext {
   std::uint64_t seed = 0;
   std::string_view tensor_name = "tensor";  // keys the random stream and names the tensor in errors
+  std::uint64_t step = 0;                   // of training, and
+  std::uint16_t peer = 0;                   // the sender: further keys of the random stream
   const double* second_moment = nullptr;    // [in, in] mean of x x^T over calibration tokens (row-major)
   std::int64_t second_moment_size = 0;      // in
   const float* row_importance = nullptr;    // [out], weights of output rows

@@ -1,0 +1,82 @@
+#include "engine/codec/scaled_blocks.h"
+
+#include <cmath>
+
+#include "engine/base/error.h"
+#include "engine/base/threads.h"
+#include "engine/codec/codec.h"
+#include "engine/coding/bit_packing.h"
+
+namespace laconic {
+
+std::int64_t block_length(std::int64_t length, std::int64_t block) {
+  return block == 0 ? length : std::min(length, block);
+}
+
+std::int64_t block_count(std::int64_t length, std::int64_t block) {
+  const std::int64_t size = block_length(length, block);
+  return size == 0 ? 0 : (length + size - 1) / size;
+}
+
+void for_each_block(
+    std::int64_t length, std::int64_t block,
+    const std::function<void(std::int64_t index, std::int64_t begin, std::int64_t end)>& visit) {
+  const std::int64_t size = block_length(length, block);
+  if (size == 0) return;
+  parallel_for(block_count(length, block),
+               [&](std::int64_t index) { visit(index, index * size, std::min(length, (index + 1) * size)); });
+}
+
+Payload scaled_blocks_payload(const ScaledBlocks& blocks, std::string codec, DType dtype,
+                              const Shape& shape) {
+  Payload payload;
+  payload.codec = std::move(codec);
+  payload.dtype = dtype;
+  payload.shape = shape;
+  payload.attributes.set("bits", std::int64_t{blocks.bits});
+  payload.attributes.set("block", blocks.block);
+  Tensor codes(DType::u8, {static_cast<std::int64_t>(packed_bytes(blocks.codes.size(), blocks.bits))});
+  pack_bits(blocks.codes, blocks.bits,
+            {reinterpret_cast<std::uint8_t*>(codes.data()), static_cast<std::size_t>(codes.elements())});
+  payload.add("codes", std::move(codes));
+  payload.add("scale", Tensor::from_f32({static_cast<std::int64_t>(blocks.scale.size())}, blocks.scale));
+  return payload;
+}
+
+ScaledBlocks parse_scaled_blocks(const Payload& payload, int bits_low, int bits_high, int largest_code) {
+  require_decodable(payload);
+  ScaledBlocks blocks;
+  blocks.bits = static_cast<int>(payload.attributes.integer("bits", bits_low, bits_high));
+  blocks.block = payload.attributes.integer("block", 0, std::int64_t{1} << 40);
+  const std::int64_t length = element_count(payload.shape);
+  const auto packed =
+      static_cast<std::int64_t>(packed_bytes(static_cast<std::uint64_t>(length), blocks.bits));
+  const Tensor& codes = payload.field("codes", DType::u8, packed);
+  const Tensor& scale = payload.field("scale", DType::f32, block_count(length, blocks.block));
+  blocks.scale.assign(scale.f32().begin(), scale.f32().end());
+  for (const float value : blocks.scale) {
+    if (!std::isfinite(value) || value < 0) {
+      fail(ErrorKind::corrupt, "a scale is not a finite number of at least 0", payload.codec);
+    }
+  }
+  blocks.codes.resize(static_cast<std::size_t>(length));
+  unpack_bits({reinterpret_cast<const std::uint8_t*>(codes.data()), static_cast<std::size_t>(packed)},
+              blocks.bits, blocks.codes);
+  const int most = largest_code < 0 ? (1 << blocks.bits) + largest_code : largest_code;
+  for (const std::uint8_t code : blocks.codes) {
+    if (code > most) fail(ErrorKind::corrupt, "a code has no level", payload.codec);
+  }
+  return blocks;
+}
+
+ParameterSpec block_parameter(const char* default_value) {
+  return {"block",
+          ParameterSpec::Type::integer,
+          default_value,
+          0,
+          1 << 30,
+          {},
+          "numbers that share a scale; 0: the whole tensor"};
+}
+
+}  // namespace laconic
