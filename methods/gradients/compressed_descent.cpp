@@ -1,0 +1,219 @@
+#include "methods/gradients/compressed_descent.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "engine/base/error.h"
+#include "engine/base/hash.h"
+#include "engine/base/threads.h"
+
+namespace laconic {
+namespace {
+
+bool finite(const std::vector<double>& values) {
+  for (const double value : values) {
+    if (!std::isfinite(value)) return false;
+  }
+  return true;
+}
+
+void write_vector(ByteWriter& writer, const std::vector<double>& values) {
+  writer.varint(values.size());
+  writer.append(std::as_bytes(std::span(values)));
+}
+
+std::vector<double> read_vector(ByteReader& reader, std::size_t size) {
+  if (reader.length(std::uint64_t{1} << 40) != size) reader.corrupt("a vector of another length");
+  const ByteSpan bytes = reader.take(size * sizeof(double));
+  std::vector<double> values(size);
+  if (size > 0) std::memcpy(values.data(), bytes.data(), bytes.size());
+  if (!finite(values)) reader.corrupt("a vector that is not finite");
+  return values;
+}
+
+}  // namespace
+
+CompressedDescent::CompressedDescent(const Oracle& oracle, Workers& workers, const Channel& channel,
+                                     DescentSettings settings, std::vector<double> start)
+    : oracle_(oracle),
+      workers_(workers),
+      channel_(channel),
+      settings_(std::move(settings)),
+      x_(std::move(start)) {
+  const auto refuse = [](std::string_view what) { fail(ErrorKind::usage, what, "compressed descent"); };
+  if (!(settings_.step > 0) || !std::isfinite(settings_.step)) refuse("the step size is not positive");
+  if (oracle.workers() != workers.count()) refuse("the problem has another number of workers");
+  if (x_.size() != oracle.dimension()) refuse("the start has another dimension than the problem");
+  if (!settings_.weights.empty()) {
+    double sum = 0;
+    for (const double weight : settings_.weights) {
+      if (!(weight > 0) || !std::isfinite(weight)) refuse("a weight is not positive");
+      sum += weight;
+    }
+    if (settings_.weights.size() != static_cast<std::size_t>(workers.count()))
+      refuse("one weight per worker");
+    if (std::abs(sum - 1) > 1e-9) refuse("the weights do not sum to 1");
+  }
+  if (!settings_.shifts.empty() && settings_.shifts.size() != static_cast<std::size_t>(workers.count())) {
+    refuse("one shift per worker");
+  }
+  for (int i = 0; i < workers.local_count(); ++i) memories_.emplace_back(settings_.form, x_.size());
+  direction_.assign(x_.size(), 0.0);
+}
+
+double CompressedDescent::weight(int worker) const {
+  return settings_.weights.empty() ? 1.0 / workers_.count()
+                                   : settings_.weights[static_cast<std::size_t>(worker)];
+}
+
+void CompressedDescent::begin() {
+  begun_ = true;
+  if (!settings_.form.estimator || settings_.start == DescentSettings::Start::zero) return;
+  const auto exact = exact_channel();
+  const Channel& channel = settings_.start == DescentSettings::Start::dense ? *exact : channel_;
+  std::vector<Bytes> own;
+  for (int i = 0; i < workers_.local_count(); ++i) {
+    const int worker = workers_.first_local() + i;
+    std::vector<double> gradient(x_.size());
+    oracle_.evaluate(x_, worker, 0, gradient);
+    if (!finite(gradient))
+      fail(ErrorKind::input, "a first gradient is not finite", fmt::format("worker {}", worker));
+    for (double& value : gradient) value /= workers_.count() * weight(worker);
+    own.push_back(channel.encode(gradient, {0, static_cast<std::uint16_t>(worker)}));
+  }
+  const std::vector<Bytes> all = workers_.exchange(std::move(own));
+  std::vector<double> decoded(x_.size());
+  for (int worker = 0; worker < workers_.count(); ++worker) {
+    const Bytes& message = all[static_cast<std::size_t>(worker)];
+    channel.decode(message, decoded);
+    // A first gradient that is sent whole costs what f32 costs.
+    up_ += settings_.start == DescentSettings::Start::dense ? x_.size() * sizeof(float) : message.size();
+    const int local = worker - workers_.first_local();
+    if (local >= 0 && local < workers_.local_count())
+      memories_[static_cast<std::size_t>(local)].set_estimate(decoded);
+    for (std::size_t j = 0; j < x_.size(); ++j) direction_[j] += weight(worker) * decoded[j];
+  }
+}
+
+bool CompressedDescent::step() {
+  if (!begun_) begin();
+  ++steps_;
+  const auto local = static_cast<std::size_t>(workers_.local_count());
+  std::vector<Bytes> own(local);
+  std::vector<char> is_finite(local, 1);
+  parallel_for(static_cast<std::int64_t>(local), [&](std::int64_t i) {
+    const auto index = static_cast<std::size_t>(i);
+    const int worker = workers_.first_local() + static_cast<int>(i);
+    std::vector<double> vector(x_.size()), q(x_.size());
+    oracle_.evaluate(x_, worker, steps_, vector);
+    is_finite[index] = finite(vector) ? 1 : 0;
+    if (is_finite[index] == 0) return;
+    if (!settings_.shifts.empty()) {
+      for (std::size_t j = 0; j < x_.size(); ++j)
+        vector[j] -= settings_.shifts[static_cast<std::size_t>(worker)][j];
+    }
+    memories_[index].make(vector, q, 1.0 / (workers_.count() * weight(worker)));
+    own[index] = channel_.encode(q, {steps_, static_cast<std::uint16_t>(worker)});
+  });
+  const std::vector<Bytes> all = workers_.exchange(own);
+  // An empty message says that a gradient was not finite: all ranks see it and none goes on.
+  for (const Bytes& message : all) {
+    if (!message.empty()) continue;
+    for (std::size_t i = 0; i < local; ++i) {
+      if (is_finite[i] != 0) memories_[i].undo();
+    }
+    ++refused_;
+    return false;
+  }
+  std::vector<double> change(x_.size()), decoded(x_.size());
+  for (int worker = 0; worker < workers_.count(); ++worker) {
+    const Bytes& message = all[static_cast<std::size_t>(worker)];
+    channel_.decode(message, decoded);
+    up_ += message.size();
+    const double share = weight(worker);
+    for (std::size_t j = 0; j < x_.size(); ++j) change[j] += share * decoded[j];
+    if (!settings_.shifts.empty()) {
+      for (std::size_t j = 0; j < x_.size(); ++j)
+        change[j] += share * settings_.shifts[static_cast<std::size_t>(worker)][j];
+    }
+    const int index = worker - workers_.first_local();
+    if (index >= 0 && index < workers_.local_count())
+      memories_[static_cast<std::size_t>(index)].settle(decoded);
+  }
+  down_ += x_.size() * sizeof(float) * static_cast<std::uint64_t>(workers_.count());
+  const bool sum_anew = settings_.form.estimator && settings_.resync_every > 0 &&
+                        workers_.local_count() == workers_.count() &&
+                        steps_ % static_cast<std::uint64_t>(settings_.resync_every) == 0;
+  if (sum_anew) direction_.assign(x_.size(), 0.0);
+  for (std::size_t j = 0; j < x_.size(); ++j) {
+    if (sum_anew) {
+      for (int worker = 0; worker < workers_.count(); ++worker) {
+        direction_[j] += weight(worker) * memories_[static_cast<std::size_t>(worker)].estimate()[j];
+      }
+    } else {
+      direction_[j] = settings_.form.estimator ? direction_[j] + change[j] : change[j];
+    }
+    x_[j] -= settings_.step * direction_[j];
+  }
+  return true;
+}
+
+std::string CompressedDescent::settings_text() const {
+  std::string text = fmt::format("{}\n{}\nstep {} workers {} dimension {} start {}\n", settings_.form.text(),
+                                 channel_.text(), settings_.step, workers_.count(), x_.size(),
+                                 static_cast<int>(settings_.start));
+  for (const double weight : settings_.weights) text += fmt::format("{} ", weight);
+  return text;
+}
+
+Bytes CompressedDescent::save() const {
+  ByteWriter writer;
+  writer.text(settings_text());
+  writer.varint(static_cast<std::uint64_t>(workers_.first_local()));
+  writer.varint(memories_.size());
+  for (const std::uint64_t count : {steps_, refused_, up_, down_}) writer.varint(count);
+  writer.u8(begun_ ? 1 : 0);
+  write_vector(writer, x_);
+  write_vector(writer, direction_);
+  for (const BasicFeedback<double>& memory : memories_) {
+    const Bytes saved = memory.save();
+    writer.varint(saved.size());
+    writer.append(saved);
+  }
+  writer.u64(xxh3_64(writer.span()));
+  return writer.take();
+}
+
+void CompressedDescent::restore(ByteSpan bytes, std::string_view where) {
+  ByteReader reader(bytes, std::string(where));
+  if (bytes.size() < sizeof(std::uint64_t)) reader.corrupt("too short for the state of a run");
+  const ByteSpan content = bytes.first(bytes.size() - sizeof(std::uint64_t));
+  if (ByteReader(bytes.subspan(content.size()), std::string(where)).u64() != xxh3_64(content)) {
+    reader.corrupt("the checksum of the state is wrong");
+  }
+  const std::string settings = reader.text(1 << 20);
+  if (settings != settings_text() || reader.varint() != static_cast<std::uint64_t>(workers_.first_local()) ||
+      reader.varint() != memories_.size()) {
+    fail(ErrorKind::usage, "is the state of a run with other settings", where,
+         "resume with the method, settings and number of workers that wrote it");
+  }
+  std::uint64_t counts[4];
+  for (std::uint64_t& count : counts) count = reader.varint();
+  const bool begun = reader.u8() != 0;
+  std::vector<double> x = read_vector(reader, x_.size()), direction = read_vector(reader, x_.size());
+  std::vector<BasicFeedback<double>> memories;
+  for (std::size_t i = 0; i < memories_.size(); ++i) {
+    memories.emplace_back(settings_.form, x_.size());
+    memories.back().restore(reader.take(reader.length(reader.remaining())), where);
+  }
+  if (reader.remaining() != sizeof(std::uint64_t)) reader.corrupt("bytes left over");
+  x_ = std::move(x);
+  direction_ = std::move(direction);
+  memories_ = std::move(memories);
+  steps_ = counts[0], refused_ = counts[1], up_ = counts[2], down_ = counts[3];
+  begun_ = begun;
+}
+
+}  // namespace laconic
