@@ -1,0 +1,74 @@
+// Compressed extragradient for variational inequalities and saddle points: find z with F(z) = 0, F = mean of
+// F_m. MASHA1 (unbiased messages) and MASHA2 (any contractive ones, error feedback with the step inside),
+// Beznosikov et al. 2022, arXiv 2110.03313, algorithms 1 and 2; card 08. The uncompressed extragradient and
+// its naive compression are the baselines of the same loop.
+//
+//   zbar = tau z + (1 - tau) w;  zh = P(zbar - gamma F(w))           no communication: F(w) is known
+//   everywhere MASHA1:  g = Q_s(mean Q_m(F_m(zh) - F_m(w)));                     z+ = P(zbar - gamma (F(w) +
+//   g)) MASHA2:  p_m = gamma (F_m(zh) - F_m(w)) + e_m, sent C_m(p_m);     z+ = P(zbar - gamma F(w) - g),
+//   likewise at the server with probability 1 - tau: w+ = z+ and F_m(w+) is sent whole. The coin is drawn
+//   from a stream all share.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/feedback/feedback.h"
+#include "methods/gradients/channel.h"
+#include "methods/gradients/oracle.h"
+#include "methods/gradients/workers.h"
+
+namespace laconic {
+
+struct ExtragradientSettings {
+  enum class Variant { masha1, masha2, dense, naive } variant = Variant::masha1;
+  double step = 0;   // gamma
+  double tau = 0.9;  // in [0, 1]; 1 - tau is the chance of a refresh. Not used by dense and naive
+  std::uint64_t seed = 0;
+  std::function<void(std::span<double>)> project;  // P; null: everything is feasible
+};
+
+class Extragradient {
+ public:
+  // `up` from the devices, `down` from the server; null: the server compresses nothing, which is counted as
+  // f32. Borrows all of them.
+  Extragradient(const Oracle& oracle, Workers& workers, const Channel& up, const Channel* down,
+                ExtragradientSettings settings, std::vector<double> start);
+
+  // One step. False when an operator was not finite somewhere: then nothing has changed.
+  bool step();
+
+  const std::vector<double>& point() const { return z_; }
+  std::uint64_t steps() const { return steps_; }
+  std::uint64_t refreshes() const { return refreshes_; }
+  // Serialised bytes per device, refreshes (f32) included.
+  double bytes_up() const { return static_cast<double>(up_bytes_) / workers_.count(); }
+  double bytes_down() const { return static_cast<double>(down_bytes_); }
+  // gamma is inside the memories; e_m of a local worker, and the server's (MASHA2).
+  const BasicFeedback<double>& memory(int local_worker) const {
+    return memories_[static_cast<std::size_t>(local_worker)];
+  }
+  const BasicFeedback<double>& server_memory() const { return server_memory_; }
+  double gamma() const { return settings_.step; }
+
+ private:
+  // Of every worker at a point, exchanged whole; the mean goes to `mean`. False where one is not finite.
+  bool evaluate_whole(const std::vector<double>& point, std::vector<std::vector<double>>& own,
+                      std::vector<double>& mean);
+
+  const Oracle& oracle_;
+  Workers& workers_;
+  const Channel& up_;
+  const Channel* down_;
+  ExtragradientSettings settings_;
+  std::vector<double> z_, w_, at_w_;           // z, w, F(w)
+  std::vector<std::vector<double>> own_at_w_;  // F_m(w) of local workers
+  std::vector<BasicFeedback<double>> memories_;
+  BasicFeedback<double> server_memory_;
+  std::uint64_t steps_ = 0, refreshes_ = 0, up_bytes_ = 0, down_bytes_ = 0;
+  bool begun_ = false;
+};
+
+}  // namespace laconic
