@@ -46,6 +46,9 @@ void ApplySigns(const CodeTile& tile, std::int64_t begin, std::int64_t end, floa
 #else
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Counts of vectors and lanes are below 64, and what is one branch for short vectors is two for long ones.
+// NOLINTBEGIN(bugprone-implicit-widening-of-multiplication-result,bugprone-branch-clone)
+
 // At most 64 rows of a wide tile, or the 8 of a narrow one, stand in one vector.
 constexpr int kLanes = HWY_LANES(float) < 16 ? HWY_LANES(float) : 16;
 using Wide = hn::CappedTag<float, kLanes>;
@@ -358,6 +361,7 @@ void ApplySigns(const CodeTile& tile, std::int64_t begin, std::int64_t end, floa
     SignRows(Narrow(), tile, begin, end, weights, stride);
   }
 }
+// NOLINTEND(bugprone-implicit-widening-of-multiplication-result,bugprone-branch-clone)
 #endif
 
 }  // namespace HWY_NAMESPACE

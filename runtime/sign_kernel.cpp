@@ -31,6 +31,9 @@ void SignProducts(const CodeTile& tile, std::int64_t columns, const float* input
 #else
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Counts of vectors and lanes are below 64.
+// NOLINTBEGIN(bugprone-implicit-widening-of-multiplication-result)
+
 constexpr int kSignLanes = HWY_LANES(float) < 16 ? HWY_LANES(float) : 16;
 using WideSigns = hn::CappedTag<float, kSignLanes>;
 using NarrowSigns = hn::CappedTag<float, (kSignLanes < 8 ? kSignLanes : 8)>;
@@ -185,6 +188,7 @@ void SignProducts(const CodeTile& tile, std::int64_t columns, const float* input
 }
 #endif
 
+// NOLINTEND(bugprone-implicit-widening-of-multiplication-result)
 }  // namespace HWY_NAMESPACE
 }  // namespace laconic
 HWY_AFTER_NAMESPACE();

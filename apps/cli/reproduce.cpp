@@ -115,7 +115,7 @@ int show_stored(const std::filesystem::path& path, const std::string& slug) {
 
 std::filesystem::path data_directory(const Arguments& arguments) {
   if (arguments.has("data")) {
-    const std::filesystem::path data = arguments.text("data");
+    std::filesystem::path data = arguments.text("data");
     if (!std::filesystem::is_directory(data)) {
       fail(ErrorKind::input, "there is no such directory", data.string(),
            "--data takes the folder of reference models and texts");

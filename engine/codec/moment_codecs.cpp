@@ -12,7 +12,7 @@
 namespace laconic {
 namespace {
 
-using Type = ParameterSpec::Type;
+using ValueType = ParameterSpec::Type;
 
 constexpr std::int64_t longest_identity = 4096;  // columns
 
@@ -106,12 +106,12 @@ class DecoupledCodec : public MomentCodec {
 };
 
 ParameterSpec flag(std::string name, const char* value, std::string help) {
-  return {std::move(name), Type::boolean, value, 0, 0, {}, std::move(help)};
+  return {std::move(name), ValueType::boolean, value, 0, 0, {}, std::move(help)};
 }
 
 std::vector<ParameterSpec> width_parameters(const char* bits) {
-  return {{"bits", Type::integer, bits, 1, 8, {}, "bits of a code"},
-          {"group", Type::integer, "64", 0, 1 << 20, {}, "columns that share a scale; 0: a whole row"}};
+  return {{"bits", ValueType::integer, bits, 1, 8, {}, "bits of a code"},
+          {"group", ValueType::integer, "64", 0, 1 << 20, {}, "columns that share a scale; 0: a whole row"}};
 }
 
 }  // namespace
@@ -122,7 +122,7 @@ CodecDescription describe_gptq_codec() {
   description.summary = "uniform grid, each column's error moved into the columns to come (H, or I without)";
   description.parameters = width_parameters("4");
   description.parameters.push_back({"kind",
-                                    Type::choice,
+                                    ValueType::choice,
                                     "affine_min",
                                     0,
                                     0,
@@ -133,7 +133,7 @@ CodecDescription describe_gptq_codec() {
   description.parameters.push_back(
       flag("refit", "false", "least-squares refit of scale and offset at the end"));
   description.parameters.push_back(
-      {"damping", Type::number, "0.01", 0, 10, {}, "of the mean diagonal, for the factorisation"});
+      {"damping", ValueType::number, "0.01", 0, 10, {}, "of the mean diagonal, for the factorisation"});
   description.create = [](const Parameters& parameters) { return std::make_unique<GptqCodec>(parameters); };
   return description;
 }
@@ -143,7 +143,7 @@ CodecDescription describe_decoupled() {
   description.name = "decoupled";
   description.summary = "uniform grid, integers and scales solved in turns (H, or I without)";
   description.parameters = width_parameters("2");
-  description.parameters.push_back({"iterations", Type::integer, "4", 1, 50, {}, "alternations"});
+  description.parameters.push_back({"iterations", ValueType::integer, "4", 1, 50, {}, "alternations"});
   description.create = [](const Parameters& parameters) {
     return std::make_unique<DecoupledCodec>(parameters);
   };

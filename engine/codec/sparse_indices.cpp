@@ -103,7 +103,7 @@ std::vector<std::int64_t> parse_indices(const Payload& payload, std::int64_t len
   const int parameter =
       rice ? static_cast<int>(payload.attributes.integer("rice_parameter", 0, width)) : width;
   // Every position takes at least this many bits, so a lying count is refused before allocating.
-  const auto least = static_cast<std::uint64_t>(parameter + (rice ? 1 : 0));
+  const auto least = static_cast<std::uint64_t>(parameter) + (rice ? 1u : 0u);
   if (static_cast<std::uint64_t>(count) * least > bytes.size() * 8) {
     corrupt(payload, "too few bytes for the stated count of positions");
   }

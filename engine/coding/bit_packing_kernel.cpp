@@ -97,8 +97,8 @@ std::size_t UnpackPairs(const std::uint8_t* packed, std::size_t bytes, std::size
   const hn::Repartition<std::uint16_t, decltype(d)> d16;
   alignas(16) std::uint8_t even_bytes[16], odd_bytes[16];
   alignas(16) std::uint16_t even_powers[8], odd_powers[8];
-  for (int lane = 0; lane < 8; ++lane) {
-    const int even = 2 * lane * bits, odd = even + bits;  // first bit of either code
+  for (std::size_t lane = 0; lane < 8; ++lane) {
+    const int even = 2 * static_cast<int>(lane) * bits, odd = even + bits;  // first bit of either code
     even_bytes[2 * lane] = static_cast<std::uint8_t>(even / 8);
     odd_bytes[2 * lane] = static_cast<std::uint8_t>(odd / 8);
     // A code of up to 7 bits may end in the first byte of the two; the second is then not used.
@@ -110,8 +110,9 @@ std::size_t UnpackPairs(const std::uint8_t* packed, std::size_t bytes, std::size
   const auto from_even = hn::Load(d, even_bytes), from_odd = hn::Load(d, odd_bytes);
   const auto by_even = hn::Load(d16, even_powers), by_odd = hn::Load(d16, odd_powers);
   const auto low = hn::Set(d16, (1 << bits) - 1), high = hn::Set(d16, ((1 << bits) - 1) << 8);
+  const auto step = static_cast<std::size_t>(bits) * 2;
   std::size_t i = 0, at = 0;
-  for (; i + 16 <= count && at + 16 <= bytes; i += 16, at += 2 * bits) {
+  for (; i + 16 <= count && at + 16 <= bytes; i += 16, at += step) {
     const auto word = hn::LoadU(d, packed + at);
     const auto even = hn::Mul(hn::BitCast(d16, hn::TableLookupBytes(word, from_even)), by_even);
     const auto odd = hn::Mul(hn::BitCast(d16, hn::TableLookupBytes(word, from_odd)), by_odd);

@@ -36,9 +36,10 @@ constexpr auto rans_word_order = [] {
 HWY_BEFORE_NAMESPACE();
 namespace laconic {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+
+namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int width = HWY_TARGET == HWY_AVX2 ? 8 : 16;
 using D = hn::FixedTag<std::uint32_t, width>;
@@ -122,7 +123,7 @@ std::uint64_t Rounds(const RansByteTable& table, std::uint32_t* states, const st
       // Arithmetic, not a condition: whether a lane is needy is as good as random.
       const std::uint32_t needy = next < rans_low;
       lane = next << (needy * 16) | (word & (0u - needy));
-      at += needy * 2;
+      at += std::size_t{needy} * 2;
       *out++ = found;
     }
   }

@@ -101,7 +101,7 @@ Trial::Trial(const ReproduceRequest& request, TrialSubject subject, ArmCache& ca
     : request_(request),
       subject_(std::move(subject)),
       cache_(cache),
-      options_(options),
+      options_(std::move(options)),
       dense_(Transformer::load(subject_.model)) {
   if (options_.tokens_per_text == 0) options_.tokens_per_text = tokens_of(request.scale);
   const auto tokenizer = Tokenizer::load(subject_.model);

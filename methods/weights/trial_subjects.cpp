@@ -48,7 +48,7 @@ bool holds_model(const std::filesystem::path& directory) {
 
 std::filesystem::path bundled_model() {
   if (const char* assets = std::getenv("LACONIC_ASSETS")) {
-    const std::filesystem::path model = std::filesystem::path(assets) / "stories";
+    std::filesystem::path model = std::filesystem::path(assets) / "stories";
     if (holds_model(model)) return model;
   }
   return {};

@@ -55,17 +55,19 @@ struct ArtifactWriter::State {
   void verify(const Manifest& manifest, Progress& progress) const;
 };
 
-ArtifactWriter::ArtifactWriter(const fs::path& source_model, const fs::path& output, std::string run_key,
-                               bool replace, ArtifactOptions options)
+ArtifactWriter::ArtifactWriter(const fs::path& source_model, const fs::path& output,
+                               const std::string& run_key, bool replace, ArtifactOptions options)
     : state_(std::make_unique<State>(source_model, output, run_key, replace, options)) {}
 
 ArtifactWriter::~ArtifactWriter() = default;
 
 bool ArtifactWriter::has_unit(std::string_view unit) const { return state_->units.has(unit); }
 
-void ArtifactWriter::put_unit(std::string_view unit, std::vector<std::pair<std::string, Payload>> payloads) {
-  for (const auto& [tensor, payload] : payloads) check_against(state_->source, tensor, described(payload));
-  state_->units.put(unit, payloads);
+void ArtifactWriter::put_unit(std::string_view unit,
+                              std::vector<std::pair<std::string, Payload>>&& payloads) {
+  const auto own = std::move(payloads);  // freed at the end, whatever the caller keeps
+  for (const auto& [tensor, payload] : own) check_against(state_->source, tensor, described(payload));
+  state_->units.put(unit, own);
 }
 
 std::vector<std::pair<std::string, Payload>> ArtifactWriter::load_unit(std::string_view unit) const {

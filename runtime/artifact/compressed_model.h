@@ -34,13 +34,13 @@ class ArtifactWriter {
   // `run_key` identifies method, parameters, seed, model and calibration; a partial directory left by a run
   // with another key is refused (advice: --force to start anew) or discarded when `restart`.
   ArtifactWriter(const std::filesystem::path& source_model, const std::filesystem::path& output,
-                 std::string run_key, bool replace, ArtifactOptions options = {});
+                 const std::string& run_key, bool replace, ArtifactOptions options = {});
   ~ArtifactWriter();
 
   // True when an earlier, interrupted run already stored this unit ("model.layers.3").
   bool has_unit(std::string_view unit) const;
-  // Stores the payloads of one unit durably.
-  void put_unit(std::string_view unit, std::vector<std::pair<std::string, Payload>> payloads);
+  // Stores the payloads of one unit durably, and frees them.
+  void put_unit(std::string_view unit, std::vector<std::pair<std::string, Payload>>&& payloads);
   std::vector<std::pair<std::string, Payload>> load_unit(std::string_view unit) const;
   // A folder for what a method keeps of its unfinished work; the run key covers it. It stays until the
   // directory is complete, so that a run that ends while it writes repeats nothing else.

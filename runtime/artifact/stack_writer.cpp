@@ -60,7 +60,7 @@ struct StackWriter::State {
   void verify(const Manifest& manifest, std::uint64_t bytes, Progress& progress) const;
 };
 
-StackWriter::StackWriter(const fs::path& source_model, const fs::path& output, std::string run_key,
+StackWriter::StackWriter(const fs::path& source_model, const fs::path& output, const std::string& run_key,
                          bool replace, StackOptions options)
     : state_(std::make_unique<State>(source_model, output, run_key, replace, options)) {}
 
@@ -69,7 +69,7 @@ StackWriter::~StackWriter() = default;
 bool StackWriter::has_unit(std::string_view unit) const { return state_->units.has(unit); }
 
 void StackWriter::put_unit(std::string_view unit,
-                           std::vector<std::pair<std::string, std::vector<Payload>>> blocks) {
+                           std::vector<std::pair<std::string, std::vector<Payload>>>&& blocks) {
   std::vector<std::pair<std::string, Payload>> payloads;
   for (auto& [tensor, levels] : blocks) {
     require(state_->source.contains(tensor) && !levels.empty(), "blocks are for a tensor of the model");

@@ -34,12 +34,12 @@ class StackWriter {
  public:
   // As ArtifactWriter: `run_key` says what the unfinished work belongs to.
   StackWriter(const std::filesystem::path& source_model, const std::filesystem::path& output,
-              std::string run_key, bool replace, StackOptions options = {});
+              const std::string& run_key, bool replace, StackOptions options = {});
   ~StackWriter();
 
   bool has_unit(std::string_view unit) const;
   // Stores the blocks of some tensors durably, each tensor's in order of levels.
-  void put_unit(std::string_view unit, std::vector<std::pair<std::string, std::vector<Payload>>> blocks);
+  void put_unit(std::string_view unit, std::vector<std::pair<std::string, std::vector<Payload>>>&& blocks);
   std::int64_t levels(const std::string& tensor) const;  // stored blocks of a tensor
   Payload block(const std::string& tensor, std::int64_t level) const;
 

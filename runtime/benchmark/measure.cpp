@@ -38,8 +38,8 @@ double median(std::vector<double> values) {
 CopyProbe::CopyProbe() : from_(bytes, std::byte{1}), to_(bytes, std::byte{2}) {}
 
 void CopyProbe::run() {
-  constexpr std::int64_t piece = std::int64_t{8} << 20;
-  parallel_tiles(static_cast<std::int64_t>(bytes), piece, [&](std::int64_t begin, std::int64_t end) {
+  constexpr std::int64_t copied = std::int64_t{8} << 20;
+  parallel_tiles(static_cast<std::int64_t>(bytes), copied, [&](std::int64_t begin, std::int64_t end) {
     std::memcpy(to_.data() + begin, from_.data() + begin, static_cast<std::size_t>(end - begin));
   });
 }

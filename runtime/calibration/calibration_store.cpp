@@ -116,7 +116,7 @@ std::uint64_t CalibrationStore::disk_need(const ModelConfig& config,
   return need;
 }
 
-CalibrationStore::CalibrationStore(const fs::path& root, std::string key, CalibrationKeep keep,
+CalibrationStore::CalibrationStore(const fs::path& root, const std::string& key, CalibrationKeep keep,
                                    const ModelConfig& config,
                                    const std::vector<std::vector<std::int32_t>>& windows)
     : directory_(root / key), keep_(keep), config_(config) {

@@ -30,7 +30,7 @@ std::string calibration_key(const std::filesystem::path& model_directory,
 class CalibrationStore {
  public:
   // Refuses a root that cannot be written, or a disk without room for what is still missing.
-  CalibrationStore(const std::filesystem::path& root, std::string key, CalibrationKeep keep,
+  CalibrationStore(const std::filesystem::path& root, const std::string& key, CalibrationKeep keep,
                    const ModelConfig& config, const std::vector<std::vector<std::int32_t>>& windows);
   // Exact size of all files of one key: to be told to the user before anything is stored.
   static std::uint64_t disk_need(const ModelConfig& config,

@@ -122,22 +122,22 @@ ExpressionPtr ExpressionParser::not_level() {
 
 ExpressionPtr ExpressionParser::comparison() {
   ExpressionPtr left = sum();
-  ExpressionPtr chain;
+  bool chained = false;  // left is a comparison that further signs join
   for (;;) {
     std::string sign;
-    if (at_sign("==") || at_sign("!=") || at_sign("<") || at_sign("<=") || at_sign(">") || at_sign(">=")) {
-      sign = take().text;
-    } else if (at_name("in")) {
+    if (at_sign("==") || at_sign("!=") || at_sign("<") || at_sign("<=") || at_sign(">") || at_sign(">=") ||
+        at_name("in")) {
       sign = take().text;
     } else if (at_name("not") && following().kind == Token::Kind::name && following().text == "in") {
       take(), take();
       sign = "not in";
     } else {
-      return chain ? std::move(chain) : std::move(left);
+      return left;
     }
-    if (!chain) chain = with(node(Kind::comparison), std::move(left));
-    chain->signs.push_back(sign);
-    chain = with(std::move(chain), sum());
+    if (!chained) left = with(node(Kind::comparison), std::move(left));
+    chained = true;
+    left->signs.push_back(sign);
+    left = with(std::move(left), sum());
   }
 }
 

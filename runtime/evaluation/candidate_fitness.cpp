@@ -98,7 +98,7 @@ std::vector<double> candidate_fitness(const std::vector<Transformer>& candidates
   std::vector<double> sums(windows * count);  // [window, candidate]
 
   // Runs of neighbours, as many as keep the threads busy; a run's first candidate shares nothing.
-  const auto wanted = static_cast<std::size_t>(2 * thread_count());
+  const auto wanted = 2 * static_cast<std::size_t>(thread_count());
   const std::size_t runs = std::clamp<std::size_t>(wanted / std::max<std::size_t>(1, windows), 1, count);
   parallel_for(static_cast<std::int64_t>(windows * runs), [&](std::int64_t task) {
     throw_if_interrupted();

@@ -142,7 +142,7 @@ std::optional<TeacherCache> TeacherCache::load(const std::filesystem::path& path
     corrupt("checksum does not match");
 
   const auto typed = [&](std::string_view name, DType dtype, std::size_t rank) {
-    const TensorView view = file->tensor(name);
+    TensorView view = file->tensor(name);
     const bool aligned = reinterpret_cast<std::uintptr_t>(view.data) % size_of(dtype) == 0;
     if (view.dtype != dtype || view.shape.size() != rank || !aligned) corrupt("an array has another type");
     return view;

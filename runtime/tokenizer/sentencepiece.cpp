@@ -6,13 +6,13 @@
 #include "engine/base/error.h"
 #include "runtime/tokenizer/byte_level.h"
 #include "runtime/tokenizer/unicode_text.h"
+#include "runtime/tokenizer/unigram.h"
 #include "runtime/tokenizer/wire_reader.h"
 
 namespace laconic {
 namespace {
 
 constexpr std::size_t most_pieces = std::size_t{1} << 22;
-constexpr std::size_t longest_piece = 4096;  // bytes; bounds the work per character of text
 
 SentencePieceModel::Piece read_piece(ByteSpan message, std::string_view where) {
   SentencePieceModel::Piece piece;
@@ -37,7 +37,7 @@ SentencePieceModel::Piece read_piece(ByteSpan message, std::string_view where) {
     }
   }
   if (piece.text.empty()) fail(ErrorKind::corrupt, "an empty piece", where);
-  if (piece.text.size() > longest_piece) fail(ErrorKind::corrupt, "a piece of over 4096 bytes", where);
+  if (piece.text.size() > longest_piece_bytes) fail(ErrorKind::corrupt, "a piece of over 4096 bytes", where);
   if (piece.text.find('\0') != std::string::npos)
     fail(ErrorKind::corrupt, "a piece that holds a zero byte", where);
   if (!is_valid_utf8(piece.text)) fail(ErrorKind::corrupt, "a piece that is not UTF-8", where);

@@ -86,7 +86,7 @@ TokenDecoder::TokenDecoder(const nlohmann::json& value, std::string_view where) 
 void TokenDecoder::add(const nlohmann::json& value, std::string_view where, int depth) {
   const Component part(value, "decoder", where);
   const std::string& type = part.type();
-  const auto each = [this](std::function<void(std::string&)> change, bool amid) {
+  const auto each = [this](const std::function<void(std::string&)>& change, bool amid) {
     steps_.push_back({[change](Pieces& pieces) {
                         for (std::string& piece : pieces) change(piece);
                       },

@@ -14,6 +14,9 @@
 
 namespace laconic {
 
+// Readers refuse longer pieces: the work per character of text grows with the longest.
+constexpr std::size_t longest_piece_bytes = 4096;
+
 struct UnigramPiece {
   std::size_t begin = 0, end = 0;
   std::int32_t id = -1;

@@ -12,7 +12,6 @@
 namespace laconic {
 
 UnigramModel::UnigramModel(const nlohmann::json& model, std::string_view where) : where_(where) {
-  constexpr std::size_t longest_piece = 4096;  // bytes; bounds the work per character of text
   constexpr double unknown_penalty = 10.0;
   const auto list = model.find("vocab");
   if (list == model.end() || !list->is_array() || list->empty()) {
@@ -30,7 +29,7 @@ UnigramModel::UnigramModel(const nlohmann::json& model, std::string_view where) 
     const double score = entry[1].get<double>();
     const std::string piece = entry[0].get<std::string>();
     if (!std::isfinite(score)) fail(ErrorKind::input, "the score of \"" + piece + "\" is not finite", where);
-    if (piece.size() > longest_piece) fail(ErrorKind::input, "a piece of over 4096 bytes", where);
+    if (piece.size() > longest_piece_bytes) fail(ErrorKind::input, "a piece of over 4096 bytes", where);
     lowest = std::min(lowest, score);
     vocabulary_.add(piece, static_cast<std::int64_t>(scores.size()), where);
     scores.push_back(score);

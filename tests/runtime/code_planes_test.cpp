@@ -104,7 +104,13 @@ TEST(CodePlanes, FreedPlanesLeaveTheResidentSet) {
     EXPECT_GE(full - before, size);
     planes.resize(planes.size() / 2 + planes.size() % 2 - 1);
     const std::uint64_t kept = size / 16384 * static_cast<std::uint64_t>(columns) * planes.size();
-    EXPECT_LE(anonymous_bytes() - before, kept + (std::uint64_t{4} << 20));
+    // AddressSanitizer keeps a byte of its own for eight of the program's, freed or not.
+#if defined(__SANITIZE_ADDRESS__)
+    const std::uint64_t shadow = size / 8;
+#else
+    const std::uint64_t shadow = 0;
+#endif
+    EXPECT_LE(anonymous_bytes() - before, kept + shadow + (std::uint64_t{4} << 20));
   }
 }
 

@@ -244,7 +244,7 @@ class Run {
       nats.push_back(scorer.raised(level));
     }
     const std::vector<Layer> layers = limited(level);
-    const std::vector<StackPlace> order = ordered(layers, std::move(nats), uniform);
+    std::vector<StackPlace> order = ordered(layers, std::move(nats), uniform);
     if (bounded) return largest_fitting(order);
     if (!stops) return order;
     return smallest_reaching(order, limit, scorer);

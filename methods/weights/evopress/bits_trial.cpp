@@ -99,6 +99,7 @@ ArmNumbers BitsTrial::median_of_random(int count, double width) {
              fmt::format("random {} {}", count, width), [&] {
                const EvolutionSpace all = space(width, MutationRule::none);
                std::vector<Assignment> candidates;
+               candidates.reserve(static_cast<std::size_t>(count));
                for (int i = 0; i < count; ++i) candidates.push_back(raised_start(all, random_order(i)));
                SearchSettings whole;
                whole.survivors = {1};

@@ -88,9 +88,10 @@ DepthRank DepthTrial::search(int attention, int mlp, std::uint64_t seed, int off
     const std::vector<std::int64_t> windows =
         stage > 0 ? whole
                   : teacher()
-                        .draw(part * (trial_window - 1), seed, static_cast<std::uint64_t>(generation + 1))
+                        .draw(part * (trial_window - 1), seed, static_cast<std::uint64_t>(generation) + 1)
                         .windows;
     std::vector<double> values;
+    values.reserve(candidates.size());
     for (const Assignment& candidate : candidates) values.push_back(mean_over(candidate, windows));
     return values;
   };
@@ -104,6 +105,7 @@ DepthRank DepthTrial::search(int attention, int mlp, std::uint64_t seed, int off
   rank.states = static_cast<int>(all.size());
   rank.found = mean_over(found.best, whole);
   std::vector<double> values;
+  values.reserve(all.size());
   for (const Assignment& state : all) values.push_back(mean_over(state, whole));
   std::sort(values.begin(), values.end());
   rank.rank = static_cast<int>(std::lower_bound(values.begin(), values.end(), rank.found) - values.begin());
