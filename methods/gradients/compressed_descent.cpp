@@ -12,13 +12,6 @@
 namespace laconic {
 namespace {
 
-bool finite(const std::vector<double>& values) {
-  for (const double value : values) {
-    if (!std::isfinite(value)) return false;
-  }
-  return true;
-}
-
 void write_vector(ByteWriter& writer, const std::vector<double>& values) {
   writer.varint(values.size());
   writer.append(std::as_bytes(std::span(values)));
@@ -29,7 +22,7 @@ std::vector<double> read_vector(ByteReader& reader, std::size_t size) {
   const ByteSpan bytes = reader.take(size * sizeof(double));
   std::vector<double> values(size);
   if (size > 0) std::memcpy(values.data(), bytes.data(), bytes.size());
-  if (!finite(values)) reader.corrupt("a vector that is not finite");
+  if (!all_finite(values)) reader.corrupt("a vector that is not finite");
   return values;
 }
 
@@ -78,7 +71,7 @@ void CompressedDescent::begin() {
     const int worker = workers_.first_local() + i;
     std::vector<double> gradient(x_.size());
     oracle_.evaluate(x_, worker, 0, gradient);
-    if (!finite(gradient))
+    if (!all_finite(gradient))
       fail(ErrorKind::input, "a first gradient is not finite", fmt::format("worker {}", worker));
     for (double& value : gradient) value /= workers_.count() * weight(worker);
     own.push_back(channel.encode(gradient, {0, static_cast<std::uint16_t>(worker)}));
@@ -108,7 +101,7 @@ bool CompressedDescent::step() {
     const int worker = workers_.first_local() + static_cast<int>(i);
     std::vector<double> vector(x_.size()), q(x_.size());
     oracle_.evaluate(x_, worker, steps_, vector);
-    is_finite[index] = finite(vector) ? 1 : 0;
+    is_finite[index] = all_finite(vector) ? 1 : 0;
     if (is_finite[index] == 0) return;
     if (!settings_.shifts.empty()) {
       for (std::size_t j = 0; j < x_.size(); ++j)

@@ -12,10 +12,6 @@ namespace {
 
 using Variant = ExtragradientSettings::Variant;
 
-bool finite(const std::vector<double>& values) {
-  return std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
-}
-
 FeedbackForm memory_of(Variant variant) {
   return variant == Variant::masha2 ? plain_error_feedback() : FeedbackForm{};
 }
@@ -54,7 +50,7 @@ bool Extragradient::evaluate_whole(const std::vector<double>& point, std::vector
   parallel_for(static_cast<std::int64_t>(own.size()), [&](std::int64_t i) {
     const auto index = static_cast<std::size_t>(i);
     oracle_.evaluate(point, workers_.first_local() + static_cast<int>(i), steps_, fresh[index]);
-    if (finite(fresh[index])) messages[index] = exact->encode(fresh[index], {});
+    if (all_finite(fresh[index])) messages[index] = exact->encode(fresh[index], {});
   });
   const std::vector<Bytes> all = workers_.exchange(std::move(messages));
   if (std::any_of(all.begin(), all.end(), [](const Bytes& message) { return message.empty(); })) return false;
@@ -88,7 +84,7 @@ bool Extragradient::step() {
       const auto index = static_cast<std::size_t>(i);
       const int worker = workers_.first_local() + static_cast<int>(i);
       oracle_.evaluate(point, worker, steps_, own[index]);
-      if (!finite(own[index])) return;
+      if (!all_finite(own[index])) return;
       std::vector<double> q(d);
       if (reference) {
         for (std::size_t j = 0; j < d; ++j) own[index][j] -= own_at_w_[index][j];
