@@ -236,6 +236,7 @@ TEST_F(RateAudit, NonFiniteInputIsRefusedWithNameAndIndex) {
 TEST_F(RateAudit, DeclaredContractionHolds) {
   int declared = 0;
   for (const std::string& text : texts()) {
+    if (text.find("randk") == 0) continue;  // holds on average only: declared_constants_test.cpp
     const auto codec = parse_codec(text);
     for (const Subject& subject : subjects()) {
       const CodecProperties properties = codec->properties(subject.tensor.shape());
