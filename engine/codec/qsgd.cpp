@@ -63,10 +63,9 @@ class Qsgd : public TensorCodec {
     const int levels = levels_of(blocks.bits);
     Tensor tensor(DType::f32, payload.shape);
     float* to = tensor.f32().data();
-    std::vector<float> share(static_cast<std::size_t>(2 * levels) + 1);
+    std::vector<float> share;  // by code
     for (int level = -levels; level <= levels; ++level) {
-      share[static_cast<std::size_t>(level + levels)] =
-          static_cast<float>(level) / static_cast<float>(levels);
+      share.push_back(static_cast<float>(level) / static_cast<float>(levels));
     }
     for_each_block(element_count(payload.shape), blocks.block,
                    [&](std::int64_t index, std::int64_t begin, std::int64_t end) {
