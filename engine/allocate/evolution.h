@@ -4,14 +4,11 @@
 //
 // Mutation: flips = min(U{1..F}, U{1..F}), F = max_flips (3: P(1) = 5/9, P(2) = 3/9, P(3) = 1/9).
 //   size   each flip picks a group, then one member that can go down a level and, independently, one that can
-//   go
-//          up, and moves both; groups hold units of equal size, so the cost is preserved exactly
+//          go up, and moves both; groups hold units of equal size, so the cost is preserved exactly
 //   none   `flips` random units go up, then random units go down until the cost fits; rejected when more than
-//   ten
-//          levels changed in total or the cost added is below 0.8 of the cost removed
+//          ten levels changed in total or the cost added is below 0.8 of the cost removed
 //   swap   a kind (group) with equal probability, then one unit that is kept is dropped and one that is
-//   dropped
-//          is restored
+//          dropped is restored
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,7 @@
 
 #include "engine/allocate/evolution.h"
 #include "engine/base/error.h"
-#include "engine/base/hash.h"
+#include "engine/base/saved_state.h"
 
 namespace laconic {
 namespace {
@@ -34,17 +34,11 @@ Bytes save_evolution(const EvolutionState& state) {
   writer.f64(state.best_fitness);
   writer.varint(state.history.size());
   for (double value : state.history) writer.f64(value);
-  const std::uint64_t checksum = xxh3_64(writer.span());
-  writer.u64(checksum);
-  return writer.take();
+  return sealed(std::move(writer));
 }
 
 EvolutionState load_evolution(ByteSpan bytes, std::string_view where) {
-  ByteReader reader(bytes, std::string(where));
-  if (bytes.size() < 8) reader.corrupt("is too short for a state of the search");
-  ByteReader tail(bytes.last(8), std::string(where));
-  if (tail.u64() != xxh3_64(bytes.first(bytes.size() - 8))) reader.corrupt("the checksum differs");
-  reader = ByteReader(bytes.first(bytes.size() - 8), std::string(where));
+  ByteReader reader(unsealed(bytes, where), std::string(where));
   if (reader.varint() != state_version) reader.corrupt("is a state of another version");
   EvolutionState state;
   state.parent = read_levels(reader);

@@ -7,8 +7,8 @@
 
 #include "engine/base/error.h"
 #include "engine/base/random.h"
+#include "engine/codec/packed_run.h"
 #include "engine/codec/registry.h"
-#include "engine/coding/bit_packing.h"
 
 namespace laconic {
 namespace {
@@ -38,10 +38,7 @@ class Natural : public TensorCodec {
     payload.codec = text_;
     payload.dtype = tensor.dtype;
     payload.shape = tensor.shape;
-    Tensor packed(DType::u8, {static_cast<std::int64_t>(packed_bytes(signs.size(), 1))});
-    pack_bits(signs, 1,
-              {reinterpret_cast<std::uint8_t*>(packed.data()), static_cast<std::size_t>(packed.elements())});
-    payload.add("signs", std::move(packed));
+    payload.add("signs", packed_run(signs, 1));
     payload.add("exponents", std::move(exponents));
     return payload;
   }
@@ -50,12 +47,8 @@ class Natural : public TensorCodec {
     require_decodable(payload);
     const std::int64_t length = element_count(payload.shape);
     const auto count = static_cast<std::size_t>(length);
-    const auto bytes = static_cast<std::int64_t>(packed_bytes(count, 1));
-    const Tensor& packed = payload.field("signs", DType::u8, bytes);
+    const std::vector<std::uint8_t> signs = unpacked_run(payload, "signs", length, 1);
     const Tensor& exponents = payload.field("exponents", DType::u8, length);
-    std::vector<std::uint8_t> signs(count);
-    unpack_bits({reinterpret_cast<const std::uint8_t*>(packed.data()), static_cast<std::size_t>(bytes)}, 1,
-                signs);
     const auto* exponent = reinterpret_cast<const std::uint8_t*>(exponents.data());
     Tensor tensor(DType::f32, payload.shape);
     float* to = tensor.f32().data();

@@ -61,20 +61,11 @@ class Qsgd : public TensorCodec {
   Tensor decode(const Payload& payload) const override {
     const ScaledBlocks blocks = parse_scaled_blocks(payload, 2, 8, -2);
     const int levels = levels_of(blocks.bits);
-    Tensor tensor(DType::f32, payload.shape);
-    float* to = tensor.f32().data();
     std::vector<float> share;  // by code
     for (int level = -levels; level <= levels; ++level) {
       share.push_back(static_cast<float>(level) / static_cast<float>(levels));
     }
-    for_each_block(element_count(payload.shape), blocks.block,
-                   [&](std::int64_t index, std::int64_t begin, std::int64_t end) {
-                     const float scale = blocks.scale[static_cast<std::size_t>(index)];
-                     for (std::int64_t i = begin; i < end; ++i) {
-                       to[i] = scale * share[blocks.codes[static_cast<std::size_t>(i)]];
-                     }
-                   });
-    return tensor;
+    return decode_scaled_blocks(blocks, payload.shape, share);
   }
 
   CodecProperties properties(const Shape& shape) const override {

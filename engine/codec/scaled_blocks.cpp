@@ -5,7 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
 #include "engine/codec/codec.h"
-#include "engine/coding/bit_packing.h"
+#include "engine/codec/packed_run.h"
 
 namespace laconic {
 
@@ -35,10 +35,7 @@ Payload scaled_blocks_payload(const ScaledBlocks& blocks, std::string codec, DTy
   payload.shape = shape;
   payload.attributes.set("bits", std::int64_t{blocks.bits});
   payload.attributes.set("block", blocks.block);
-  Tensor codes(DType::u8, {static_cast<std::int64_t>(packed_bytes(blocks.codes.size(), blocks.bits))});
-  pack_bits(blocks.codes, blocks.bits,
-            {reinterpret_cast<std::uint8_t*>(codes.data()), static_cast<std::size_t>(codes.elements())});
-  payload.add("codes", std::move(codes));
+  payload.add("codes", packed_run(blocks.codes, blocks.bits));
   payload.add("scale", Tensor::from_f32({static_cast<std::int64_t>(blocks.scale.size())}, blocks.scale));
   return payload;
 }
@@ -49,9 +46,6 @@ ScaledBlocks parse_scaled_blocks(const Payload& payload, int bits_low, int bits_
   blocks.bits = static_cast<int>(payload.attributes.integer("bits", bits_low, bits_high));
   blocks.block = payload.attributes.integer("block", 0, std::int64_t{1} << 40);
   const std::int64_t length = element_count(payload.shape);
-  const auto packed =
-      static_cast<std::int64_t>(packed_bytes(static_cast<std::uint64_t>(length), blocks.bits));
-  const Tensor& codes = payload.field("codes", DType::u8, packed);
   const Tensor& scale = payload.field("scale", DType::f32, block_count(length, blocks.block));
   blocks.scale.assign(scale.f32().begin(), scale.f32().end());
   for (const float value : blocks.scale) {
@@ -59,14 +53,25 @@ ScaledBlocks parse_scaled_blocks(const Payload& payload, int bits_low, int bits_
       fail(ErrorKind::corrupt, "a scale is not a finite number of at least 0", payload.codec);
     }
   }
-  blocks.codes.resize(static_cast<std::size_t>(length));
-  unpack_bits({reinterpret_cast<const std::uint8_t*>(codes.data()), static_cast<std::size_t>(packed)},
-              blocks.bits, blocks.codes);
+  blocks.codes = unpacked_run(payload, "codes", length, blocks.bits);
   const int most = largest_code < 0 ? (1 << blocks.bits) + largest_code : largest_code;
   for (const std::uint8_t code : blocks.codes) {
     if (code > most) fail(ErrorKind::corrupt, "a code has no level", payload.codec);
   }
   return blocks;
+}
+
+Tensor decode_scaled_blocks(const ScaledBlocks& blocks, const Shape& shape, std::span<const float> level) {
+  Tensor tensor(DType::f32, shape);
+  float* to = tensor.f32().data();
+  for_each_block(element_count(shape), blocks.block,
+                 [&](std::int64_t index, std::int64_t begin, std::int64_t end) {
+                   const float scale = blocks.scale[static_cast<std::size_t>(index)];
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     to[i] = scale * level[blocks.codes[static_cast<std::size_t>(i)]];
+                   }
+                 });
+  return tensor;
 }
 
 ParameterSpec block_parameter(const char* default_value) {

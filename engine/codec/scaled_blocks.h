@@ -33,6 +33,9 @@ Payload scaled_blocks_payload(const ScaledBlocks& blocks, std::string codec, DTy
 // least zero, and codes over `largest_code` (negative: counted down from 2^bits, -1 being all codes).
 ScaledBlocks parse_scaled_blocks(const Payload& payload, int bits_low, int bits_high, int largest_code);
 
+// scale * level[code] for every number; each code has a level.
+Tensor decode_scaled_blocks(const ScaledBlocks& blocks, const Shape& shape, std::span<const float> level);
+
 // The parameter that these codecs share.
 struct ParameterSpec;
 ParameterSpec block_parameter(const char* default_value);

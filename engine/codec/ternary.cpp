@@ -44,18 +44,8 @@ class Ternary : public TensorCodec {
   }
 
   Tensor decode(const Payload& payload) const override {
-    const ScaledBlocks blocks = parse_scaled_blocks(payload, 2, 2, 2);
-    Tensor tensor(DType::f32, payload.shape);
-    float* to = tensor.f32().data();
-    for_each_block(element_count(payload.shape), blocks.block,
-                   [&](std::int64_t index, std::int64_t begin, std::int64_t end) {
-                     const float scale = blocks.scale[static_cast<std::size_t>(index)];
-                     const float levels[3] = {-scale, 0.0f, scale};
-                     for (std::int64_t i = begin; i < end; ++i) {
-                       to[i] = levels[blocks.codes[static_cast<std::size_t>(i)]];
-                     }
-                   });
-    return tensor;
+    const float levels[] = {-1, 0, 1};
+    return decode_scaled_blocks(parse_scaled_blocks(payload, 2, 2, 2), payload.shape, levels);
   }
 
   CodecProperties properties(const Shape& shape) const override {

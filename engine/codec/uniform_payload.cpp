@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
+#include "engine/codec/packed_run.h"
 #include "engine/coding/bit_packing.h"
 
 namespace laconic {
@@ -45,9 +46,7 @@ Payload uniform_payload(const UniformMatrix& matrix, std::string codec, DType dt
   payload.add("scale", Tensor::from_f32({p.rows, p.groups}, p.step, p.dtype));
   if (has_offset(p.form.kind)) payload.add("offset", Tensor::from_f32({p.rows, p.groups}, p.offset, p.dtype));
   if (p.form.kind == GridKind::affine_zero) {
-    Tensor zero(DType::u8, {static_cast<std::int64_t>(packed_bytes(p.centre.size(), p.form.bits))});
-    pack_bits(p.centre, p.form.bits, raw(zero));
-    payload.add("zero", std::move(zero));
+    payload.add("zero", packed_run(p.centre, p.form.bits));
   }
   return payload;
 }
@@ -88,8 +87,7 @@ UniformMatrix parse_uniform(const Payload& payload) {
     }
   }
   if (form.kind == GridKind::affine_zero) {
-    const auto bytes = static_cast<std::int64_t>(packed_bytes(p.centre.size(), form.bits));
-    unpack_bits(raw(payload.field("zero", DType::u8, bytes)), form.bits, p.centre);
+    p.centre = unpacked_run(payload, "zero", static_cast<std::int64_t>(p.centre.size()), form.bits);
   }
   matrix.codes.resize(static_cast<std::size_t>(rows * columns));
   parallel_tiles(rows, 64, [&](std::int64_t begin, std::int64_t end) {

@@ -3,32 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
 #include "engine/base/error.h"
-#include "engine/base/hash.h"
+#include "engine/base/saved_state.h"
 
 namespace laconic {
 namespace {
 
 constexpr std::uint64_t feedback_schema = 1;
-
-template <class Real>
-void write_memory(ByteWriter& writer, const std::vector<Real>& values) {
-  writer.varint(values.size());
-  writer.append(std::as_bytes(std::span(values)));
-}
-
-template <class Real>
-void read_memory(ByteReader& reader, std::vector<Real>& values) {
-  if (reader.length(std::uint64_t{1} << 40) != values.size()) reader.corrupt("a memory of another length");
-  const ByteSpan bytes = reader.take(values.size() * sizeof(Real));
-  if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
-  for (const Real value : values) {
-    if (!std::isfinite(value)) reader.corrupt("a memory that is not finite");
-  }
-}
 
 }  // namespace
 
@@ -129,14 +111,6 @@ void BasicFeedback<Real>::set_estimate(std::span<const Real> values) {
 }
 
 template <class Real>
-void BasicFeedback<Real>::clear() {
-  for (std::vector<Real>* memory : {&error_, &estimate_, &average_, &momentum_, &velocity_}) {
-    std::fill(memory->begin(), memory->end(), Real(0));
-  }
-  turn_ = Turn::make;
-}
-
-template <class Real>
 Bytes BasicFeedback<Real>::save() const {
   require(turn_ == Turn::make, "memories are saved between steps");
   ByteWriter writer;
@@ -145,19 +119,14 @@ Bytes BasicFeedback<Real>::save() const {
   writer.u8(sizeof(Real));
   writer.varint(size_);
   for (const std::vector<Real>* memory : {&error_, &estimate_, &average_, &momentum_, &velocity_}) {
-    write_memory(writer, *memory);
+    write_numbers(writer, *memory);
   }
-  writer.u64(xxh3_64(writer.span()));
-  return writer.take();
+  return sealed(std::move(writer));
 }
 
 template <class Real>
 void BasicFeedback<Real>::restore(ByteSpan bytes, std::string_view where) {
-  ByteReader reader(bytes, std::string(where));
-  if (bytes.size() < sizeof(std::uint64_t)) reader.corrupt("too short for memories");
-  const ByteSpan content = bytes.first(bytes.size() - sizeof(std::uint64_t));
-  ByteReader end(bytes.subspan(content.size()), std::string(where));
-  if (end.u64() != xxh3_64(content)) reader.corrupt("the checksum of the memories is wrong");
+  ByteReader reader(unsealed(bytes, where), std::string(where));
   if (reader.varint() != feedback_schema) reader.corrupt("memories of another version");
   const std::string form = reader.text(1024);
   if (reader.u8() != sizeof(Real)) reader.corrupt("memories of another precision");
@@ -170,9 +139,9 @@ void BasicFeedback<Real>::restore(ByteSpan bytes, std::string_view where) {
   BasicFeedback fresh(form_, size_);
   for (std::vector<Real>* memory :
        {&fresh.error_, &fresh.estimate_, &fresh.average_, &fresh.momentum_, &fresh.velocity_}) {
-    read_memory(reader, *memory);
+    *memory = read_numbers<Real>(reader, memory->size());
   }
-  if (reader.remaining() != sizeof(std::uint64_t)) reader.corrupt("bytes left over");
+  reader.expect_end();
   *this = std::move(fresh);
 }
 

@@ -2,21 +2,23 @@
 // all its forms as one state machine (convention C8). Everything is updated from the DECODED message, so that
 // sender and receivers agree on what was said.
 //
-//   x  = input * weight                                      weight 1, 1/(n w_i) (EF21-W), or a step size
-//   a  = (1 - average) a + average x                         momentum of the target; average 1: a = x
-//   u  = momentum u + a;  v += u                             velocity (DGC); Nesterov: u = momentum (u + a),
-//   v += u + a r  = target - h                                          target: v with velocity, else a; h:
-//   the estimator, or 0 q  = damping r + eta e                                   what is to be sent decoded
-//   d:   e += r - d (error),  h += d (estimator),  v -= d and u = 0 where sent (velocity)
+//   x = weight input                         weight 1, 1/(n w_i) for EF21-W, or a step size
+//   a = (1 - average) a + average x          momentum of the target; average 1: a = x
+//   u = momentum u + a;  v += u              velocity; Nesterov: u = momentum (u + a), v += u + a
+//   r = target - h                           target: v with velocity, else a; h: the estimator, or 0
+//   q = damping r + eta e                    what is to be sent, and decoded as d
+//   e += r - d                               error
+//   h += d                                   estimator
+//   v -= d, and u = 0 where sent             velocity
 //
-//   EF (Seide et al. 2014; cards 02, 12)       error, eta 1
-//   EF21 (arXiv 2106.05203; card 04)           estimator
-//   EF21-W                                     estimator, weight 1/(n w_i)
-//   EControl (arXiv 2311.05645; card 03)       estimator, error, 0 < eta < 1
-//   SCALLION (arXiv 2308.08165; card 01)       estimator (c_i), damping alpha; the input is the mean local
-//   gradient SCAFCOM                                    estimator, average beta DGC (arXiv 1712.01887; card
-//   07)            velocity, momentum, masking MASHA2 (arXiv 2110.03313; card 08)         error, eta 1,
-//   weight = step size
+//   EF (Seide et al. 2014; cards 02, 12)         error, eta 1
+//   EF21 (arXiv 2106.05203; card 04)             estimator
+//   EF21-W (arXiv 2402.10774; card 04)           estimator, weight 1/(n w_i)
+//   EControl (arXiv 2311.05645; card 03)         estimator, error, 0 < eta < 1
+//   SCALLION (arXiv 2308.08165; card 01)         estimator c_i, damping alpha, of the mean local gradient
+//   SCAFCOM (the same)                           estimator c_i, average beta
+//   DGC (arXiv 1712.01887; card 07)              velocity, momentum, masking
+//   MASHA2 (arXiv 2110.03313; card 08)           error, eta 1, weight = step size
 #pragma once
 
 #include <cstdint>
@@ -71,7 +73,6 @@ class BasicFeedback {
   std::span<const Real> momentum() const { return momentum_; }
   // h may begin at the first gradient when that was sent whole.
   void set_estimate(std::span<const Real> values);
-  void clear();
 
   // The memories, with form, size and a checksum. restore() throws Error(corrupt) on damage and Error(usage)
   // when they belong to another form or size.

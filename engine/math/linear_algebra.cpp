@@ -7,16 +7,13 @@
 #include <cmath>
 
 #include "engine/base/error.h"
+#include "engine/base/finite.h"
 #include "engine/base/threads.h"
 #include "engine/math/blas.h"
 #include "engine/math/sign_rule.h"
 
 namespace laconic {
 namespace {
-
-bool all_finite(const std::vector<double>& values) {
-  return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
-}
 
 // Panels of the blocked factorisations. Fixed, so that the arithmetic is the same at any thread count.
 constexpr std::int64_t panel = 192;

@@ -7,6 +7,35 @@
 #include "engine/base/error.h"
 
 namespace laconic {
+namespace {
+
+// Bits is the unsigned integer of the width of Real.
+template <class Bits, class Real>
+std::vector<std::int64_t> largest(std::span<const Real> values, std::int64_t k) {
+  const auto n = static_cast<std::int64_t>(values.size());
+  k = std::clamp<std::int64_t>(k, 0, n);
+  // Magnitudes order like the bits of |x|: one integer key holds (magnitude, lower index first).
+  std::vector<Bits> magnitude(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    magnitude[i] = std::bit_cast<Bits>(values[i]) & (~Bits{0} >> 1);
+  }
+  if (k == 0) return {};
+  std::vector<Bits> ordered = magnitude;
+  std::nth_element(ordered.begin(), ordered.begin() + (k - 1), ordered.end(), std::greater<>());
+  const Bits threshold = ordered[static_cast<std::size_t>(k - 1)];
+  std::int64_t above = 0;
+  for (const Bits m : magnitude) above += m > threshold;
+  std::int64_t ties = k - above;
+  std::vector<std::int64_t> result;
+  result.reserve(static_cast<std::size_t>(k));
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Bits m = magnitude[static_cast<std::size_t>(i)];
+    if (m > threshold || (m == threshold && ties-- > 0)) result.push_back(i);
+  }
+  return result;
+}
+
+}  // namespace
 
 std::int64_t count_of(std::int64_t n, double fraction, CountRule rule, std::int64_t minimum) {
   const double exact = static_cast<double>(n) * fraction;
@@ -20,27 +49,10 @@ std::int64_t count_of(std::int64_t n, double fraction, CountRule rule, std::int6
 }
 
 std::vector<std::int64_t> top_k(std::span<const float> values, std::int64_t k) {
-  const auto n = static_cast<std::int64_t>(values.size());
-  k = std::clamp<std::int64_t>(k, 0, n);
-  // Magnitudes order like the bits of |x|: one integer key holds (magnitude, lower index first).
-  std::vector<std::uint32_t> magnitude(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    magnitude[i] = std::bit_cast<std::uint32_t>(values[i]) & 0x7FFFFFFFu;
-  }
-  if (k == 0) return {};
-  std::vector<std::uint32_t> ordered = magnitude;
-  std::nth_element(ordered.begin(), ordered.begin() + (k - 1), ordered.end(), std::greater<>());
-  const std::uint32_t threshold = ordered[static_cast<std::size_t>(k - 1)];
-  std::int64_t above = 0;
-  for (std::uint32_t m : magnitude) above += m > threshold;
-  std::int64_t ties = k - above;
-  std::vector<std::int64_t> result;
-  result.reserve(static_cast<std::size_t>(k));
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint32_t m = magnitude[static_cast<std::size_t>(i)];
-    if (m > threshold || (m == threshold && ties-- > 0)) result.push_back(i);
-  }
-  return result;
+  return largest<std::uint32_t>(values, k);
+}
+std::vector<std::int64_t> top_k(std::span<const double> values, std::int64_t k) {
+  return largest<std::uint64_t>(values, k);
 }
 
 double percentile(std::vector<double> values, double p) {

@@ -15,6 +15,7 @@ std::int64_t count_of(std::int64_t n, double fraction, CountRule rule = CountRul
 // Indices of the k entries of largest |x|, ascending; exactly k; ties go to the lower index; a NaN counts as
 // larger than every number (encoders refuse it before). Linear time.
 std::vector<std::int64_t> top_k(std::span<const float> values, std::int64_t k);
+std::vector<std::int64_t> top_k(std::span<const double> values, std::int64_t k);
 
 // Linear interpolation between order statistics at position (n - 1) p; values need not be sorted.
 double percentile(std::vector<double> values, double p);

@@ -65,21 +65,6 @@ Bytes broadcast(Communicator& communicator, int root, Bytes bytes) {
   return bytes;
 }
 
-std::vector<Bytes> gather(Communicator& communicator, int root, Bytes own) {
-  const Communicator::Counting counting(communicator, Exchange::all_gather);
-  const std::uint32_t tag = communicator.next_collective_tag();
-  if (communicator.rank() != root) {
-    communicator.send(root, tag, std::move(own));
-    return {};
-  }
-  std::vector<Bytes> all(static_cast<std::size_t>(communicator.size()));
-  for (int from = 0; from < communicator.size(); ++from) {
-    if (from != root) all[static_cast<std::size_t>(from)] = communicator.receive(from, tag);
-  }
-  all[static_cast<std::size_t>(root)] = std::move(own);
-  return all;
-}
-
 void barrier(Communicator& communicator) {
   const Communicator::Counting counting(communicator, Exchange::barrier);
   const int size = communicator.size(), rank = communicator.rank();

@@ -18,9 +18,6 @@ std::vector<Bytes> all_to_all(Communicator& communicator, std::vector<Bytes> par
 // The root's bytes, on every rank, along a binomial tree: ceil(log2 W) rounds.
 Bytes broadcast(Communicator& communicator, int root, Bytes bytes);
 
-// The root gets what each rank gave, by rank; the others get nothing.
-std::vector<Bytes> gather(Communicator& communicator, int root, Bytes own);
-
 // Returns when every rank has come here (dissemination, ceil(log2 W) rounds of empty messages).
 void barrier(Communicator& communicator);
 

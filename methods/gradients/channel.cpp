@@ -3,13 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <numeric>
 
 #include "engine/base/error.h"
 #include "engine/codec/composition.h"
 #include "engine/codec/payload.h"
+#include "engine/math/top_k.h"
 
 namespace laconic {
 namespace {
@@ -52,6 +51,7 @@ class CodecChannel : public Channel {
   CodecProperties properties(std::size_t dimension) const override {
     return codec_->properties({static_cast<std::int64_t>(dimension)});
   }
+  std::unique_ptr<Channel> whole() const override { return codec_channel("raw", seed_, name_ + " whole"); }
 
  private:
   std::unique_ptr<TensorCodec> codec_;
@@ -81,6 +81,7 @@ class ExactChannel : public Channel {
     properties.omega = 0;
     return properties;
   }
+  std::unique_ptr<Channel> whole() const override { return exact_channel(); }
 };
 
 class ExactTopKChannel : public Channel {
@@ -90,20 +91,10 @@ class ExactTopKChannel : public Channel {
   }
   std::string text() const override { return fmt::format("top-{} in f64", k_); }
   Bytes encode(std::span<const double> vector, const MessageKey&) const override {
-    std::vector<std::uint32_t> order(vector.size());
-    std::iota(order.begin(), order.end(), 0u);
-    const std::size_t k = std::min(k_, order.size());
-    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(),
-                      [&](std::uint32_t a, std::uint32_t b) {
-                        const double x = std::abs(vector[a]), y = std::abs(vector[b]);
-                        return x > y || (x == y && a < b);
-                      });
-    order.resize(k);
-    std::sort(order.begin(), order.end());
     ByteWriter writer;
-    for (const std::uint32_t position : order) {
-      writer.u32(position);
-      writer.f64(vector[position]);
+    for (const std::int64_t position : top_k(vector, static_cast<std::int64_t>(k_))) {
+      writer.u32(static_cast<std::uint32_t>(position));
+      writer.f64(vector[static_cast<std::size_t>(position)]);
     }
     return writer.take();
   }
@@ -126,6 +117,7 @@ class ExactTopKChannel : public Channel {
     properties.delta = static_cast<double>(std::min(k_, dimension)) / static_cast<double>(dimension);
     return properties;
   }
+  std::unique_ptr<Channel> whole() const override { return exact_channel(); }
 
  private:
   std::size_t k_;

@@ -26,6 +26,9 @@ class Channel {
   // Writes all of `vector`; Error(corrupt) on anything encode does not write for its length.
   virtual void decode(ByteSpan message, std::span<double> vector) const = 0;
   virtual CodecProperties properties(std::size_t dimension) const = 0;
+  // For what is sent whole beside compressed messages (first gradients, refreshes): f32 frames where this
+  // channel carries f32, f64 where it carries f64.
+  virtual std::unique_ptr<Channel> whole() const = 0;
 };
 
 // Compact frames of a codec or composition, "qsgd(bits=4)", over f32. The default for everything that is

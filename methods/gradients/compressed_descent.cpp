@@ -3,31 +3,13 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstring>
 
 #include "engine/base/error.h"
-#include "engine/base/hash.h"
+#include "engine/base/finite.h"
+#include "engine/base/saved_state.h"
 #include "engine/base/threads.h"
 
 namespace laconic {
-namespace {
-
-void write_vector(ByteWriter& writer, const std::vector<double>& values) {
-  writer.varint(values.size());
-  writer.append(std::as_bytes(std::span(values)));
-}
-
-std::vector<double> read_vector(ByteReader& reader, std::size_t size) {
-  if (reader.length(std::uint64_t{1} << 40) != size) reader.corrupt("a vector of another length");
-  const ByteSpan bytes = reader.take(size * sizeof(double));
-  std::vector<double> values(size);
-  if (size > 0) std::memcpy(values.data(), bytes.data(), bytes.size());
-  if (!all_finite(values)) reader.corrupt("a vector that is not finite");
-  return values;
-}
-
-}  // namespace
-
 CompressedDescent::CompressedDescent(const Oracle& oracle, Workers& workers, const Channel& channel,
                                      DescentSettings settings, std::vector<double> start)
     : oracle_(oracle),
@@ -64,8 +46,8 @@ double CompressedDescent::weight(int worker) const {
 void CompressedDescent::begin() {
   begun_ = true;
   if (!settings_.form.estimator || settings_.start == DescentSettings::Start::zero) return;
-  const auto exact = exact_channel();
-  const Channel& channel = settings_.start == DescentSettings::Start::dense ? *exact : channel_;
+  const auto whole = channel_.whole();
+  const Channel& channel = settings_.start == DescentSettings::Start::dense ? *whole : channel_;
   std::vector<Bytes> own;
   for (int i = 0; i < workers_.local_count(); ++i) {
     const int worker = workers_.first_local() + i;
@@ -81,8 +63,7 @@ void CompressedDescent::begin() {
   for (int worker = 0; worker < workers_.count(); ++worker) {
     const Bytes& message = all[static_cast<std::size_t>(worker)];
     channel.decode(message, decoded);
-    // A first gradient that is sent whole costs what f32 costs.
-    up_ += settings_.start == DescentSettings::Start::dense ? x_.size() * sizeof(float) : message.size();
+    up_ += message.size();
     const int local = worker - workers_.first_local();
     if (local >= 0 && local < workers_.local_count())
       memories_[static_cast<std::size_t>(local)].set_estimate(decoded);
@@ -135,7 +116,6 @@ bool CompressedDescent::step() {
     if (index >= 0 && index < workers_.local_count())
       memories_[static_cast<std::size_t>(index)].settle(decoded);
   }
-  down_ += x_.size() * sizeof(float) * static_cast<std::uint64_t>(workers_.count());
   const bool sum_anew = settings_.form.estimator && settings_.resync_every > 0 &&
                         workers_.local_count() == workers_.count() &&
                         steps_ % static_cast<std::uint64_t>(settings_.resync_every) == 0;
@@ -166,46 +146,41 @@ Bytes CompressedDescent::save() const {
   writer.text(settings_text());
   writer.varint(static_cast<std::uint64_t>(workers_.first_local()));
   writer.varint(memories_.size());
-  for (const std::uint64_t count : {steps_, refused_, up_, down_}) writer.varint(count);
+  for (const std::uint64_t count : {steps_, refused_, up_}) writer.varint(count);
   writer.u8(begun_ ? 1 : 0);
-  write_vector(writer, x_);
-  write_vector(writer, direction_);
+  write_numbers(writer, x_);
+  write_numbers(writer, direction_);
   for (const BasicFeedback<double>& memory : memories_) {
     const Bytes saved = memory.save();
     writer.varint(saved.size());
     writer.append(saved);
   }
-  writer.u64(xxh3_64(writer.span()));
-  return writer.take();
+  return sealed(std::move(writer));
 }
 
 void CompressedDescent::restore(ByteSpan bytes, std::string_view where) {
-  ByteReader reader(bytes, std::string(where));
-  if (bytes.size() < sizeof(std::uint64_t)) reader.corrupt("too short for the state of a run");
-  const ByteSpan content = bytes.first(bytes.size() - sizeof(std::uint64_t));
-  if (ByteReader(bytes.subspan(content.size()), std::string(where)).u64() != xxh3_64(content)) {
-    reader.corrupt("the checksum of the state is wrong");
-  }
+  ByteReader reader(unsealed(bytes, where), std::string(where));
   const std::string settings = reader.text(1 << 20);
   if (settings != settings_text() || reader.varint() != static_cast<std::uint64_t>(workers_.first_local()) ||
       reader.varint() != memories_.size()) {
     fail(ErrorKind::usage, "is the state of a run with other settings", where,
          "resume with the method, settings and number of workers that wrote it");
   }
-  std::uint64_t counts[4];
+  std::uint64_t counts[3];
   for (std::uint64_t& count : counts) count = reader.varint();
   const bool begun = reader.u8() != 0;
-  std::vector<double> x = read_vector(reader, x_.size()), direction = read_vector(reader, x_.size());
+  std::vector<double> x = read_numbers<double>(reader, x_.size());
+  std::vector<double> direction = read_numbers<double>(reader, x_.size());
   std::vector<BasicFeedback<double>> memories;
   for (std::size_t i = 0; i < memories_.size(); ++i) {
     memories.emplace_back(settings_.form, x_.size());
     memories.back().restore(reader.take(reader.length(reader.remaining())), where);
   }
-  if (reader.remaining() != sizeof(std::uint64_t)) reader.corrupt("bytes left over");
+  reader.expect_end();
   x_ = std::move(x);
   direction_ = std::move(direction);
   memories_ = std::move(memories);
-  steps_ = counts[0], refused_ = counts[1], up_ = counts[2], down_ = counts[3];
+  steps_ = counts[0], refused_ = counts[1], up_ = counts[2];
   begun_ = begun;
 }
 

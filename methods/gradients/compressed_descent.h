@@ -1,9 +1,10 @@
 // Distributed gradient descent with lossy messages and whatever memory keeps them honest: SGD, compressed
 // SGD, EF, EF21, EF21-W, EF21-SGDM and EControl are settings of one loop.
 //
-//   worker i:  g_i = gradient of f_i at x;  q_i = memory(g_i / (n w_i));  send C(q_i);  memory <- decoded
-//   everybody: G <- G + sum w_i d_i  with an estimator (G is the sum of w_i h_i),  G = sum w_i d_i  without;
-//   x <- x - gamma G
+//   worker i:   g_i = gradient of f_i at x
+//               q_i = memory(g_i / (n w_i)), sent as C(q_i); the memory is settled with the decoded d_i
+//   everybody:  G <- G + sum w_i d_i with an estimator (G is the sum of w_i h_i), else G = sum w_i d_i
+//               x <- x - gamma G
 //
 // Sums run in the order of the workers, so that every rank that takes part holds the same bits of x.
 #pragma once
@@ -49,10 +50,8 @@ class CompressedDescent {
   const std::vector<double>& direction() const { return direction_; }
   std::uint64_t steps() const { return steps_; }
   std::uint64_t refused_steps() const { return refused_; }
-  // Serialised bytes of all workers' messages, the first dense ones included; and of x, sent back in f32 to
-  // each.
+  // Serialised bytes of all workers' messages, the first ones that are sent whole included.
   std::uint64_t bytes_up() const { return up_; }
-  std::uint64_t bytes_down() const { return down_; }
   const BasicFeedback<double>& memory(int local_worker) const {
     return memories_[static_cast<std::size_t>(local_worker)];
   }
@@ -72,7 +71,7 @@ class CompressedDescent {
   DescentSettings settings_;
   std::vector<double> x_, direction_;
   std::vector<BasicFeedback<double>> memories_;
-  std::uint64_t steps_ = 0, refused_ = 0, up_ = 0, down_ = 0;
+  std::uint64_t steps_ = 0, refused_ = 0, up_ = 0;
   bool begun_ = false;
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/base/error.h"
+#include "engine/base/finite.h"
 #include "engine/base/random.h"
 #include "engine/base/threads.h"
 
@@ -42,27 +43,36 @@ Extragradient::Extragradient(const Oracle& oracle, Workers& workers, const Chann
   at_w_.resize(z_.size());
 }
 
+void Extragradient::send_down(const Channel& channel, std::vector<double>& vector, std::uint64_t step) {
+  const Bytes message = channel.encode(vector, {step, UINT16_MAX});
+  channel.decode(message, vector);
+  down_bytes_ += message.size();
+}
+
 bool Extragradient::evaluate_whole(const std::vector<double>& point, std::vector<std::vector<double>>& own,
                                    std::vector<double>& mean) {
-  const auto exact = exact_channel();
+  const auto whole = up_.whole();
   std::vector<Bytes> messages(own.size());
-  std::vector<std::vector<double>> fresh(own.size(), std::vector<double>(z_.size()));
   parallel_for(static_cast<std::int64_t>(own.size()), [&](std::int64_t i) {
     const auto index = static_cast<std::size_t>(i);
-    oracle_.evaluate(point, workers_.first_local() + static_cast<int>(i), steps_, fresh[index]);
-    if (all_finite(fresh[index])) messages[index] = exact->encode(fresh[index], {});
+    std::vector<double> vector(z_.size());
+    oracle_.evaluate(point, workers_.first_local() + static_cast<int>(i), steps_, vector);
+    if (all_finite(vector)) messages[index] = whole->encode(vector, {});
   });
   const std::vector<Bytes> all = workers_.exchange(std::move(messages));
   if (std::any_of(all.begin(), all.end(), [](const Bytes& message) { return message.empty(); })) return false;
+  // A device goes on with what the others decode, so that F_m(w) is one number everywhere.
   std::vector<double> decoded(z_.size());
   std::fill(mean.begin(), mean.end(), 0.0);
-  for (const Bytes& message : all) {
-    exact->decode(message, decoded);
+  for (int worker = 0; worker < workers_.count(); ++worker) {
+    const Bytes& message = all[static_cast<std::size_t>(worker)];
+    whole->decode(message, decoded);
+    up_bytes_ += message.size();
     for (std::size_t j = 0; j < mean.size(); ++j) mean[j] += decoded[j] / workers_.count();
+    const int index = worker - workers_.first_local();
+    if (index >= 0 && index < workers_.local_count()) own[static_cast<std::size_t>(index)] = decoded;
   }
-  own = std::move(fresh);
-  up_bytes_ += z_.size() * sizeof(float) * all.size();
-  down_bytes_ += z_.size() * sizeof(float);
+  send_down(*whole, mean, steps_);
   return true;
 }
 
@@ -78,7 +88,7 @@ bool Extragradient::step() {
   std::vector<double> zbar(d), half(d);
   // Without a reference point there are two rounds: F at z, and F at the half step.
   std::vector<std::vector<double>> own(own_at_w_.size(), std::vector<double>(d));
-  const auto sent_mean = [&](const std::vector<double>& point, std::vector<double>& mean) {
+  const auto sent_mean = [&](const std::vector<double>& point, int round, std::vector<double>& mean) {
     std::vector<Bytes> messages(own.size());
     parallel_for(static_cast<std::int64_t>(own.size()), [&](std::int64_t i) {
       const auto index = static_cast<std::size_t>(i);
@@ -91,7 +101,7 @@ bool Extragradient::step() {
       }
       memories_[index].make(own[index], q, settings_.variant == Variant::masha2 ? gamma : 1);
       messages[index] =
-          up_.encode(q, {2 * steps_ + (&point == &half ? 1 : 0), static_cast<std::uint16_t>(worker)});
+          up_.encode(q, {2 * steps_ + static_cast<std::uint64_t>(round), static_cast<std::uint16_t>(worker)});
     });
     std::vector<bool> made;
     for (const Bytes& message : messages) made.push_back(!message.empty());
@@ -113,16 +123,14 @@ bool Extragradient::step() {
       if (index >= 0 && index < workers_.local_count())
         memories_[static_cast<std::size_t>(index)].settle(decoded);
     }
-    // What the server sends back; every rank computes it, since all hold the same messages.
     if (down_ != nullptr) {
       std::vector<double> q(d);
       server_memory_.make(mean, q);
-      const Bytes message = down_->encode(q, {2 * steps_ + (&point == &half ? 1 : 0), UINT16_MAX});
-      down_->decode(message, mean);
+      mean = std::move(q);
+      send_down(*down_, mean, 2 * steps_ + static_cast<std::uint64_t>(round));
       server_memory_.settle(mean);
-      down_bytes_ += message.size();
     } else {
-      down_bytes_ += d * sizeof(float);
+      send_down(*up_.whole(), mean, 2 * steps_ + static_cast<std::uint64_t>(round));
     }
     return true;
   };
@@ -134,12 +142,12 @@ bool Extragradient::step() {
       half[j] = zbar[j] - gamma * at_w_[j];
     }
   } else {
-    if (!sent_mean(z_, mean)) return false;
+    if (!sent_mean(z_, 0, mean)) return false;
     zbar = z_;
     for (std::size_t j = 0; j < d; ++j) half[j] = z_[j] - gamma * mean[j];
   }
   if (settings_.project) settings_.project(half);
-  if (!sent_mean(half, mean)) return false;
+  if (!sent_mean(half, 1, mean)) return false;
   std::vector<double> next(d);
   for (std::size_t j = 0; j < d; ++j) {
     const double move = settings_.variant == Variant::masha2 ? mean[j] : gamma * mean[j];

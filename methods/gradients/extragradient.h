@@ -1,13 +1,17 @@
-// Compressed extragradient for variational inequalities and saddle points: find z with F(z) = 0, F = mean of
-// F_m. MASHA1 (unbiased messages) and MASHA2 (any contractive ones, error feedback with the step inside),
+// Compressed extragradient for variational inequalities and saddle points: find z with F(z) = 0, F the mean
+// of F_m. MASHA1 (unbiased messages) and MASHA2 (any contractive ones, error feedback with the step inside),
 // Beznosikov et al. 2022, arXiv 2110.03313, algorithms 1 and 2; card 08. The uncompressed extragradient and
 // its naive compression are the baselines of the same loop.
 //
-//   zbar = tau z + (1 - tau) w;  zh = P(zbar - gamma F(w))           no communication: F(w) is known
-//   everywhere MASHA1:  g = Q_s(mean Q_m(F_m(zh) - F_m(w)));                     z+ = P(zbar - gamma (F(w) +
-//   g)) MASHA2:  p_m = gamma (F_m(zh) - F_m(w)) + e_m, sent C_m(p_m);     z+ = P(zbar - gamma F(w) - g),
-//   likewise at the server with probability 1 - tau: w+ = z+ and F_m(w+) is sent whole. The coin is drawn
-//   from a stream all share.
+//   zbar = tau z + (1 - tau) w
+//   zh   = P(zbar - gamma F(w))              without a message: F(w) is known everywhere
+//   MASHA1: g  = Q_s(mean Q_m(F_m(zh) - F_m(w)))
+//           z+ = P(zbar - gamma (F(w) + g))
+//   MASHA2: p_m = gamma (F_m(zh) - F_m(w)) + e_m, sent as C_m(p_m); likewise at the server, which gives g
+//           z+ = P(zbar - gamma F(w) - g)
+//   With probability 1 - tau, w+ = z+ and F_m(w+) is sent whole.
+//
+// The coin is drawn from a stream that all share.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +36,7 @@ struct ExtragradientSettings {
 
 class Extragradient {
  public:
-  // `up` from the devices, `down` from the server; null: the server compresses nothing, which is counted as
-  // f32. Borrows all of them.
+  // `up` from the devices, `down` from the server; null: the server sends whole vectors. Borrows all of them.
   Extragradient(const Oracle& oracle, Workers& workers, const Channel& up, const Channel* down,
                 ExtragradientSettings settings, std::vector<double> start);
 
@@ -43,7 +46,7 @@ class Extragradient {
   const std::vector<double>& point() const { return z_; }
   std::uint64_t steps() const { return steps_; }
   std::uint64_t refreshes() const { return refreshes_; }
-  // Serialised bytes per device, refreshes (f32) included.
+  // Serialised bytes per device, and from the server to each; refreshes included.
   double bytes_up() const { return static_cast<double>(up_bytes_) / workers_.count(); }
   double bytes_down() const { return static_cast<double>(down_bytes_); }
   // gamma is inside the memories; e_m of a local worker, and the server's (MASHA2).
@@ -54,6 +57,9 @@ class Extragradient {
   double gamma() const { return settings_.step; }
 
  private:
+  // What the server sends back: every rank computes it, since all hold the same messages, and goes on with
+  // what it decodes to.
+  void send_down(const Channel& channel, std::vector<double>& vector, std::uint64_t step);
   // Of every worker at a point, exchanged whole; the mean goes to `mean`. False where one is not finite.
   bool evaluate_whole(const std::vector<double>& point, std::vector<std::vector<double>>& own,
                       std::vector<double>& mean);

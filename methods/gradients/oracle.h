@@ -2,8 +2,6 @@
 // problem) at a point, as one worker sees it.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <span>
 
@@ -19,10 +17,5 @@ class Oracle {
   virtual void evaluate(std::span<const double> point, int worker, std::uint64_t sample,
                         std::span<double> vector) const = 0;
 };
-
-// What comes out of an oracle may be anything; only finite vectors are sent.
-inline bool all_finite(std::span<const double> vector) {
-  return std::all_of(vector.begin(), vector.end(), [](double value) { return std::isfinite(value); });
-}
 
 }  // namespace laconic

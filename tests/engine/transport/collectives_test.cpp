@@ -63,15 +63,6 @@ TEST_P(Worlds, BroadcastReachesEveryRankFromAnyRoot) {
   });
 }
 
-TEST_P(Worlds, OnlyTheRootGathers) {
-  run_ranks(GetParam(), [](Communicator& c) {
-    const int root = c.size() - 1;
-    const std::vector<Bytes> all = gather(c, root, text(std::to_string(c.rank())));
-    ASSERT_EQ(all.size(), c.rank() == root ? static_cast<std::size_t>(c.size()) : 0u);
-    for (std::size_t rank = 0; rank < all.size(); ++rank) EXPECT_EQ(as_text(all[rank]), std::to_string(rank));
-  });
-}
-
 TEST_P(Worlds, NobodyPassesABarrierBeforeAllHaveCome) {
   std::atomic<int> come = 0;
   run_ranks(GetParam(), [&](Communicator& c) {
