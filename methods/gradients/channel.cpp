@@ -51,7 +51,6 @@ class CodecChannel : public Channel {
   CodecProperties properties(std::size_t dimension) const override {
     return codec_->properties({static_cast<std::int64_t>(dimension)});
   }
-  std::unique_ptr<Channel> whole() const override { return codec_channel("raw", seed_, name_ + " whole"); }
 
  private:
   std::unique_ptr<TensorCodec> codec_;
@@ -81,7 +80,6 @@ class ExactChannel : public Channel {
     properties.omega = 0;
     return properties;
   }
-  std::unique_ptr<Channel> whole() const override { return exact_channel(); }
 };
 
 class ExactTopKChannel : public Channel {
@@ -117,7 +115,6 @@ class ExactTopKChannel : public Channel {
     properties.delta = static_cast<double>(std::min(k_, dimension)) / static_cast<double>(dimension);
     return properties;
   }
-  std::unique_ptr<Channel> whole() const override { return exact_channel(); }
 
  private:
   std::size_t k_;

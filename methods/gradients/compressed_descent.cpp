@@ -46,7 +46,7 @@ double CompressedDescent::weight(int worker) const {
 void CompressedDescent::begin() {
   begun_ = true;
   if (!settings_.form.estimator || settings_.start == DescentSettings::Start::zero) return;
-  const auto whole = channel_.whole();
+  const auto whole = exact_channel();
   const Channel& channel = settings_.start == DescentSettings::Start::dense ? *whole : channel_;
   std::vector<Bytes> own;
   for (int i = 0; i < workers_.local_count(); ++i) {

@@ -51,7 +51,7 @@ void Extragradient::send_down(const Channel& channel, std::vector<double>& vecto
 
 bool Extragradient::evaluate_whole(const std::vector<double>& point, std::vector<std::vector<double>>& own,
                                    std::vector<double>& mean) {
-  const auto whole = up_.whole();
+  const auto whole = exact_channel();
   std::vector<Bytes> messages(own.size());
   parallel_for(static_cast<std::int64_t>(own.size()), [&](std::int64_t i) {
     const auto index = static_cast<std::size_t>(i);
@@ -130,7 +130,7 @@ bool Extragradient::step() {
       send_down(*down_, mean, 2 * steps_ + static_cast<std::uint64_t>(round));
       server_memory_.settle(mean);
     } else {
-      send_down(*up_.whole(), mean, 2 * steps_ + static_cast<std::uint64_t>(round));
+      send_down(*exact_channel(), mean, 2 * steps_ + static_cast<std::uint64_t>(round));
     }
     return true;
   };
