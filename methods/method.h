@@ -13,6 +13,7 @@
 
 #include "engine/base/progress.h"
 #include "engine/codec/codec.h"
+#include "methods/gradients/training/exchange_method.h"
 #include "methods/reproduce.h"
 #include "runtime/calibration/calibration_store.h"
 
@@ -57,6 +58,8 @@ struct MethodDescription {
   bool needs_calibration = false;
   std::vector<ParameterSpec> parameters;
   std::function<CompressionResult(const CompressionRequest&)> compress;  // weight methods
+  // Methods that take part in data-parallel training (`laconic train --exchange SLUG`).
+  std::function<TrainingExchange(const ExchangeRequest&)> exchange;
   std::function<Reproduction(const ReproduceRequest&)> reproduce;  // null: nothing to reproduce (baselines)
 };
 
