@@ -16,6 +16,22 @@ OverlappedExchange::OverlappedExchange(GradientExchange& exchange, Communication
   }
 }
 
+OverlappedExchange::~OverlappedExchange() { wait_for_all(); }
+
+// Every exchange is waited for, also after one has failed: they touch this object.
+std::exception_ptr OverlappedExchange::wait_for_all() {
+  std::exception_ptr failure;
+  for (CommunicationThread::Handle& handle : handles_) {
+    try {
+      handle.wait();
+    } catch (...) {
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  handles_.clear();
+  return failure;
+}
+
 void OverlappedExchange::begin(std::uint64_t step, std::span<const float> own, std::span<float> agreed) {
   require(handles_.empty(), "the step before has ended");
   require(own.size() == exchange_.size() && agreed.size() == exchange_.size(),
@@ -52,16 +68,7 @@ bool OverlappedExchange::end() {
   std::fill(missing_.begin(), missing_.end(), 0);
   submit_full_buckets();
   const double begin = steady_seconds();
-  // Every exchange is waited for, also after one has failed: they touch this object.
-  std::exception_ptr failure;
-  for (CommunicationThread::Handle& handle : handles_) {
-    try {
-      handle.wait();
-    } catch (...) {
-      if (!failure) failure = std::current_exception();
-    }
-  }
-  handles_.clear();
+  const std::exception_ptr failure = wait_for_all();
   waited_ += steady_seconds() - begin;
   if (failure) std::rethrow_exception(failure);
   const bool accepted = std::all_of(accepted_.begin(), accepted_.end(), [](char yes) { return yes != 0; });

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,10 @@ class OverlappedExchange {
  public:
   // Borrows both. The exchange belongs to the thread's side until end() has returned.
   OverlappedExchange(GradientExchange& exchange, CommunicationThread& thread);
+  // Waits for what was submitted in a step that never ended.
+  ~OverlappedExchange();
+  OverlappedExchange(const OverlappedExchange&) = delete;
+  OverlappedExchange& operator=(const OverlappedExchange&) = delete;
 
   // `own` and `agreed` stay as they are until end() has returned, but for the tensors not yet ready.
   void begin(std::uint64_t step, std::span<const float> own, std::span<float> agreed);
@@ -34,6 +39,7 @@ class OverlappedExchange {
 
  private:
   void submit_full_buckets();
+  std::exception_ptr wait_for_all();
 
   GradientExchange& exchange_;
   CommunicationThread& thread_;

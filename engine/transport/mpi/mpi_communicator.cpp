@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "engine/base/error.h"
+#include "engine/transport/mpi_plugin.h"
 
 namespace laconic {
 namespace {
@@ -150,3 +151,10 @@ class MpiCommunicator : public Communicator {
 std::unique_ptr<Communicator> make_mpi_communicator() { return std::make_unique<MpiCommunicator>(World()); }
 
 }  // namespace laconic
+
+extern "C" {
+__attribute__((visibility("default"))) int laconic_mpi_version() { return laconic::mpi_plugin_version; }
+__attribute__((visibility("default"))) laconic::Communicator* laconic_mpi_communicator() {
+  return laconic::make_mpi_communicator().release();
+}
+}

@@ -1,0 +1,116 @@
+// Data-parallel training: W ranks with the same parameters, each with examples of its own, one exchange of
+// gradients a step. Threads of one process, or processes over MPI: the loop is the same, and so are its bits.
+//
+//   own      = mean gradient of this rank's examples; clipped (before), rounded to bf16 if asked
+//   own      = optimizer.prepare(own)                       (1-bit Adam: the momentum)
+//   agreed   = exchange(own), beside the rest of the backward pass
+//   agreed   clipped (after), parameters = optimizer.apply(agreed)
+//
+// Clipping before the exchange bounds what a rank sends and keeps errors small, but looks at one rank's
+// gradient; clipping after it is what one process with the whole batch would do. Weight decay is the
+// optimizer's and is never compressed.
+//
+// A gradient that is not finite, on any rank, refuses the step on all of them before any state changes.
+// Replicas are compared by hash.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/base/progress.h"
+#include "engine/transport/communication_thread.h"
+#include "methods/gradients/training/exchange_method.h"
+#include "methods/gradients/training/rate_schedule.h"
+#include "methods/gradients/training/training_task.h"
+
+namespace laconic {
+
+struct TrainingSettings {
+  // Makes a rank's exchange; the same text on all ranks.
+  std::function<TrainingExchange(const ExchangeRequest&)> exchange;
+  Parameters parameters;  // of the method
+
+  OptimizerSettings optimizer;
+  RateSchedule rate;
+  std::int64_t steps = 100;
+  std::int64_t batch = 32;      // examples of one rank and backward pass
+  std::int64_t accumulate = 1;  // backward passes per step
+  double clip = 0;              // largest l2 norm; 0: any
+  enum class Clip { before, after } clip_where = Clip::before;
+  bool bf16_gradients = false;
+  std::uint64_t seed = 1;
+  std::size_t bucket_bytes = 25'000'000;
+  // By rank; empty: all ranks draw from all examples.
+  std::vector<std::vector<std::int64_t>> examples_of;
+
+  std::int64_t evaluate_every = 0;   // steps; 0: only at the end
+  std::int64_t evaluate_limit = 0;   // held-out examples; 0: all
+  std::int64_t compare_every = 100;  // steps between comparisons of the replicas
+  int refused_in_a_row = 10;         // steps; then the run ends
+
+  std::filesystem::path checkpoint;   // directory; empty: none
+  std::int64_t checkpoint_every = 0;  // steps; 0: at the end and when interrupted
+  bool resume = false;                // from `checkpoint`, which must hold one
+};
+
+// Of one rank and step. Bytes are those of the step's exchange, as the transport counted them.
+struct StepRecord {
+  std::int64_t step = 0;
+  double loss = 0;  // of this rank's examples, before the step
+  double rate = 0;
+  bool accepted = true;
+  std::uint64_t sent_bytes = 0, received_bytes = 0;
+  // Seconds: the backward passes, codec work (beside the backward pass where they overlap), exposed waiting
+  // for the exchange, and the whole step.
+  double compute = 0, encode = 0, decode = 0, wait = 0, total = 0;
+};
+
+struct EvaluationRecord {
+  std::int64_t step = 0;
+  Evaluation held_out;
+  double training_loss = 0;      // mean of all ranks since the last record
+  std::uint64_t sent_bytes = 0;  // of this rank, of all steps so far
+  double seconds = 0;            // of all steps so far
+};
+
+// Heard on rank 0.
+struct TrainingListener {
+  std::function<void(const StepRecord&)> on_step;
+  std::function<void(const EvaluationRecord&)> on_evaluation;
+  std::function<void(std::string_view)> message;  // one line that the user should see
+  ProgressListener progress;
+};
+
+struct TrainingResult {
+  int ranks = 1;
+  std::int64_t steps = 0, refused = 0, resumed_from = 0;
+  std::size_t parameters = 0;
+  std::string exchange;                       // its text
+  std::vector<EvaluationRecord> evaluations;  // the last one is of the final parameters
+  std::uint64_t sent_bytes = 0;               // of exchanges, this rank, all steps (earlier runs included)
+  std::uint64_t all_sent_bytes = 0;           // of exchanges, all ranks
+  std::uint64_t dense_bytes = 0;              // what this rank would have sent by a ring all-reduce in f32
+  Traffic traffic;                            // everything this rank's transport carried in this run
+  double seconds = 0;                         // of steps
+  double compute = 0, encode = 0, decode = 0, wait = 0;
+  std::string hash;  // XXH3-128 of the parameters
+  std::vector<float> final_parameters;
+  std::vector<TimelineSpan> timeline;  // of the last step: exchanges, and "backward"
+};
+
+// One rank of a run. The listener is used on rank 0 only. Throws what the exchange or the task throws, after
+// the other ranks have been told.
+TrainingResult train_rank(const TrainingTask& task, const TrainingSettings& settings,
+                          CommunicationThread& thread, const TrainingListener& listener = {});
+
+// All ranks as threads of this process; rank 0's result.
+TrainingResult train_on_threads(const TrainingTask& task, const TrainingSettings& settings, int ranks,
+                                const TrainingListener& listener = {});
+
+}  // namespace laconic

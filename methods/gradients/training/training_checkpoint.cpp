@@ -1,0 +1,175 @@
+#include "methods/gradients/training/training_checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "engine/base/error.h"
+#include "engine/base/files.h"
+#include "engine/base/saved_state.h"
+#include "engine/transport/collectives.h"
+
+namespace laconic {
+namespace {
+
+constexpr std::string_view shared_magic = "laconic training, shared 1";
+constexpr std::string_view rank_magic = "laconic training, rank 1";
+constexpr std::size_t longest_settings = 1 << 24;
+constexpr const char* index_name = "checkpoint.json";
+
+std::filesystem::path shared_file(const std::filesystem::path& directory, std::int64_t step) {
+  return directory / fmt::format("step-{}.shared", step);
+}
+std::filesystem::path rank_file(const std::filesystem::path& directory, std::int64_t step, int rank) {
+  return directory / fmt::format("step-{}.rank-{}", step, rank);
+}
+
+void remove_others(const std::filesystem::path& directory, std::int64_t step, int rank) {
+  std::error_code ignored;
+  const std::string keep = fmt::format("step-{}.", step);
+  const std::string own = fmt::format(".rank-{}", rank);
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind("step-", 0) != 0 || name.rfind(keep, 0) == 0) continue;
+    const bool is_own =
+        name.size() > own.size() && name.compare(name.size() - own.size(), own.size(), own) == 0;
+    if (is_own || (rank == 0 && entry.path().extension() == ".shared"))
+      std::filesystem::remove(entry.path(), ignored);
+  }
+}
+
+// The first line in which two texts differ, of each.
+std::pair<std::string, std::string> first_difference(std::string_view a, std::string_view b) {
+  while (!a.empty() || !b.empty()) {
+    const auto line = [](std::string_view& text) {
+      const auto end = std::min(text.find('\n'), text.size());
+      const std::string_view first = text.substr(0, end);
+      text.remove_prefix(std::min(end + 1, text.size()));
+      return first;
+    };
+    const std::string_view one = line(a), other = line(b);
+    if (one != other) return {std::string(one), std::string(other)};
+  }
+  return {};
+}
+
+void require_settings(std::string_view stored, std::string_view own, const std::string& where) {
+  if (stored == own) return;
+  const auto [theirs, ours] = first_difference(stored, own);
+  fail(ErrorKind::usage,
+       fmt::format("is a checkpoint of another run: \"{}\" there, \"{}\" here", theirs, ours), where,
+       "resume with the settings that wrote it, or start anew in another directory");
+}
+
+}  // namespace
+
+bool has_checkpoint(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  return std::filesystem::exists(directory / index_name, ignored);
+}
+
+void save_training(const std::filesystem::path& directory, const std::string& settings,
+                   const TrainingState& state, CommunicationThread& thread) {
+  std::filesystem::create_directories(directory);
+  const int rank = thread.rank();
+  {
+    ByteWriter writer;
+    writer.text(rank_magic);
+    writer.text(settings);
+    writer.varint(static_cast<std::uint64_t>(rank));
+    writer.varint(static_cast<std::uint64_t>(state.step));
+    writer.varint(state.sent_bytes);
+    writer.varint(state.exchange.size());
+    writer.append(state.exchange);
+    write_file(rank_file(directory, state.step, rank), ByteSpan(sealed(std::move(writer))));
+  }
+  if (rank == 0) {
+    ByteWriter writer;
+    writer.text(shared_magic);
+    writer.text(settings);
+    writer.varint(static_cast<std::uint64_t>(state.step));
+    writer.varint(static_cast<std::uint64_t>(state.refused));
+    writer.f64(state.seconds);
+    write_numbers(writer, state.parameters);
+    writer.varint(state.optimizer.size());
+    writer.append(state.optimizer);
+    write_file(shared_file(directory, state.step), ByteSpan(sealed(std::move(writer))));
+  }
+  // Every file lies on its disk before the index says so; old files go once it does.
+  thread.run("checkpoint", [](Communicator& communicator) { barrier(communicator); });
+  if (rank == 0) {
+    const nlohmann::json index = {{"step", state.step}, {"ranks", thread.size()}};
+    write_file(directory / index_name, std::string_view(index.dump(2) + "\n"));
+  }
+  thread.run("checkpoint", [](Communicator& communicator) { barrier(communicator); });
+  remove_others(directory, state.step, rank);
+}
+
+TrainingState load_training(const std::filesystem::path& directory, const std::string& settings,
+                            std::size_t parameters, CommunicationThread& thread) {
+  TrainingState state;
+  const int rank = thread.rank();
+  // Rank 0 reads what is shared and tells everybody; a failure is told too, so that nobody waits.
+  Bytes shared;
+  std::exception_ptr failure;
+  if (rank == 0) {
+    try {
+      const std::filesystem::path index = directory / index_name;
+      if (!has_checkpoint(directory))
+        fail(ErrorKind::usage, "holds no checkpoint to resume from", directory.string(),
+             "start without --resume");
+      const auto json = nlohmann::json::parse(read_text_file(index, 1 << 16), nullptr, false);
+      if (json.is_discarded() || !json.is_object() ||
+          !json.value("step", nlohmann::json()).is_number_integer() ||
+          !json.value("ranks", nlohmann::json()).is_number_integer())
+        fail(ErrorKind::corrupt, "is not the index of a checkpoint", index.string());
+      if (json["ranks"].get<std::int64_t>() != thread.size()) {
+        fail(ErrorKind::usage,
+             fmt::format("was written by {} ranks, and these are {}", json["ranks"].get<std::int64_t>(),
+                         thread.size()),
+             index.string(), "resume with the same number of workers");
+      }
+      const std::filesystem::path path = shared_file(directory, json["step"].get<std::int64_t>());
+      shared = read_file(path);
+      ByteReader reader(unsealed(shared, path.string()), path.string());
+      if (reader.text(64) != shared_magic) reader.corrupt("not the shared part of a checkpoint");
+      require_settings(reader.text(longest_settings), settings, path.string());
+    } catch (...) {
+      failure = std::current_exception();
+      shared.clear();
+    }
+  }
+  thread.run("checkpoint",
+             [&](Communicator& communicator) { shared = broadcast(communicator, 0, std::move(shared)); });
+  if (failure) std::rethrow_exception(failure);
+  if (shared.empty()) fail(ErrorKind::io, "rank 0 could not read the checkpoint", directory.string());
+  {
+    const std::string where = (directory / "shared").string();
+    ByteReader reader(unsealed(shared, where), where);
+    if (reader.text(64) != shared_magic) reader.corrupt("not the shared part of a checkpoint");
+    require_settings(reader.text(longest_settings), settings, where);
+    state.step = static_cast<std::int64_t>(reader.varint());
+    state.refused = static_cast<std::int64_t>(reader.varint());
+    state.seconds = reader.f64();
+    state.parameters = read_numbers<float>(reader, parameters);
+    const ByteSpan optimizer = reader.take(reader.varint());
+    state.optimizer.assign(optimizer.begin(), optimizer.end());
+    reader.expect_end();
+  }
+  const std::filesystem::path path = rank_file(directory, state.step, rank);
+  const Bytes own = read_file(path);
+  ByteReader reader(unsealed(own, path.string()), path.string());
+  if (reader.text(64) != rank_magic) reader.corrupt("not a rank's part of a checkpoint");
+  require_settings(reader.text(longest_settings), settings, path.string());
+  if (reader.varint() != static_cast<std::uint64_t>(rank) ||
+      reader.varint() != static_cast<std::uint64_t>(state.step))
+    reader.corrupt("the part of another rank or step");
+  state.sent_bytes = reader.varint();
+  const ByteSpan exchange = reader.take(reader.varint());
+  state.exchange.assign(exchange.begin(), exchange.end());
+  reader.expect_end();
+  return state;
+}
+
+}  // namespace laconic
