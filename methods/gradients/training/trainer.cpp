@@ -93,6 +93,7 @@ class RankTraining {
       require_equal_everywhere(communicator, text_, "the settings of the run");
     });
     if (settings_.resume) resume();
+    if (leads_ && listener_.on_begin) listener_.on_begin(state_.step);
     overlapped_ = std::make_unique<OverlappedExchange>(*exchange_, thread_);
     own_.assign(exchange_->size(), 0.0f);
     agreed_.assign(exchange_->size(), 0.0f);
@@ -396,21 +397,23 @@ TrainingResult train_rank(const TrainingTask& task, const TrainingSettings& sett
   }
 }
 
-TrainingResult train_on_threads(const TrainingTask& task, const TrainingSettings& settings, int ranks,
-                                const TrainingListener& listener) {
+void run_training_ranks(int ranks, const std::function<void(CommunicationThread&)>& body) {
   if (ranks < 1 || ranks > 1024) fail(ErrorKind::usage, "there are 1 to 1024 workers", "--workers");
   ThreadWorld world(ranks);
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(ranks));
   std::vector<char> lost_peer(static_cast<std::size_t>(ranks), 0);
-  TrainingResult result;
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank) {
     threads.emplace_back([&, rank] {
       const auto index = static_cast<std::size_t>(rank);
       try {
         CommunicationThread thread([&] { return world.communicator(rank); });
-        TrainingResult own = train_rank(task, settings, thread, listener);
-        if (rank == 0) result = std::move(own);
+        try {
+          body(thread);
+        } catch (const std::exception& error) {
+          abandon_run(thread, error.what());
+          throw;
+        }
       } catch (const Error& error) {
         failures[index] = std::current_exception();
         lost_peer[index] = error.kind() == ErrorKind::io;
@@ -425,6 +428,15 @@ TrainingResult train_on_threads(const TrainingTask& task, const TrainingSettings
       if (failures[rank] && lost_peer[rank] == merely_lost) std::rethrow_exception(failures[rank]);
     }
   }
+}
+
+TrainingResult train_on_threads(const TrainingTask& task, const TrainingSettings& settings, int ranks,
+                                const TrainingListener& listener) {
+  TrainingResult result;
+  run_training_ranks(ranks, [&](CommunicationThread& thread) {
+    TrainingResult own = train_rank(task, settings, thread, listener);
+    if (thread.rank() == 0) result = std::move(own);
+  });
   return result;
 }
 

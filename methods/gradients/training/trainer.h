@@ -81,6 +81,7 @@ struct EvaluationRecord {
 
 // Heard on rank 0.
 struct TrainingListener {
+  std::function<void(std::int64_t after_step)> on_begin;  // 0, or where a resumed run goes on
   std::function<void(const StepRecord&)> on_step;
   std::function<void(const EvaluationRecord&)> on_evaluation;
   std::function<void(std::string_view)> message;  // one line that the user should see
@@ -108,6 +109,10 @@ struct TrainingResult {
 // the other ranks have been told.
 TrainingResult train_rank(const TrainingTask& task, const TrainingSettings& settings,
                           CommunicationThread& thread, const TrainingListener& listener = {});
+
+// body on one thread per rank, each with a communication thread of its own in one world of threads. The first
+// failure by rank that is not merely the loss of a peer is rethrown.
+void run_training_ranks(int ranks, const std::function<void(CommunicationThread&)>& body);
 
 // All ranks as threads of this process; rank 0's result.
 TrainingResult train_on_threads(const TrainingTask& task, const TrainingSettings& settings, int ranks,
