@@ -91,6 +91,13 @@ std::string canonical_value(const ParameterSpec& spec, std::string_view value) {
 
 }  // namespace
 
+void TensorCodec::add_decoded(const Payload& payload, std::span<float> sum) const {
+  const Tensor decoded = decode(payload);
+  const std::span<const float> values = decoded.f32();
+  require(values.size() == sum.size(), "the sum has the tensor's length");
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += values[i];
+}
+
 std::vector<float> finite_values(const TensorView& tensor, std::string_view name) {
   if (!is_real(tensor.dtype)) {
     fail(ErrorKind::input, "holds " + std::string(name_of(tensor.dtype)) + ", codecs take real numbers",

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,13 @@ class TensorCodec {
   virtual Payload encode(const TensorView& tensor, const EncodeContext& context) const = 0;
   // To f32, bit-exact on every machine. Throws Error(corrupt) on a payload it did not write.
   virtual Tensor decode(const Payload& payload) const = 0;
+  // sum += decode(payload), number by number; `sum` has the tensor's length. Codecs of few numbers touch only
+  // those.
+  virtual void add_decoded(const Payload& payload, std::span<float> sum) const;
+  // The positions that the payload carries, ascending; none where it carries all of them.
+  virtual std::optional<std::vector<std::int64_t>> positions(const Payload& /*payload*/) const {
+    return std::nullopt;
+  }
   virtual CodecProperties properties(const Shape& /*shape*/) const { return {}; }
 };
 

@@ -42,7 +42,25 @@ Tensor decode_sparse(const Payload& payload) {
   return tensor;
 }
 
-class Outliers : public TensorCodec {
+// Few numbers of a tensor: their positions are known without expanding it.
+class PositionCodec : public TensorCodec {
+ public:
+  Tensor decode(const Payload& payload) const final { return decode_sparse(payload); }
+  void add_decoded(const Payload& payload, std::span<float> sum) const final {
+    const std::vector<std::int64_t> positions = parse_indices(payload, element_count(payload.shape));
+    const std::vector<float> values =
+        load_values(payload, "values", static_cast<std::int64_t>(positions.size()));
+    require(static_cast<std::int64_t>(sum.size()) == element_count(payload.shape),
+            "the sum has the tensor's length");
+    for (std::size_t i = 0; i < positions.size(); ++i)
+      sum[static_cast<std::size_t>(positions[i])] += values[i];
+  }
+  std::optional<std::vector<std::int64_t>> positions(const Payload& payload) const final {
+    return parse_indices(payload, element_count(payload.shape));
+  }
+};
+
+class Outliers : public PositionCodec {
  public:
   explicit Outliers(const Parameters& parameters) : parameters_(parameters) {}
 
@@ -56,8 +74,6 @@ class Outliers : public TensorCodec {
     const std::vector<std::int64_t> positions = top_k(weighted ? scores(values, tensor, context) : values, k);
     return sparse_payload(values, positions, tensor, canonical(), dtype_parameter(parameters_.text("dtype")));
   }
-
-  Tensor decode(const Payload& payload) const override { return decode_sparse(payload); }
 
   CodecProperties properties(const Shape& shape) const override {
     CodecProperties properties;
@@ -92,7 +108,7 @@ class Outliers : public TensorCodec {
   Parameters parameters_;
 };
 
-class Sparse : public TensorCodec {
+class Sparse : public PositionCodec {
  public:
   explicit Sparse(const Parameters& parameters) : parameters_(parameters) {}
 
@@ -106,8 +122,6 @@ class Sparse : public TensorCodec {
     }
     return sparse_payload(values, positions, tensor, canonical(), dtype_parameter(parameters_.text("dtype")));
   }
-
-  Tensor decode(const Payload& payload) const override { return decode_sparse(payload); }
 
   CodecProperties properties(const Shape&) const override {
     CodecProperties properties;

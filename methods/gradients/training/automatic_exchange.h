@@ -16,6 +16,7 @@ struct ExchangeCandidate {
   std::string name;  // "dense", "powersgd"
   std::function<TrainingExchange(const ExchangeRequest&)> exchange;
   Parameters parameters;
+  std::string key;  // with the method's version: what results are kept under
 };
 
 struct AutomaticChoice {

@@ -1,0 +1,79 @@
+// Every rank tells all others what it has, in a codec's bytes: an all-gather of messages of varying size,
+// which every rank decodes and adds in the order of the ranks.
+//
+//   q_i = memory_i(g_i), sent as C(q_i); memory_i is settled with the decoded d_i          (feedback.h)
+//   agreed = (1/W) sum_i d_i,   or with an estimator  G += (1/W) sum_i d_i,  agreed = G = (1/W) sum_i h_i
+//
+// A rank sends (W - 1) times its message: right where messages are much smaller than the vector (top-k), or
+// ranks few. Tensors that are not worth a codec (biases, norms) are summed in f32.
+//
+// Message of a bucket: u8 refused; per tensor its codec's bytes (codec/message.h) or f32 numbers; u32 of the
+// XXH3-64 of what is before it.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "engine/codec/codec.h"
+#include "engine/exchange/gradient_exchange.h"
+#include "engine/feedback/feedback.h"
+
+namespace laconic {
+
+// How one tensor travels.
+struct TensorTravel {
+  std::shared_ptr<const TensorCodec> codec;  // null: f32, and no memory
+  std::optional<FeedbackForm> feedback;      // with a codec
+};
+
+struct GatheredSettings {
+  std::uint64_t seed = 0;
+  int rank = 0;
+  std::size_t bucket_bytes = 25'000'000;
+  // Steps between comparisons of G among ranks (card 03), where there is one.
+  std::uint64_t compare_every = 1000;
+};
+
+class GatheredExchange final : public GradientExchange {
+ public:
+  GatheredExchange(std::vector<TensorSlice> tensors, std::vector<TensorTravel> travel,
+                   const GatheredSettings& settings);
+
+  // Between steps, and the same on all ranks: another level for a tensor that has a codec. Memories stay.
+  void set_codec(std::size_t tensor, std::shared_ptr<const TensorCodec> codec);
+  const TensorTravel& travel(std::size_t tensor) const { return travel_[tensor]; }
+  // This rank's memory of a tensor; null where it has none.
+  const Feedback* feedback(std::size_t tensor) const { return memories_[tensor].get(); }
+
+  std::string text() const override;
+  void begin_step(Communicator& communicator, std::uint64_t step) override;
+  bool exchange(Communicator& communicator, std::uint64_t step, std::size_t bucket,
+                std::span<const float> own, std::span<float> agreed) override;
+  void end_step(bool accepted) override;
+  Bytes save() const override;
+  void restore(ByteSpan bytes, std::string_view where) override;
+
+ private:
+  // What a tensor has made in this step and not settled yet.
+  struct Pending {
+    bool made = false;
+    std::vector<float> decoded;  // own message
+    std::vector<std::int64_t> positions;
+    bool all_positions = true;
+    std::vector<float> change;  // of G
+  };
+
+  Bytes encode_bucket(std::uint64_t step, const Bucket& bucket, std::span<const float> own);
+  // Adds a rank's message to the bucket's part of `sum`; false when it refuses.
+  bool add_message(ByteSpan message, int source, const Bucket& bucket, std::span<float> sum);
+  bool in_message(std::size_t tensor) const;
+
+  std::vector<TensorTravel> travel_;
+  GatheredSettings settings_;
+  std::vector<std::unique_ptr<Feedback>> memories_;
+  std::vector<std::vector<float>> estimates_;  // G by tensor; empty without an estimator
+  std::vector<Pending> pending_;
+  std::vector<float> dense_;
+};
+
+}  // namespace laconic
