@@ -99,25 +99,29 @@ void TensorCodec::add_decoded(const Payload& payload, std::span<float> sum) cons
 }
 
 std::vector<float> finite_values(const TensorView& tensor, std::string_view name) {
+  std::vector<float> storage;
+  const std::span<const float> values = finite_floats(tensor, name, storage);
+  if (values.data() != storage.data()) storage.assign(values.begin(), values.end());
+  return storage;
+}
+
+std::span<const float> real_floats(const TensorView& tensor, std::string_view name,
+                                   std::vector<float>& storage) {
   if (!is_real(tensor.dtype)) {
     fail(ErrorKind::input, "holds " + std::string(name_of(tensor.dtype)) + ", codecs take real numbers",
          name);
   }
-  std::vector<float> values = tensor.to_f32();
-  require_finite(values, name);
-  return values;
+  if (tensor.dtype == DType::f32 && reinterpret_cast<std::uintptr_t>(tensor.data) % alignof(float) == 0)
+    return tensor.f32();
+  storage = tensor.to_f32();
+  return storage;
 }
 
 std::span<const float> finite_floats(const TensorView& tensor, std::string_view name,
                                      std::vector<float>& storage) {
-  const bool in_place =
-      tensor.dtype == DType::f32 && reinterpret_cast<std::uintptr_t>(tensor.data) % alignof(float) == 0;
-  if (!in_place) {
-    storage = finite_values(tensor, name);
-    return storage;
-  }
-  require_finite(tensor.f32(), name);
-  return tensor.f32();
+  const std::span<const float> values = real_floats(tensor, name, storage);
+  require_finite(values, name);
+  return values;
 }
 
 std::string ParameterSpec::range() const {
