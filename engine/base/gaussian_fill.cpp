@@ -10,11 +10,11 @@ void fill_gaussian(std::uint64_t key, std::uint64_t step, std::uint16_t peer, st
   const PhiloxKey words = {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)};
   for (std::size_t first = 0; first < values.size(); first += 4) {
     const std::uint64_t block = first / 4;
-    const PhiloxCounter draws = philox4x32_10(
-        {static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(step >> 32),
-         static_cast<std::uint32_t>(peer) | static_cast<std::uint32_t>(block << 16),
-         static_cast<std::uint32_t>(block >> 16)},
-        words);
+    const PhiloxCounter draws =
+        philox4x32_10({static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(step >> 32),
+                       static_cast<std::uint32_t>(peer) | static_cast<std::uint32_t>(block << 16),
+                       static_cast<std::uint32_t>(block >> 16)},
+                      words);
     const std::size_t count = std::min<std::size_t>(4, values.size() - first);
     for (std::size_t i = 0; i < count; ++i) {
       values[first + i] =

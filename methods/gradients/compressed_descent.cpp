@@ -159,10 +159,10 @@ bool CompressedDescent::step() {
 }
 
 std::string CompressedDescent::settings_text() const {
-  std::string text = fmt::format("{}\n{}\nstep {} workers {} dimension {} start {} participation {} seed {}\n",
-                                 settings_.form.text(), channel_.text(), settings_.step, workers_.count(),
-                                 x_.size(), static_cast<int>(settings_.start), settings_.participation,
-                                 settings_.seed);
+  std::string text =
+      fmt::format("{}\n{}\nstep {} workers {} dimension {} start {} participation {} seed {}\n",
+                  settings_.form.text(), channel_.text(), settings_.step, workers_.count(), x_.size(),
+                  static_cast<int>(settings_.start), settings_.participation, settings_.seed);
   for (const double weight : settings_.weights) text += fmt::format("{} ", weight);
   return text;
 }

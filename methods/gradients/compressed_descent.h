@@ -75,9 +75,9 @@ class CompressedDescent {
   const Channel& channel_;
   DescentSettings settings_;
   std::vector<double> x_, direction_;
-  std::vector<Bytes> messages_;            // kept for their memory,
-  std::vector<double> change_, decoded_;   // like these
-  std::vector<char> is_made_;              // by local worker
+  std::vector<Bytes> messages_;           // kept for their memory,
+  std::vector<double> change_, decoded_;  // like these
+  std::vector<char> is_made_;             // by local worker
   std::vector<BasicFeedback<double>> memories_;
   std::uint64_t steps_ = 0, refused_ = 0, up_ = 0;
   bool begun_ = false;

@@ -205,10 +205,11 @@ void Extragradient::halve_if_far() {
 }
 
 std::string Extragradient::settings_text() const {
-  return fmt::format("extragradient {} step {} up {} down {} tau {} seed {} workers {} dimension {} halving {}\n",
-                     static_cast<int>(settings_.variant), std::ldexp(settings_.step, halvings_), up_.text(),
-                     down_ == nullptr ? std::string("f64") : down_->text(), settings_.tau, settings_.seed,
-                     workers_.count(), z_.size(), settings_.halve_on_divergence);
+  return fmt::format(
+      "extragradient {} step {} up {} down {} tau {} seed {} workers {} dimension {} halving {}\n",
+      static_cast<int>(settings_.variant), std::ldexp(settings_.step, halvings_), up_.text(),
+      down_ == nullptr ? std::string("f64") : down_->text(), settings_.tau, settings_.seed, workers_.count(),
+      z_.size(), settings_.halve_on_divergence);
 }
 
 Bytes Extragradient::save() const {

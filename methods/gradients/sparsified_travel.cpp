@@ -19,7 +19,13 @@ bool travels_sparse(const ExchangeRequest& request, const TensorSlice& tensor) {
 std::vector<ParameterSpec> sparsifier_parameters() {
   using Type = ParameterSpec::Type;
   return {
-      {"compressor", Type::choice, "topk", 0, 0, {"topk", "randk"}, "entries that travel: largest, or random"},
+      {"compressor",
+       Type::choice,
+       "topk",
+       0,
+       0,
+       {"topk", "randk"},
+       "entries that travel: largest, or random"},
       {"fraction", Type::number, "0.1", 1e-6, 1, {}, "share of the entries of a tensor that travel"},
       {"dtype", Type::choice, "f32", 0, 0, {"f16", "bf16", "f32"}, "type of the values"},
       {"smallest", Type::integer, "256", 1, 1e9, {}, "tensors of fewer numbers travel whole"},

@@ -24,13 +24,18 @@ MethodDescription describe_econtrol() {
   method.subject = "gradients";
   method.summary = "sparse messages that feed a gradient estimator and a damped error";
   method.parameters = sparsifier_parameters();
-  method.parameters.push_back({"eta", ParameterSpec::Type::number, "0.1", 0, 1, {},
+  method.parameters.push_back({"eta",
+                               ParameterSpec::Type::number,
+                               "0.1",
+                               0,
+                               1,
+                               {},
                                "strength of the error's feedback; k / d when not given"});
   method.exchange = [](const ExchangeRequest& request) {
     FeedbackForm form;
     form.error = form.estimator = true;
-    form.eta = request.parameters.is_set("eta") ? request.parameters.number("eta")
-                                                : least_contraction(request);
+    form.eta =
+        request.parameters.is_set("eta") ? request.parameters.number("eta") : least_contraction(request);
     return sparsified_exchange(request, form);
   };
   method.reproduce = econtrol::reproduce;

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "engine/base/hash.h"
 #include "engine/base/files.h"
+#include "engine/base/hash.h"
 #include "methods/gradients/exact_channels.h"
 #include "methods/gradients/problems/descent_arm.h"
 #include "methods/gradients/problems/logistic_clients.h"
@@ -87,16 +87,16 @@ class Reproducing {
       std::string tried;
       for (const LoopSetting& setting : grid) tried += fmt::format("{} {}, ", setting.step, setting.eta);
       const std::string key = fmt::format(
-          "econtrol quadratics 1\n{}\n{} {} {} {} {} {}\nsteps {} compressed {} ideal {} start {} seed {}\n{}",
+          "econtrol quadratics 1\n{}\n{} {} {} {} {} {}\nsteps {} compressed {} ideal {} start {} seed "
+          "{}\n{}",
           arm.form.text(), settings.dimension, settings.workers, settings.equal_scales,
           settings.heterogeneity, settings.noise, kept_share, steps_, arm.compressed, arm.ideal,
           static_cast<int>(arm.start), seed, tried);
       arms.push_back(cache_.arm(fmt::format("{}, {}, seed {}", name, arm.name, seed), key, [&] {
         const ScaledQuadratics problem(settings);
-        const auto channel =
-            arm.compressed ? exact_top_k_channel(static_cast<std::int64_t>(
-                                 kept_share * static_cast<double>(settings.dimension)))
-                           : exact_channel();
+        const auto channel = arm.compressed ? exact_top_k_channel(static_cast<std::int64_t>(
+                                                  kept_share * static_cast<double>(settings.dimension)))
+                                            : exact_channel();
         return tuned_arm(grid, [&](const LoopSetting& setting) {
           DescentSettings descent;
           descent.form = arm.form;
@@ -133,16 +133,16 @@ class Reproducing {
       std::vector<std::string> row = {cells[c].text()}, best = row, card = {"card, " + cells[c].text()};
       std::vector<Arms> all;
       for (const DescentArm& arm : arms) {
-        all.push_back(on_quadratics(arm, cells[c].text(), problem_of(cells[c], 0),
-                                    grid_of(arm, quadratic_steps)));
+        all.push_back(
+            on_quadratics(arm, cells[c].text(), problem_of(cells[c], 0), grid_of(arm, quadratic_steps)));
         const Arms& numbers = all.back();
         row.push_back(range_text(range_over_seeds(numbers, "value")));
         best.push_back(fmt::format("{:g}{}, {:.3g} MB", numbers.front().at("step"),
                                    arm.tunes_eta ? fmt::format(" ({:g})", numbers.front().at("eta")) : "",
                                    1e-6 * numbers.front().at("bytes")));
         if (c + 1 == cells.size()) {
-          result_.curves.push_back({"quadratics (100, 10)", arm.name, mean_curve(numbers), "bytes of all workers",
-                                    "f(x) - f*"});
+          result_.curves.push_back(
+              {"quadratics (100, 10)", arm.name, mean_curve(numbers), "bytes of all workers", "f(x) - f*"});
         }
       }
       card.insert(card.end(), of_card[c].begin(), of_card[c].end());
@@ -183,7 +183,8 @@ class Reproducing {
     return static_cast<std::uint64_t>(range_over_seeds(arms, "bytes").mean);
   }
 
-  // a_i = 1, gamma 0.01, eta = delta: the floor of every method falls like 1 / n; EControl's stays near SGD's.
+  // a_i = 1, gamma 0.01, eta = delta: the floor of every method falls like 1 / n; EControl's stays near
+  // SGD's.
   void speed_up() {
     const std::vector<DescentArm> all = descent_arms(false);
     const std::vector<DescentArm> arms = {all[0], all[3], all[4]};
@@ -227,7 +228,8 @@ class Reproducing {
     claim.threshold = "EControl at most 2 times SGD's, EF21 at least 5 times, at every n";
     claim.met = worst <= 2 && least_of_ef21 >= 5;
     claim.note = fmt::format(
-        "{} seeds; the card measured 1.6-1.7 and 8-9; largest ratio of EControl {:.2f}, least of EF21 {:.2f}; "
+        "{} seeds; the card measured 1.6-1.7 and 8-9; largest ratio of EControl {:.2f}, least of EF21 "
+        "{:.2f}; "
         "EControl's gap falls {:.1f} times from 1 to 16 workers",
         seeds_.size(), worst, least_of_ef21, first / last);
     result_.claims.push_back(std::move(claim));
@@ -278,8 +280,8 @@ class Reproducing {
     const auto d = static_cast<std::uint64_t>(examples.columns);
     const auto k = static_cast<std::int64_t>(std::max<std::uint64_t>(1, d / 10));
     DescentBudget budget;
-    budget.bytes = static_cast<std::uint64_t>(settings.clients) * 8 * d *
-                   (request_.scale == Scale::quick ? 60 : 300);
+    budget.bytes =
+        static_cast<std::uint64_t>(settings.clients) * 8 * d * (request_.scale == Scale::quick ? 60 : 300);
     budget.steps = 100000;
     double least = 0;
     bool known = false;
@@ -296,11 +298,11 @@ class Reproducing {
         const std::vector<LoopSetting> grid = grid_of(arm, logistic_steps);
         std::string tried;
         for (const LoopSetting& setting : grid) tried += fmt::format("{} {}, ", setting.step, setting.eta);
-        const std::string key =
-            fmt::format("econtrol logistic 1\n{}\n{}\n{} clients, batch {}, lambda {}, k {}, {} bytes, compressed "
-                        "{} seed {}\n{}",
-                        hash, arm.form.text(), settings.clients, settings.batch, settings.lambda, k,
-                        budget.bytes, arm.compressed, seed, tried);
+        const std::string key = fmt::format(
+            "econtrol logistic 1\n{}\n{}\n{} clients, batch {}, lambda {}, k {}, {} bytes, compressed "
+            "{} seed {}\n{}",
+            hash, arm.form.text(), settings.clients, settings.batch, settings.lambda, k, budget.bytes,
+            arm.compressed, seed, tried);
         numbers.push_back(cache_.arm(fmt::format("{}, {}, seed {}", set, arm.name, seed), key, [&] {
           const LogisticClients problem(examples, labels, settings);
           if (!known) least = problem.value(problem.minimum());
@@ -313,18 +315,18 @@ class Reproducing {
             descent.step = setting.step;
             return run_descent(
                 problem, *channel, descent, std::vector<double>(d), budget,
-                [&](std::span<const double> x) { return problem.value(x) - least; },
-                arm.compressed ? 40 : 4);
+                [&](std::span<const double> x) { return problem.value(x) - least; }, arm.compressed ? 40 : 4);
           });
         }));
       }
-      result_.curves.push_back(
-          {set + ", logistic regression", arm.name, mean_curve(numbers), "bytes of all workers", "f(x) - f*"});
+      result_.curves.push_back({set + ", logistic regression", arm.name, mean_curve(numbers),
+                                "bytes of all workers", "f(x) - f*"});
       all.push_back(std::move(numbers));
     }
     ReproductionTable table;
-    table.title = fmt::format("{}: {} clients sorted by label, batch 8, top-{} of {}, {:.3g} MB from all workers", set,
-                              settings.clients, k, d, 1e-6 * static_cast<double>(budget.bytes));
+    table.title =
+        fmt::format("{}: {} clients sorted by label, batch 8, top-{} of {}, {:.3g} MB from all workers", set,
+                    settings.clients, k, d, 1e-6 * static_cast<double>(budget.bytes));
     table.rows.push_back({"method", "f(x) - f*", "steps", "gamma, first seed", "eta, first seed"});
     for (std::size_t i = 0; i < arms.size(); ++i) {
       if (all[i].empty()) continue;
@@ -346,8 +348,9 @@ class Reproducing {
       claim.measured_bytes = bytes_of(all[4]);
       claim.threshold = "a smaller gap at equal bytes";
       claim.met = own.mean < base.mean;
-      claim.note = fmt::format("{} seeds, {} against {}; at equal bytes SGD has {}", seeds_.size(),
-                               range_text(own), range_text(base), range_text(range_over_seeds(all[0], "value")));
+      claim.note =
+          fmt::format("{} seeds, {} against {}; at equal bytes SGD has {}", seeds_.size(), range_text(own),
+                      range_text(base), range_text(range_over_seeds(all[0], "value")));
       result_.claims.push_back(std::move(claim));
     }
   }

@@ -50,15 +50,19 @@ MethodDescription describe_ef21_weighted() {
   method.subject = "gradients";
   method.summary = "EF21 with workers weighted by the smoothness of their loss";
   method.parameters = sparsifier_parameters();
-  method.parameters.push_back({"smoothness", ParameterSpec::Type::text, "equal", 0, 0, {},
+  method.parameters.push_back({"smoothness",
+                               ParameterSpec::Type::text,
+                               "equal",
+                               0,
+                               0,
+                               {},
                                "L_i of each worker's loss, as 4_1_2.5 (equal: all the same)"});
   method.exchange = [](const ExchangeRequest& request) {
     FeedbackForm form;
     form.estimator = true;
     const std::string& text = request.parameters.text("smoothness");
     if (text == "equal") return sparsified_exchange(request, form);
-    return sparsified_exchange(request, form,
-                               smoothness_weights(smoothness_by_rank(text, request.ranks)));
+    return sparsified_exchange(request, form, smoothness_weights(smoothness_by_rank(text, request.ranks)));
   };
   method.reproduce = ef21_weighted::reproduce;
   return method;

@@ -17,7 +17,12 @@ MethodDescription describe_ef21() {
   method.subject = "gradients";
   method.summary = "sparse messages of differences to an estimator of each worker's gradient";
   method.parameters = sparsifier_parameters();
-  method.parameters.push_back({"average", ParameterSpec::Type::number, "1", 0.001, 1, {},
+  method.parameters.push_back({"average",
+                               ParameterSpec::Type::number,
+                               "1",
+                               0.001,
+                               1,
+                               {},
                                "weight of a new gradient in the average that is sent (1: no average)"});
   method.exchange = [](const ExchangeRequest& request) {
     FeedbackForm form;

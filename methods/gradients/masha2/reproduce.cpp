@@ -121,21 +121,22 @@ class Reproducing {
     for (const std::uint64_t seed : seeds_) {
       const std::string key =
           fmt::format("masha bilinear 1\n{} {} {} {}\nhalf {} devices {} k {} vectors {} seed {}\n{}",
-                      static_cast<int>(arm.variant), static_cast<int>(arm.up), arm.tau, arm.both, half_, devices_,
-                      kept_, vectors, seed, grid_text(multiples));
-      arms.push_back(cache_.arm(fmt::format("bilinear, {}, {:g} vectors, seed {}", arm.name, vectors, seed), key, [&] {
-        const BilinearSaddle problem(half_, devices_, 1, seed);
-        ArmNumbers numbers = tuned_arm(steps_of(multiples), [&](const LoopSetting& setting) {
-          ExtragradientSettings settings;
-          settings.step = setting.step / problem.lipschitz();
-          return run_saddle(problem, arm, kept_, seed, settings, std::vector<double>(2 * half_),
-                            vectors * 8 * 2 * static_cast<double>(half_),
-                            [&](std::span<const double> z) { return problem.distance(z); });
-        });
-        numbers["lipschitz"] = problem.lipschitz();
-        numbers["mean_lipschitz"] = problem.mean_lipschitz();
-        return numbers;
-      }));
+                      static_cast<int>(arm.variant), static_cast<int>(arm.up), arm.tau, arm.both, half_,
+                      devices_, kept_, vectors, seed, grid_text(multiples));
+      arms.push_back(
+          cache_.arm(fmt::format("bilinear, {}, {:g} vectors, seed {}", arm.name, vectors, seed), key, [&] {
+            const BilinearSaddle problem(half_, devices_, 1, seed);
+            ArmNumbers numbers = tuned_arm(steps_of(multiples), [&](const LoopSetting& setting) {
+              ExtragradientSettings settings;
+              settings.step = setting.step / problem.lipschitz();
+              return run_saddle(problem, arm, kept_, seed, settings, std::vector<double>(2 * half_),
+                                vectors * 8 * 2 * static_cast<double>(half_),
+                                [&](std::span<const double> z) { return problem.distance(z); });
+            });
+            numbers["lipschitz"] = problem.lipschitz();
+            numbers["mean_lipschitz"] = problem.mean_lipschitz();
+            return numbers;
+          }));
     }
     return arms;
   }
@@ -144,11 +145,12 @@ class Reproducing {
     // 9 values, a factor of sqrt 2 apart, up to 1 / L.
     std::vector<double> multiples;
     for (int i = 0; i < 9; ++i) multiples.push_back(std::exp2((i - 8) / 2.0));
-    const std::vector<std::string> of_card[] = {
-        {"7e-5", "8e-13"},   {"1.5e-1", "5.7e-2"}, {"4.5e-9", "9e-26"}, {"2e-11", "1e-27"},
-        {"4e-10", "1e-27"},  {"2e-11", "1e-27"},   {"7e-3", "2e-7"},    {"2e-7", "7e-18"}};
+    const std::vector<std::string> of_card[] = {{"7e-5", "8e-13"},  {"1.5e-1", "5.7e-2"}, {"4.5e-9", "9e-26"},
+                                                {"2e-11", "1e-27"}, {"4e-10", "1e-27"},   {"2e-11", "1e-27"},
+                                                {"7e-3", "2e-7"},   {"2e-7", "7e-18"}};
     ReproductionTable table;
-    table.title = "bilinear saddle, M = 10, d = 100, k = 10: |z - z*|^2 / |z*|^2 by whole vectors sent per device";
+    table.title =
+        "bilinear saddle, M = 10, d = 100, k = 10: |z - z*|^2 / |z*|^2 by whole vectors sent per device";
     table.rows.push_back(
         {"method", "100 vectors", "card", "300 vectors", "card", "gamma L, first seed", "steps at 300"});
     std::vector<Arms> at_300;
@@ -159,7 +161,8 @@ class Reproducing {
                             range_text(range_over_seeds(many, "value")), of_card[i][1],
                             fmt::format("{:.3g}", many.front().at("step")),
                             fmt::format("{:.0f}", many.front().at("steps"))});
-      result_.curves.push_back({"bilinear saddle", arm.name, mean_curve(many), "bytes up per device", "|z - z*|^2 / |z*|^2"});
+      result_.curves.push_back(
+          {"bilinear saddle", arm.name, mean_curve(many), "bytes up per device", "|z - z*|^2 / |z*|^2"});
       at_300.push_back(many);
     }
     result_.tables.push_back(std::move(table));
@@ -180,21 +183,23 @@ class Reproducing {
 
     const Arms &dense = at_300[0], &naive = at_300[1], &second = at_300[4];
     const std::string seeds = fmt::format("{} seeds", seeds_.size());
-    claim("bilinear saddle, 300 vectors: MASHA2 (Top-k, 1 - tau = 0.1) solves it", "extragradient", dense, second,
-          "at most 1e-20", range_over_seeds(second, "value").mean <= 1e-20, seeds);
-    claim("bilinear saddle, 300 vectors: MASHA2 is nearer than the uncompressed method", "extragradient", dense,
-          second, "a smaller distance at equal bytes",
+    claim("bilinear saddle, 300 vectors: MASHA2 (Top-k, 1 - tau = 0.1) solves it", "extragradient", dense,
+          second, "at most 1e-20", range_over_seeds(second, "value").mean <= 1e-20, seeds);
+    claim("bilinear saddle, 300 vectors: MASHA2 is nearer than the uncompressed method", "extragradient",
+          dense, second, "a smaller distance at equal bytes",
           range_over_seeds(second, "value").mean < range_over_seeds(dense, "value").mean, seeds);
     claim("bilinear saddle, 300 vectors: extragradient is not there yet", "MASHA2", second, dense,
           "at least 1e-14", range_over_seeds(dense, "value").mean >= 1e-14, dense_note(dense, multiples));
     claim("bilinear saddle, 300 vectors: naive compression stays in a neighbourhood", "MASHA2", second, naive,
           "at least 1e-2", range_over_seeds(naive, "value").mean >= 1e-2, seeds);
     ablations(multiples);
-    result_.notes.push_back(fmt::format(
-        "bilinear saddle of the first seed: L = {:.3g}, root mean square of L_m = {:.3g}; gamma from 9 values a "
-        "factor of sqrt 2 apart up to 1 / L, chosen for every arm and budget; numbers travel as f64, positions "
-        "in 7 bits; a dense step sends two vectors",
-        dense.front().at("lipschitz"), dense.front().at("mean_lipschitz")));
+    result_.notes.push_back(
+        fmt::format("bilinear saddle of the first seed: L = {:.3g}, root mean square of L_m = {:.3g}; gamma "
+                    "from 9 values a "
+                    "factor of sqrt 2 apart up to 1 / L, chosen for every arm and budget; numbers travel as "
+                    "f64, positions "
+                    "in 7 bits; a dense step sends two vectors",
+                    dense.front().at("lipschitz"), dense.front().at("mean_lipschitz")));
   }
 
   std::string dense_note(const Arms& dense, const std::vector<double>& multiples) const {
@@ -208,17 +213,19 @@ class Reproducing {
     }
     return fmt::format(
         "{} seeds. Extragradient's rate is about 1 - gamma + gamma^2 (lambda = 1) while gamma < 1 / L, two "
-        "vectors a step: the end is decided by the largest stable gamma of the grid. First seed, by gamma: {}. "
+        "vectors a step: the end is decided by the largest stable gamma of the grid. First seed, by gamma: "
+        "{}. "
         "The card's 8e-13 (and 7e-5 at 100 vectors) is what gamma = 0.1 gives; its grid had no value between "
         "that and the unstable ones",
         seeds_.size(), ends);
   }
 
-  void claim(const std::string& what, const std::string& baseline_name, const Arms& baseline, const Arms& measured,
-             const std::string& threshold, bool met, const std::string& note) {
+  void claim(const std::string& what, const std::string& baseline_name, const Arms& baseline,
+             const Arms& measured, const std::string& threshold, bool met, const std::string& note) {
     Claim claim;
     claim.claim = what;
-    claim.paper = "linear convergence with compressed messages; naive compression reaches a neighbourhood only";
+    claim.paper =
+        "linear convergence with compressed messages; naive compression reaches a neighbourhood only";
     claim.baseline_name = baseline_name;
     claim.baseline_value = range_over_seeds(baseline, "value").mean;
     claim.baseline_bytes = bytes_of(baseline);
@@ -261,8 +268,8 @@ class Reproducing {
     const RobustLogisticSettings settings;
     const RobustLogistic problem(examples, sign_labels(examples, path.string()), settings);
     const std::size_t d = problem.dimension();
-    const std::string about = fmt::format("{}\n{} devices lambda {} beta {} radius {}", hash, settings.devices,
-                                          settings.lambda, settings.beta, settings.radius);
+    const std::string about = fmt::format("{}\n{} devices lambda {} beta {} radius {}", hash,
+                                          settings.devices, settings.lambda, settings.beta, settings.radius);
     const ArmNumbers kept = cache_.arm(set + ", the saddle point", "masha solution 1\n" + about, [&] {
       ArmNumbers numbers;
       const std::vector<double> z = problem.solve(0.5 / problem.lipschitz());
@@ -284,8 +291,10 @@ class Reproducing {
     const double vectors = request_.scale == Scale::quick ? 60 : request_.scale == Scale::full ? 600 : 200;
     const std::vector<double> multiples = {0.0625, 0.125, 0.25, 0.5, 1};
     ReproductionTable table;
-    table.title = fmt::format("{}: robust logistic regression, {} devices sorted by label, d = {}, k = {}, {:g} "
-                              "vectors: |z - z*|^2 / |z*|^2", set, settings.devices, d, k, vectors);
+    table.title = fmt::format(
+        "{}: robust logistic regression, {} devices sorted by label, d = {}, k = {}, {:g} "
+        "vectors: |z - z*|^2 / |z*|^2",
+        set, settings.devices, d, k, vectors);
     table.rows.push_back({"method", "distance", "gamma L, first seed", "steps", "MB up per device"});
     std::vector<Arms> all;
     for (const std::size_t which : {0u, 1u, 2u, 4u}) {
@@ -294,9 +303,9 @@ class Reproducing {
       for (const std::uint64_t seed : seeds_) {
         // The dense method draws nothing: one run serves all seeds.
         const std::uint64_t own = arm.variant == Variant::dense ? 0 : seed;
-        const std::string key = fmt::format("masha robust 1\n{}\n{} {} {} {}\nk {} vectors {} seed {}\n{}", about,
-                                            static_cast<int>(arm.variant), static_cast<int>(arm.up), arm.tau,
-                                            arm.both, k, vectors, own, grid_text(multiples));
+        const std::string key = fmt::format("masha robust 1\n{}\n{} {} {} {}\nk {} vectors {} seed {}\n{}",
+                                            about, static_cast<int>(arm.variant), static_cast<int>(arm.up),
+                                            arm.tau, arm.both, k, vectors, own, grid_text(multiples));
         numbers.push_back(cache_.arm(fmt::format("{}, {}, seed {}", set, arm.name, own), key, [&] {
           return tuned_arm(steps_of(multiples), [&](const LoopSetting& setting) {
             ExtragradientSettings loop;
@@ -318,11 +327,11 @@ class Reproducing {
     result_.tables.push_back(std::move(table));
     const auto value = [&](std::size_t i) { return range_over_seeds(all[i], "value").mean; };
     const std::string seeds = fmt::format("{} seeds, gamma from 5 values", seeds_.size());
-    claim(set + ", robust logistic regression: MASHA2 is nearer than the uncompressed method", "extragradient",
-          all[0], all[3], "a smaller distance at equal bytes", value(3) < value(0), seeds);
-    claim(set + ", robust logistic regression: naive compression is the farthest", "extragradient", all[0], all[1],
-          "a larger distance than all others", value(1) > value(0) && value(1) > value(2) && value(1) > value(3),
-          seeds);
+    claim(set + ", robust logistic regression: MASHA2 is nearer than the uncompressed method",
+          "extragradient", all[0], all[3], "a smaller distance at equal bytes", value(3) < value(0), seeds);
+    claim(set + ", robust logistic regression: naive compression is the farthest", "extragradient", all[0],
+          all[1], "a larger distance than all others",
+          value(1) > value(0) && value(1) > value(2) && value(1) > value(3), seeds);
   }
 
   static constexpr std::size_t half_ = 50;

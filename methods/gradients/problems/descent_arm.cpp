@@ -65,13 +65,14 @@ LoopOutcome run_descent(const Oracle& oracle, const Channel& channel, const Desc
       outcome.value = diverged_value;
       return outcome;
     }
-    const double share = budget.bytes > 0 ? static_cast<double>(descent.bytes_up()) / static_cast<double>(budget.bytes)
-                                          : static_cast<double>(descent.steps()) / static_cast<double>(budget.steps);
+    const double share = budget.bytes > 0
+                             ? static_cast<double>(descent.bytes_up()) / static_cast<double>(budget.bytes)
+                             : static_cast<double>(descent.steps()) / static_cast<double>(budget.steps);
     if (share * curve_points >= static_cast<double>(outcome.curve.size()))
       outcome.curve.emplace_back(static_cast<double>(descent.bytes_up()), now);
   }
-  const auto count = std::max<std::size_t>(
-      1, static_cast<std::size_t>(budget.tail * static_cast<double>(gaps.size())));
+  const auto count =
+      std::max<std::size_t>(1, static_cast<std::size_t>(budget.tail * static_cast<double>(gaps.size())));
   double sum = 0;
   for (std::size_t i = gaps.size() - std::min(count, gaps.size()); i < gaps.size(); ++i) sum += gaps[i];
   outcome.value = gaps.empty() ? first : sum / static_cast<double>(count);

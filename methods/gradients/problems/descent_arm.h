@@ -31,6 +31,7 @@ struct DescentBudget {
 // Runs to the end of the budget from `start`, or until `gap` is over 1e6 times what it was (diverged).
 LoopOutcome run_descent(const Oracle& oracle, const Channel& channel, const DescentSettings& settings,
                         std::vector<double> start, const DescentBudget& budget,
-                        const std::function<double(std::span<const double>)>& gap, std::uint64_t gap_every = 1);
+                        const std::function<double(std::span<const double>)>& gap,
+                        std::uint64_t gap_every = 1);
 
 }  // namespace laconic

@@ -46,7 +46,8 @@ class LogisticClients : public SmoothProblem {
 
  private:
   std::size_t first_row(int client) const;
-  void add_row(std::span<const double> point, std::size_t row, double share, std::span<double> gradient) const;
+  void add_row(std::span<const double> point, std::size_t row, double share,
+               std::span<double> gradient) const;
   void add_regulariser(std::span<const double> point, std::span<double> gradient) const;
   double smoothness_of(std::size_t first_client, std::size_t last_client) const;
 

@@ -13,8 +13,8 @@ RankOneQuadratics::RankOneQuadratics(std::size_t dimension, int workers, double 
     : dimension_(dimension) {
   require(dimension > 0 && workers > 0, "a problem has numbers and workers");
   const std::size_t d = dimension;
-  const RandomStream of_direction(seed, "rank-one quadratics", "u"), of_target(seed, "rank-one quadratics", "y"),
-      of_curvature(seed, "rank-one quadratics", "L");
+  const RandomStream of_direction(seed, "rank-one quadratics", "u"),
+      of_target(seed, "rank-one quadratics", "y"), of_curvature(seed, "rank-one quadratics", "L");
   hessian_.assign(d * d, 0.0);
   linear_.assign(d, 0.0);
   for (std::size_t i = 0; i < static_cast<std::size_t>(workers); ++i) {

@@ -24,9 +24,9 @@ class RankOneQuadratics : public SmoothProblem {
 
  private:
   std::size_t dimension_;
-  std::vector<double> directions_;              // [workers, dimension], u_i
-  std::vector<double> targets_, curvatures_;    // y_i, L_i
-  std::vector<double> hessian_, linear_;        // grad f = hessian x - linear
+  std::vector<double> directions_;            // [workers, dimension], u_i
+  std::vector<double> targets_, curvatures_;  // y_i, L_i
+  std::vector<double> hessian_, linear_;      // grad f = hessian x - linear
   std::vector<double> optimum_;
   double smoothness_ = 0;
 };

@@ -1,7 +1,9 @@
 // Logistic regression against a perturbation of its inputs, as a saddle point (card 08):
 //
-//   min_w max_{|delta| <= r} (1/M) sum_m mean over rows (a, y) of device m of log(1 + exp(-y w^T (a + delta)))
-//                            + lambda/2 |w|^2 - beta/2 |delta|^2,         z = (w, delta), F = (grad_w, -grad_delta)
+//   min_w max_{|delta| <= r} (1/M) sum_m mean over rows (a, y) of device m of log(1 + exp(-y w^T (a +
+//   delta)))
+//                            + lambda/2 |w|^2 - beta/2 |delta|^2,         z = (w, delta), F = (grad_w,
+//                            -grad_delta)
 //
 // One perturbation is shared by all rows, so that it is something that devices must agree on: with one per
 // row the inner problem has a closed form and sends nothing. Concave in delta while |w|^2 < 4 beta.

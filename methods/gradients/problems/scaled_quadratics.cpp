@@ -41,8 +41,7 @@ void ScaledQuadratics::evaluate(std::span<const double> point, int worker, std::
   draws.resize(gradient.size());
   fill_gaussian(noise_key_, sample, static_cast<std::uint16_t>(worker), draws);
   const double deviation = settings_.noise / std::sqrt(static_cast<double>(gradient.size()));
-  for (std::size_t j = 0; j < gradient.size(); ++j)
-    gradient[j] += deviation * static_cast<double>(draws[j]);
+  for (std::size_t j = 0; j < gradient.size(); ++j) gradient[j] += deviation * static_cast<double>(draws[j]);
 }
 
 double ScaledQuadratics::gap(std::span<const double> point) const {

@@ -72,9 +72,10 @@ std::string range_text(const SeedRange& range) {
 std::vector<std::pair<double, double>> mean_curve(const std::vector<ArmNumbers>& seeds) {
   std::vector<std::pair<double, double>> points;
   for (std::size_t i = 0;; ++i) {
-    const std::string bytes = fmt::format("curve.{:03}.bytes", i), value = fmt::format("curve.{:03}.value", i);
-    const bool all = std::all_of(seeds.begin(), seeds.end(),
-                                 [&](const ArmNumbers& arm) { return arm.count(bytes) > 0; });
+    const std::string bytes = fmt::format("curve.{:03}.bytes", i),
+                      value = fmt::format("curve.{:03}.value", i);
+    const bool all =
+        std::all_of(seeds.begin(), seeds.end(), [&](const ArmNumbers& arm) { return arm.count(bytes) > 0; });
     if (!all) return points;
     points.emplace_back(range_over_seeds(seeds, bytes).mean, range_over_seeds(seeds, value).mean);
   }
