@@ -10,7 +10,7 @@
 // of the least favourable tensor. h begins at 0: no dense message is sent, the first 1 / delta steps are
 // shorter.
 #include "methods/gradients/econtrol/reproduce.h"
-#include "methods/gradients/sparsified_travel.h"
+#include "methods/gradients/sparsifier.h"
 #include "methods/method.h"
 
 namespace laconic {

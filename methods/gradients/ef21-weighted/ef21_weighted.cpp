@@ -15,7 +15,7 @@
 #include "engine/base/error.h"
 #include "methods/gradients/ef21-weighted/reproduce.h"
 #include "methods/gradients/ef21-weighted/step_sizes.h"
-#include "methods/gradients/sparsified_travel.h"
+#include "methods/gradients/sparsifier.h"
 #include "methods/method.h"
 
 namespace laconic {
