@@ -92,18 +92,14 @@ std::int64_t count_of(std::int64_t n, double fraction, CountRule rule, std::int6
 }
 
 std::vector<std::int64_t> top_k(std::span<const float> values, std::int64_t k) {
-<<<<<<< HEAD
-  std::vector<std::uint32_t> ordered;
-  std::vector<std::int64_t> positions;
-  largest(values, k, ordered, positions);
-  return positions;
-=======
   const auto n = static_cast<std::int64_t>(values.size());
   if (k > 0 && n >= 65536 && n < std::int64_t{1} << 32 && k <= n / 16) {
     if (auto few = few_of_many(values, k)) return std::move(*few);
   }
-  return largest<std::uint32_t>(values, k);
->>>>>>> main
+  std::vector<std::uint32_t> ordered;
+  std::vector<std::int64_t> positions;
+  largest(values, k, ordered, positions);
+  return positions;
 }
 std::vector<std::int64_t> top_k(std::span<const double> values, std::int64_t k) {
   TopKWork work;

@@ -102,7 +102,8 @@ std::vector<ExchangeSpeed> measure_exchanges(const ExchangeSpeedOptions& options
           const Traffic traffic = thread.traffic();
           const double begin = steady_seconds();
           overlapped.begin(static_cast<std::uint64_t>(round) + 1, own, agreed);
-          if (!overlapped.end()) fail(ErrorKind::internal, "a finite gradient was refused", candidate.name);
+          if (!overlapped.end())
+            fail(ErrorKind::internal, "a finite gradient was refused", candidate.name);
           const double seconds = steady_seconds() - begin;
           sent = (thread.traffic() - traffic).sent_bytes;
           const CodecSeconds after = made.exchange->codec_seconds();
@@ -123,8 +124,8 @@ std::vector<ExchangeSpeed> measure_exchanges(const ExchangeSpeedOptions& options
         speed.transfer = std::max(0.0, speed.total - speed.encode - speed.decode);
         speed.copy = middle(copied);
       });
-      const double dense =
-          2.0 * (options.workers - 1) / options.workers * 4 * static_cast<double>(gradients.front().size());
+      const double dense = 2.0 * (options.workers - 1) / options.workers * 4 *
+                           static_cast<double>(gradients.front().size());
       speed.ratio = speed.sent_bytes > 0 ? dense / static_cast<double>(speed.sent_bytes) : 0;
       speeds.push_back(std::move(speed));
       progress.advance();
