@@ -3,38 +3,38 @@
 #include <cmath>
 #include <vector>
 
+#include "engine/base/error.h"
 #include "engine/base/random.h"
 
 namespace laconic {
+namespace {
 
-double largest_eigenvalue(std::size_t dimension,
-                          const std::function<void(std::span<const double>, std::span<double>)>& multiply,
-                          double tolerance, int most_iterations) {
-  if (dimension == 0) return 0;
-  const RandomStream random(0, "power iteration", "");
+double norm_of(std::span<const double> vector) {
+  double square = 0;
+  for (const double value : vector) square += value * value;
+  return std::sqrt(square);
+}
+
+}  // namespace
+
+double largest_eigenvalue(
+    std::size_t dimension,
+    const std::function<void(std::span<const double> vector, std::span<double> product)>& apply,
+    double tolerance, int most_iterations) {
   std::vector<double> vector(dimension), product(dimension);
-  double length = 0;
-  for (std::size_t i = 0; i < dimension; ++i) {
-    vector[i] = static_cast<double>(random.gaussian_at(i));
-    length += vector[i] * vector[i];
-  }
-  length = std::sqrt(length);
-  double before = 0;
-  for (int iteration = 0; iteration < most_iterations; ++iteration) {
+  RandomStream random(0, "power iteration", "start");
+  for (double& value : vector) value = random.gaussian();
+  double length = norm_of(vector), before = 0;
+  for (int iteration = 0; iteration < most_iterations && length > 0; ++iteration) {
     for (double& value : vector) value /= length;
-    multiply(vector, product);
-    double quotient = 0, square = 0;
-    for (std::size_t i = 0; i < dimension; ++i) {
-      quotient += vector[i] * product[i];
-      square += product[i] * product[i];
-    }
-    if (square == 0) return 0;
-    if (iteration > 0 && std::abs(quotient - before) <= tolerance * quotient) return quotient;
-    before = quotient;
-    length = std::sqrt(square);
+    apply(vector, product);
+    length = norm_of(product);
+    if (!std::isfinite(length)) fail(ErrorKind::input, "power iteration met a number that is not finite");
     vector.swap(product);
+    if (std::abs(length - before) <= tolerance * length) break;
+    before = length;
   }
-  return before;
+  return length;
 }
 
 }  // namespace laconic

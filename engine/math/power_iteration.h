@@ -1,5 +1,8 @@
-// The largest eigenvalue of a symmetric positive semidefinite operator that is known by its products with
-// vectors: v <- H v / |H v|, until the Rayleigh quotient moves by less than `tolerance` of itself.
+// The largest eigenvalue of a symmetric positive semidefinite operator that is known only by its products.
+//
+//   v <- A v / |A v|, value = |A v|, until the value grows by less than `tolerance` of itself
+//
+// The value approaches the eigenvalue from below. Source: R. von Mises, H. Pollaczek-Geiringer, 1929.
 #pragma once
 
 #include <cstddef>
@@ -8,9 +11,10 @@
 
 namespace laconic {
 
-// `multiply` writes H v. The start is drawn from a fixed stream. 0 for the zero operator.
-double largest_eigenvalue(std::size_t dimension,
-                          const std::function<void(std::span<const double>, std::span<double>)>& multiply,
-                          double tolerance = 1e-6, int most_iterations = 10000);
+// apply(v, product) writes A v. The start is a fixed random vector. 0 when the operator is 0.
+double largest_eigenvalue(
+    std::size_t dimension,
+    const std::function<void(std::span<const double> vector, std::span<double> product)>& apply,
+    double tolerance = 1e-6, int most_iterations = 10'000);
 
 }  // namespace laconic

@@ -78,8 +78,8 @@ TEST(ExactChannels, AThresholdKeepsWhatIsOver) {
 TEST(ExactChannels, HostileMessagesAreRefused) {
   const std::vector<double> values = numbers(100, 3);
   std::vector<double> decoded(100);
-  for (const auto& channel : {exact_channel(), exact_top_k_channel(5), exact_rand_k_channel(5, 1),
-                              exact_threshold_channel(1.5)}) {
+  for (const auto& channel :
+       {exact_channel(), exact_top_k_channel(5), exact_rand_k_channel(5, 1), exact_threshold_channel(1.5)}) {
     const Bytes message = channel->encode(values, {3, 1});
     for (std::size_t length = 0; length < message.size(); ++length)
       EXPECT_THROW(channel->decode(ByteSpan(message).first(length), decoded), Error) << channel->text();

@@ -9,6 +9,8 @@
 // eta 0 is EF21; eta 1 is unstable, since feedback arrives 1 / delta steps late. Default: eta = delta = k / d
 // of the least favourable tensor. h begins at 0: no dense message is sent, the first 1 / delta steps are
 // shorter.
+#include <fmt/format.h>
+
 #include "methods/gradients/econtrol/reproduce.h"
 #include "methods/gradients/sparsifier.h"
 #include "methods/method.h"
@@ -36,6 +38,13 @@ MethodDescription describe_econtrol() {
     form.error = form.estimator = true;
     form.eta =
         request.parameters.is_set("eta") ? request.parameters.number("eta") : least_contraction(request);
+    // Feedback arrives 1 / delta steps late.
+    const double delta = least_contraction(request);
+    if (form.eta > 0.5 && delta < 0.2 && request.message) {
+      request.message(
+          fmt::format("eta {} is likely to be unstable where {:.3g} of the numbers are sent: try {:.3g}",
+                      form.eta, delta, delta));
+    }
     return sparsified_exchange(request, form);
   };
   method.reproduce = econtrol::reproduce;

@@ -273,7 +273,6 @@ class Reproducing {
       return;
     }
     const SparseExamples examples = read_libsvm(path);
-    const std::vector<float> labels = sign_labels(examples, path.string());
     const std::string hash = to_hex(xxh3_128(as_byte_span(read_text_file(path, std::size_t{1} << 30))));
     LogisticClientsSettings settings;
     settings.batch = 8;
@@ -299,12 +298,12 @@ class Reproducing {
         std::string tried;
         for (const LoopSetting& setting : grid) tried += fmt::format("{} {}, ", setting.step, setting.eta);
         const std::string key = fmt::format(
-            "econtrol logistic 1\n{}\n{}\n{} clients, batch {}, lambda {}, k {}, {} bytes, compressed "
+            "econtrol logistic 2\n{}\n{}\n{} clients, batch {}, lambda {}, k {}, {} bytes, compressed "
             "{} seed {}\n{}",
             hash, arm.form.text(), settings.clients, settings.batch, settings.lambda, k, budget.bytes,
             arm.compressed, seed, tried);
         numbers.push_back(cache_.arm(fmt::format("{}, {}, seed {}", set, arm.name, seed), key, [&] {
-          const LogisticClients problem(examples, labels, settings);
+          const LogisticClients problem(examples, settings);
           if (!known) least = problem.value(problem.minimum());
           known = true;
           const auto channel = arm.compressed ? exact_top_k_channel(k) : exact_channel();

@@ -137,8 +137,6 @@ class Reproducing {
         "ef21-weighted 1\n{}\n{} alpha {} target {} steps {} every {} multiplier {} arms{}", key,
         channel()->text(), alpha, stop.target, stop.most_steps, stop.check_every, multiplier, chosen);
     const ArmNumbers all = cache_.arm(name, full_key, [&] {
-      problem.smoothness();
-      problem.worker_smoothness();
       std::vector<ArmNumbers> numbers(which.size());
       parallel_for(static_cast<std::int64_t>(which.size()), [&](std::int64_t i) {
         const StepArm& arm = step_arms()[which[static_cast<std::size_t>(i)]];
@@ -359,10 +357,10 @@ class Reproducing {
     const SparseExamples examples = read_libsvm(path);
     const std::string hash = to_hex(xxh3_128(as_byte_span(read_text_file(path, std::size_t{1} << 30))));
     LogisticClientsSettings settings;
-    settings.regulariser = LogisticClientsSettings::Regulariser::non_convex;
+    settings.regulariser = Regulariser::saturating;
     settings.deal = LogisticClientsSettings::Deal::norm;
     settings.clients = request_.scale == Scale::full ? 1000 : 100;
-    const LogisticClients problem(examples, sign_labels(examples, path.string()), settings);
+    const LogisticClients problem(examples, settings);
     const auto d = static_cast<double>(problem.dimension());
     Stop stop;
     stop.target = 1e-6;
@@ -370,7 +368,7 @@ class Reproducing {
     stop.check_every = 20;
     const auto numbers =
         four_arms(fmt::format("{}, {} clients", set, settings.clients),
-                  fmt::format("logistic 1 {} lambda {} clients {}", hash, settings.lambda, settings.clients),
+                  fmt::format("logistic 2 {} lambda {} clients {}", hash, settings.lambda, settings.clients),
                   problem, [] { return exact_top_k_channel(1); }, 1 / d, stop, 1, {0, 1, 3});
     const double ratio = gamma_ratio(numbers[0], 1 / d);
     const double gain = numbers[0].at("steps") / numbers[1].at("steps");
