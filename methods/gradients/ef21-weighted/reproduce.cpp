@@ -16,7 +16,7 @@
 #include "methods/gradients/problems/logistic_clients.h"
 #include "methods/gradients/problems/rank_one_quadratics.h"
 #include "methods/gradients/problems/tuned_arm.h"
-#include "methods/weights/trial.h"
+#include "methods/trial_seeds.h"
 
 namespace laconic::ef21_weighted {
 namespace {
@@ -110,9 +110,9 @@ class Reproducing {
   }
 
  private:
-  static double steps_of_arm(const Arms& arms) { return range_over_seeds(arms, "steps").mean; }
+  static double steps_of_arm(const Arms& arms) { return spread_of(arms, "steps").mean; }
   static std::string steps_text(const Arms& arms) {
-    const SeedRange range = range_over_seeds(arms, "steps");
+    const Spread range = spread_of(arms, "steps");
     if (range.most >= diverged_value) return "not reached";
     return range.least == range.most
                ? fmt::format("{:.0f}", range.mean)
@@ -200,7 +200,7 @@ class Reproducing {
         most = std::max(most, gain / ratio);
         each += fmt::format("{}{:.2f} for {:.2f}", each.empty() ? "" : ", ", gain, ratio);
       }
-      SeedRange means;
+      Spread means;
       double ratio = 0;
       for (const ArmNumbers& numbers : arms[0]) {
         means.mean += numbers.at("L_QM") / numbers.at("L_AM") / static_cast<double>(seeds_.size());
@@ -210,8 +210,8 @@ class Reproducing {
                                       fmt::format("{:.2f}", ratio)};
       for (const Arms& arm : arms) row.push_back(steps_text(arm));
       row.push_back(of_card[static_cast<std::size_t>(s)]);
-      row.push_back(fmt::format("{:.3g}, {:.3g}", 1e-6 * range_over_seeds(arms[0], "bytes").mean,
-                                1e-6 * range_over_seeds(arms[1], "bytes").mean));
+      row.push_back(fmt::format("{:.3g}, {:.3g}", 1e-6 * spread_of(arms[0], "bytes").mean,
+                                1e-6 * spread_of(arms[1], "bytes").mean));
       table.rows.push_back(std::move(row));
       if (s == 0) {
         equal_claim(arms);
@@ -241,9 +241,9 @@ class Reproducing {
     claim.paper = "(L + xi L_QM) / (L + xi L_AM) times fewer rounds";
     claim.baseline_name = "EF21, old step";
     claim.baseline_value = steps_of_arm(slow);
-    claim.baseline_bytes = static_cast<std::uint64_t>(range_over_seeds(slow, "bytes").mean);
+    claim.baseline_bytes = static_cast<std::uint64_t>(spread_of(slow, "bytes").mean);
     claim.measured_value = steps_of_arm(fast);
-    claim.measured_bytes = static_cast<std::uint64_t>(range_over_seeds(fast, "bytes").mean);
+    claim.measured_bytes = static_cast<std::uint64_t>(spread_of(fast, "bytes").mean);
     claim.threshold = "within 20 % of the ratio of step sizes where that is at least 1.5";
     claim.met = claim.baseline_value < diverged_value && least >= 0.8 && most <= 1.2;
     claim.note = fmt::format("{} seeds: {}", seeds_.size(), each);
@@ -256,9 +256,9 @@ class Reproducing {
     claim.paper = "no gain when L_i are equal";
     claim.baseline_name = "EF21, old step";
     claim.baseline_value = steps_of_arm(arms[0]);
-    claim.baseline_bytes = static_cast<std::uint64_t>(range_over_seeds(arms[0], "bytes").mean);
+    claim.baseline_bytes = static_cast<std::uint64_t>(spread_of(arms[0], "bytes").mean);
     claim.measured_value = steps_of_arm(arms[3]);
-    claim.measured_bytes = static_cast<std::uint64_t>(range_over_seeds(arms[3], "bytes").mean);
+    claim.measured_bytes = static_cast<std::uint64_t>(spread_of(arms[3], "bytes").mean);
     claim.threshold = "the same number of rounds";
     claim.met = claim.baseline_value == claim.measured_value && claim.baseline_value < diverged_value;
     claim.note = fmt::format("{} seeds", seeds_.size());
@@ -271,9 +271,9 @@ class Reproducing {
     claim.paper = "iterates coincide for positively homogeneous compressors";
     claim.baseline_name = "EF21, new step";
     claim.baseline_value = steps_of_arm(arms[1]);
-    claim.baseline_bytes = static_cast<std::uint64_t>(range_over_seeds(arms[1], "bytes").mean);
+    claim.baseline_bytes = static_cast<std::uint64_t>(spread_of(arms[1], "bytes").mean);
     claim.measured_value = steps_of_arm(arms[3]);
-    claim.measured_bytes = static_cast<std::uint64_t>(range_over_seeds(arms[3], "bytes").mean);
+    claim.measured_bytes = static_cast<std::uint64_t>(spread_of(arms[3], "bytes").mean);
     claim.threshold = "the same number of rounds for every seed, at either step size";
     claim.met = claim.measured_value < diverged_value;
     for (std::size_t seed = 0; seed < seeds_.size(); ++seed) {

@@ -13,7 +13,7 @@
 #include "methods/gradients/problems/bilinear_saddle.h"
 #include "methods/gradients/problems/robust_logistic.h"
 #include "methods/gradients/problems/tuned_arm.h"
-#include "methods/weights/trial.h"
+#include "methods/trial_seeds.h"
 
 namespace laconic::masha {
 namespace {
@@ -112,7 +112,7 @@ class Reproducing {
     return text;
   }
   static std::uint64_t bytes_of(const Arms& arms) {
-    return static_cast<std::uint64_t>(range_over_seeds(arms, "bytes").mean);
+    return static_cast<std::uint64_t>(spread_of(arms, "bytes").mean);
   }
 
   // `vectors` whole vectors up per device; steps are multiples of 1 / L, or absolute.
@@ -159,8 +159,8 @@ class Reproducing {
     for (std::size_t i = 0; i < saddle_arms().size(); ++i) {
       const SaddleArm& arm = saddle_arms()[i];
       const Arms few = on_bilinear(arm, 100, multiples), many = on_bilinear(arm, 300, multiples);
-      table.rows.push_back({arm.name, range_text(range_over_seeds(few, "value")), of_card[i][0],
-                            range_text(range_over_seeds(many, "value")), of_card[i][1],
+      table.rows.push_back({arm.name, range_text(spread_of(few, "value")), of_card[i][0],
+                            range_text(spread_of(many, "value")), of_card[i][1],
                             fmt::format("{:.3g}", many.front().at("step")),
                             fmt::format("{:.0f}", many.front().at("steps"))});
       result_.curves.push_back(
@@ -186,14 +186,14 @@ class Reproducing {
     const Arms &dense = at_300[0], &naive = at_300[1], &second = at_300[4];
     const std::string seeds = fmt::format("{} seeds", seeds_.size());
     claim("bilinear saddle, 300 vectors: MASHA2 (Top-k, 1 - tau = 0.1) solves it", "extragradient", dense,
-          second, "at most 1e-20", range_over_seeds(second, "value").mean <= 1e-20, seeds);
+          second, "at most 1e-20", spread_of(second, "value").mean <= 1e-20, seeds);
     claim("bilinear saddle, 300 vectors: MASHA2 is nearer than the uncompressed method", "extragradient",
           dense, second, "a smaller distance at equal bytes",
-          range_over_seeds(second, "value").mean < range_over_seeds(dense, "value").mean, seeds);
+          spread_of(second, "value").mean < spread_of(dense, "value").mean, seeds);
     claim("bilinear saddle, 300 vectors: extragradient is not there yet", "MASHA2", second, dense,
-          "at least 1e-14", range_over_seeds(dense, "value").mean >= 1e-14, dense_note(dense));
+          "at least 1e-14", spread_of(dense, "value").mean >= 1e-14, dense_note(dense));
     claim("bilinear saddle, 300 vectors: naive compression stays in a neighbourhood", "MASHA2", second, naive,
-          "at least 1e-2", range_over_seeds(naive, "value").mean >= 1e-2, seeds);
+          "at least 1e-2", spread_of(naive, "value").mean >= 1e-2, seeds);
     ablations(multiples);
     result_.notes.push_back(fmt::format(
         "bilinear saddle of the first seed: L = {:.3g}, root mean square of L_m = {:.3g}; gamma "
@@ -216,7 +216,7 @@ class Reproducing {
         "the distances are {} at 100 vectors and {} at 300, the card's 7e-5 and 8e-13: its grid had no value "
         "between 0.1 and the unstable ones",
         seeds_.size(), dense.front().at("step") / dense.front().at("lipschitz"),
-        range_text(range_over_seeds(few, "value")), range_text(range_over_seeds(many, "value")));
+        range_text(spread_of(few, "value")), range_text(spread_of(many, "value")));
   }
 
   void claim(const std::string& what, const std::string& baseline_name, const Arms& baseline,
@@ -226,14 +226,14 @@ class Reproducing {
     claim.paper =
         "linear convergence with compressed messages; naive compression reaches a neighbourhood only";
     claim.baseline_name = baseline_name;
-    claim.baseline_value = range_over_seeds(baseline, "value").mean;
+    claim.baseline_value = spread_of(baseline, "value").mean;
     claim.baseline_bytes = bytes_of(baseline);
-    claim.measured_value = range_over_seeds(measured, "value").mean;
+    claim.measured_value = spread_of(measured, "value").mean;
     claim.measured_bytes = bytes_of(measured);
     claim.threshold = threshold;
     claim.met = met;
-    claim.note = fmt::format("{}; {} against {}", note, range_text(range_over_seeds(measured, "value")),
-                             range_text(range_over_seeds(baseline, "value")));
+    claim.note = fmt::format("{}; {} against {}", note, range_text(spread_of(measured, "value")),
+                             range_text(spread_of(baseline, "value")));
     result_.claims.push_back(std::move(claim));
   }
 
@@ -249,7 +249,7 @@ class Reproducing {
     };
     for (const SaddleArm& arm : variants) {
       const Arms numbers = on_bilinear(arm, 300, multiples);
-      table.rows.push_back({arm.name, range_text(range_over_seeds(numbers, "value")),
+      table.rows.push_back({arm.name, range_text(spread_of(numbers, "value")),
                             fmt::format("{:.3g}", numbers.front().at("step"))});
     }
     result_.tables.push_back(std::move(table));
@@ -315,7 +315,7 @@ class Reproducing {
           });
         }));
       }
-      table.rows.push_back({arm.name, range_text(range_over_seeds(numbers, "value")),
+      table.rows.push_back({arm.name, range_text(spread_of(numbers, "value")),
                             fmt::format("{:.3g}", numbers.front().at("step")),
                             fmt::format("{:.0f}", numbers.front().at("steps")),
                             fmt::format("{:.3g}", 1e-6 * numbers.front().at("bytes"))});
@@ -324,7 +324,7 @@ class Reproducing {
       all.push_back(std::move(numbers));
     }
     result_.tables.push_back(std::move(table));
-    const auto value = [&](std::size_t i) { return range_over_seeds(all[i], "value").mean; };
+    const auto value = [&](std::size_t i) { return spread_of(all[i], "value").mean; };
     const std::string seeds = fmt::format("{} seeds, gamma from 5 values", seeds_.size());
     claim(set + ", robust logistic regression: MASHA2 is nearer than the uncompressed method",
           "extragradient", all[0], all[3], "a smaller distance at equal bytes", value(3) < value(0), seeds);

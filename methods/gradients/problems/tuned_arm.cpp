@@ -53,19 +53,7 @@ std::vector<LoopSetting> steps_of(const std::vector<double>& steps) {
   return grid;
 }
 
-SeedRange range_over_seeds(const std::vector<ArmNumbers>& seeds, const std::string& number) {
-  require(!seeds.empty(), "there is a seed");
-  SeedRange range{0, seeds.front().at(number), seeds.front().at(number)};
-  for (const ArmNumbers& arm : seeds) {
-    const double value = arm.at(number);
-    range.mean += value / static_cast<double>(seeds.size());
-    range.least = std::min(range.least, value);
-    range.most = std::max(range.most, value);
-  }
-  return range;
-}
-
-std::string range_text(const SeedRange& range) {
+std::string range_text(const Spread& range) {
   return fmt::format("{:.2g} [{:.2g}, {:.2g}]", range.mean, range.least, range.most);
 }
 
@@ -77,7 +65,7 @@ std::vector<std::pair<double, double>> mean_curve(const std::vector<ArmNumbers>&
     const bool all =
         std::all_of(seeds.begin(), seeds.end(), [&](const ArmNumbers& arm) { return arm.count(bytes) > 0; });
     if (!all) return points;
-    points.emplace_back(range_over_seeds(seeds, bytes).mean, range_over_seeds(seeds, value).mean);
+    points.emplace_back(spread_of(seeds, bytes).mean, spread_of(seeds, value).mean);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "methods/gradients/training/training_trial.h"
 #include "methods/reproduce.h"
 
 namespace laconic {
@@ -34,13 +35,8 @@ ArmNumbers tuned_arm(const std::vector<LoopSetting>& grid,
                      const std::function<LoopOutcome(const LoopSetting&)>& run);
 std::vector<LoopSetting> steps_of(const std::vector<double>& steps);
 
-// Over seeds.
-struct SeedRange {
-  double mean = 0, least = 0, most = 0;
-};
-SeedRange range_over_seeds(const std::vector<ArmNumbers>& seeds, const std::string& number);
-// "1.2e-02 [1.1e-02, 1.3e-02]"
-std::string range_text(const SeedRange& range);
+// "0.012 [0.011, 0.013]": mean over seeds, least and most.
+std::string range_text(const Spread& range);
 // Points of the mean over seeds, as far as all have them.
 std::vector<std::pair<double, double>> mean_curve(const std::vector<ArmNumbers>& seeds);
 
