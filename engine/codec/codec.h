@@ -61,7 +61,7 @@ std::vector<float> finite_values(const TensorView& tensor, std::string_view name
 
 // A typed, documented, ranged parameter: what `laconic info` prints and the parser checks.
 struct ParameterSpec {
-  enum class Type { integer, number, boolean, text, choice };
+  enum class Type { integer, number, boolean, text, choice, codec };  // codec: layer rules, or "none"
   std::string name;
   Type type = Type::integer;
   std::string default_value;
