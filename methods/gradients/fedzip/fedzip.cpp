@@ -9,6 +9,7 @@
 
 #include "methods/gradients/federated/codec_parameters.h"
 #include "methods/gradients/federated/update_averaging.h"
+#include "methods/gradients/fedzip/reproduce.h"
 #include "methods/method.h"
 
 namespace laconic {
@@ -49,6 +50,7 @@ MethodDescription describe_fedzip() {
     form.error_feedback = request.parameters.boolean("ef");
     return std::make_unique<UpdateAveraging>(request, form);
   };
+  method.reproduce = fedzip::reproduce;
   return method;
 }
 
