@@ -18,6 +18,8 @@
 #include "engine/base/threads.h"
 #include "methods/gradients/federated/controlled_averaging.h"
 #include "methods/gradients/federated/federated_checkpoint.h"
+#include "methods/gradients/federated/federated_trial.h"
+#include "methods/gradients/federated/quadratic_clients.h"
 #include "methods/gradients/federated/update_averaging.h"
 #include "methods/gradients/scaffold/scaffold.h"
 #include "methods/method.h"
@@ -576,6 +578,62 @@ TEST(FederatedTraining, RecordsAreJson) {
   EXPECT_TRUE(json.contains("held_out_loss"));
   EXPECT_FALSE(json.contains("accuracy")) << "not a classifier";
   EXPECT_LT(records[19].held_out->loss, records[4].held_out->loss);
+}
+
+TEST(QuadraticClients, NoiseComesInPairsAndTheMinimumIsKnown) {
+  const QuadraticClients task({4, 10, 0.5, 3}), exact({4, 10, 0, 3});
+  const auto noisy = task.replica(), plain = exact.replica();
+  std::vector<float> x(10, 0.3f), one(10), two(10), sum(10);
+  const auto own = task.examples_of()[2];
+  const std::int64_t client = exact.examples_of()[2].front();
+  plain->gradient(x, std::vector<std::int64_t>{client}, sum);
+  noisy->gradient(x, std::vector<std::int64_t>{own[6]}, one);
+  noisy->gradient(x, std::vector<std::int64_t>{own[7]}, two);
+  for (std::size_t j = 0; j < 10; ++j) {
+    EXPECT_NEAR((one[j] + two[j]) / 2, sum[j], 1e-6);
+    EXPECT_NE(one[j], sum[j]);
+  }
+  EXPECT_DOUBLE_EQ(exact.relative_gap(exact.initial(1)), 1);
+  // Gradient descent on the mean of the clients finds the minimum that is stated.
+  std::vector<float> mean(10);
+  x.assign(10, 0.0f);
+  for (int step = 0; step < 400; ++step) {
+    std::fill(mean.begin(), mean.end(), 0.0f);
+    for (const auto& examples : exact.examples_of()) {
+      plain->gradient(x, examples, one);
+      for (std::size_t j = 0; j < 10; ++j) mean[j] += one[j] / 4;
+    }
+    for (std::size_t j = 0; j < 10; ++j) x[j] -= mean[j];
+  }
+  EXPECT_LT(exact.relative_gap(x), 1e-10);
+}
+
+TEST(FederatedTrial, TunesOnceAndKeepsItsArms) {
+  const QuadraticClients task({10, 20, 0, 1});
+  ArmCache cache(federated_folder("arms"));
+  FederatedSettings settings;
+  settings.examples_of = task.examples_of();
+  settings.participants = 3;
+  settings.rounds = 60;
+  settings.local_steps = 5;
+  settings.evaluate_every = 5;
+  FederatedTrial trial(cache, task, settings);
+  const FederatedGrid grid = {{100, 0.1, 0.01}, {1}, {{{"beta", "0.5"}}, {{"beta", "1"}}}};
+  const FederatedArm arm = {"scafcom", "scafcom", {{"codec", "outliers(fraction=0.2,dtype=f32)"}}};
+  const auto arms = trial.tuned(arm, grid, {1, 2});
+  EXPECT_EQ(cache.fresh(), 3) << "the search, and two seeds";
+  EXPECT_EQ(arms[0].at("local_rate"), 0.1);
+  EXPECT_EQ(arms[0].at("grid"), 6);
+  EXPECT_EQ(arms[0].at("diverged"), 0);
+  EXPECT_LT(arms[0].at("loss"), 0.1);
+  EXPECT_EQ(arms[0].at("curve.11.round"), 60);
+  EXPECT_EQ(arms[0].at("curve.11.bytes"), arms[0].at("bytes_up"));
+  const auto again = trial.tuned(arm, grid, {1, 2});
+  EXPECT_EQ(cache.cached(), 3);
+  EXPECT_EQ(again[1].at("loss"), arms[1].at("loss"));
+  FederatedArm wild = arm;
+  wild.adapt = [](FederatedSettings& s) { s.local_rate = 1e6; };
+  EXPECT_EQ(trial.run(wild, 1).at("diverged"), 1) << "an arm that ends in infinities has numbers too";
 }
 
 TEST(Fedzip, PrunesWeightsAndKeepsBiasesInItsCentres) {
