@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "engine/base/error.h"
+#include "engine/codec/composition.h"
 
 namespace laconic {
 namespace {
@@ -85,6 +86,8 @@ std::string canonical_value(const ParameterSpec& spec, std::string_view value) {
         if (!plain) refuse(spec, value, "text of letters, digits and _ . -");
       }
       return std::string(value);
+    case ParameterSpec::Type::codec:
+      return value == "none" ? "none" : LayerRules::parse(value).canonical();
   }
   fail(ErrorKind::internal, "unknown parameter type");
 }
@@ -135,6 +138,8 @@ std::string ParameterSpec::range() const {
       return fmt::format("{}", fmt::join(choices, ", "));
     case Type::text:
       return "text";
+    case Type::codec:
+      return "none, or a codec";
   }
   return "";
 }
@@ -195,9 +200,10 @@ bool Parameters::boolean(std::string_view name) const {
 
 const std::string& Parameters::text(std::string_view name) const {
   const std::size_t index = index_of(name);
-  require(
-      specs_[index].type == ParameterSpec::Type::text || specs_[index].type == ParameterSpec::Type::choice,
-      "parameter is text");
+  const ParameterSpec::Type type = specs_[index].type;
+  require(type == ParameterSpec::Type::text || type == ParameterSpec::Type::choice ||
+              type == ParameterSpec::Type::codec,
+          "parameter is text");
   return values_[index];
 }
 

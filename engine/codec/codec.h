@@ -67,7 +67,7 @@ std::span<const float> real_floats(const TensorView& tensor, std::string_view na
 
 // A typed, documented, ranged parameter: what `laconic info` prints and the parser checks.
 struct ParameterSpec {
-  enum class Type { integer, number, boolean, text, choice };
+  enum class Type { integer, number, boolean, text, choice, codec };  // codec: layer rules, or "none"
   std::string name;
   Type type = Type::integer;
   std::string default_value;
