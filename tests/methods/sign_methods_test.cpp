@@ -149,9 +149,10 @@ TEST(OnebitAdam, ConvergesAfterTheFreezeAndSendsABitANumber) {
     EXPECT_LT(loss_of(result), dense + 0.02 * start) << ranks;
     EXPECT_EQ(result.final_parameters[Regression::silent], 0.25f);
     if (ranks != 4) continue;
-    // 31 numbers are carried: 8 each, the last part has 7. Three tensors lie over four parts as 1, 2, 2, 1
-    // pieces.
-    EXPECT_EQ(records[200].sent_bytes, (2u * 5 + 5 + 9) * 0 + records[100].sent_bytes);
+    // 31 numbers are carried, in four parts of a byte. Of tensors of 15, 8 and 8 numbers the parts hold 1, 2,
+    // 2 and 1 pieces, so messages have 10, 15, 15 and 10 bytes: rank 0 sends the last three, and its own
+    // thrice.
+    EXPECT_EQ(records[200].sent_bytes, 15u + 15 + 10 + 3 * 10);
     EXPECT_LT(records[200].sent_bytes, records[10].sent_bytes);
   }
 }
