@@ -137,12 +137,13 @@ TEST(OnebitAdam, ConvergesAfterTheFreezeAndSendsABitANumber) {
     std::vector<StepRecord> records;
     TrainingListener listener;
     listener.on_step = [&](const StepRecord& record) { records.push_back(record); };
-    settings.steps = 300;
+    settings.steps = 600;
+    settings.rate.rate = 0.05;
     settings.rate.kind = RateSchedule::Kind::cosine;
-    settings.rate.steps = 300;
+    settings.rate.steps = 600;
     const TrainingResult result = train_on_threads(task, settings, ranks, listener);
     TrainingSettings adam = dense_adam();
-    adam.steps = 300;
+    adam.steps = 600;
     adam.rate = settings.rate;
     const double dense = loss_of(train_on_threads(task, adam, ranks));
     EXPECT_LT(loss_of(result), 0.05 * start) << ranks;
