@@ -16,6 +16,7 @@
 #include "methods/gradients/training/exchange_speed.h"
 #include "runtime/benchmark/coders.h"
 #include "runtime/benchmark/decode.h"
+#include "runtime/benchmark/gradient_codecs.h"
 #include "runtime/benchmark/kernels.h"
 
 namespace laconic::cli {
@@ -42,6 +43,7 @@ nlohmann::json kernels(int rounds, const std::string& only, const Session& sessi
   nlohmann::json values = nlohmann::json::array();
   CopyProbe copy;
   std::vector<PassMaker> makers = kernel_passes();
+  for (PassMaker& maker : gradient_codec_passes()) makers.push_back(std::move(maker));
   std::erase_if(makers, [&](const PassMaker& maker) { return maker.name.find(only) == std::string::npos; });
   if (makers.empty()) fail(ErrorKind::usage, fmt::format("no kernel has \"{}\" in its name", only), "--only");
   const std::vector<int> counts = thread_counts();
@@ -53,7 +55,8 @@ nlohmann::json kernels(int rounds, const std::string& only, const Session& sessi
     for (const int threads : counts) {
       set_thread_count(threads);
       const Measured measured = measure(pass, copy, rounds);
-      const bool promised = measured.wanted_ratio > 0 && threads == counts.back();
+      const bool promised =
+          measured.wanted_ratio > 0 && threads == (measured.per_core ? 1 : counts.back());
       table.push_back(
           {measured.name, std::to_string(threads), gigabytes(measured.rate), gigabytes(measured.copy_rate),
            fmt::format("{:.2f}", measured.ratio), fmt::format("{:.2f}", measured.processor_ratio),

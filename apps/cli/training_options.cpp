@@ -148,7 +148,7 @@ std::vector<OptionSpec> training_options() {
       {"--workers", Kind::integer, "ranks that train together", false, "2"},
       {"--launcher", Kind::text, "threads of this process, or mpi", false, "threads"},
       {"--partition", Kind::text,
-       "examples of a worker: shared, iid, label:N (labels each), dirichlet:A, rows (sorted by label)", false,
+       "examples of a worker: shared, iid, labels:N (classes each), dirichlet:A, sorted (by label), rows", false,
        "shared"},
       {"--steps", Kind::integer, "steps of the whole run", false, "500"},
       {"--batch", Kind::integer, "examples of a worker and backward pass", false, "32"},
