@@ -329,6 +329,29 @@ TEST(OnebitAdam, TheVarianceHasAFloorAndZerosAreLeftOut) {
   EXPECT_EQ(adam.first()[3], 0.5f);
 }
 
+TEST(OnebitAdam, StateThatIsDamagedOrAnothersIsRefused) {
+  onebit_adam::FrozenVarianceSettings settings;
+  settings.freeze.step = 2;
+  const std::vector<TensorSlice> tensors = {{"x", {1, 4}, 0, 4}};
+  onebit_adam::FrozenVarianceAdam adam(tensors, settings, {});
+  std::vector<float> x(4, 0.0f);
+  for (int step = 1; step <= 3; ++step) adam.apply(std::vector<float>{1, 2, 3, 4}, x, 0.01);
+  const Bytes bytes = adam.save();
+  onebit_adam::FrozenVarianceAdam other(tensors, settings, {});
+  other.restore(bytes, "test");
+  EXPECT_TRUE(other.frozen());
+  EXPECT_EQ(other.save(), bytes);
+  for (const std::size_t at : {std::size_t{1}, bytes.size() / 2, bytes.size() - 1}) {
+    Bytes damaged = bytes;
+    damaged[at] ^= std::byte{8};
+    EXPECT_THROW(other.restore(damaged, "test"), Error);
+  }
+  EXPECT_THROW(other.restore(ByteSpan(bytes).first(bytes.size() - 9), "test"), Error);
+  EXPECT_EQ(other.save(), bytes) << "a refused state changes nothing";
+  settings.freeze.step = 3;
+  EXPECT_THROW(onebit_adam::FrozenVarianceAdam(tensors, settings, {}).restore(bytes, "test"), Error);
+}
+
 TEST(OnebitAdam, TheRatioRuleComparesNormsAWindowApart) {
   onebit_adam::FreezeSettings settings;
   settings.window = 10;

@@ -42,7 +42,7 @@ std::vector<Subject> subjects_of(const ReproduceRequest& request) {
   pictures.task.model = "mlp";
   pictures.task.data = request.data;
   pictures.steps = quick ? 200 : full ? 2000 : 600;
-  pictures.adam_rates = quick ? std::vector<double>{1e-3} : std::vector<double>{5e-4, 1e-3, 2e-3};
+  pictures.adam_rates = quick ? std::vector<double>{1e-3} : std::vector<double>{5e-4, 1e-3, 2e-3, 4e-3, 8e-3};
   pictures.sgd_rates = quick ? std::vector<double>{0.03} : std::vector<double>{0.01, 0.03, 0.1};
   subjects.push_back(pictures);
   if (full && !request.data.empty()) {
