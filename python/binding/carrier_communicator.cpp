@@ -84,7 +84,8 @@ class CarrierCommunicator : public Communicator {
     try {
       body();
     } catch (py::error_already_set& failure) {
-      fail(ErrorKind::io, failure.what(), fmt::format("rank {}", rank()));
+      const std::string kind = py::str(failure.type().attr("__name__")), text = py::str(failure.value());
+      fail(ErrorKind::io, kind + ": " + text, fmt::format("rank {}", rank()));
     }
   }
 

@@ -181,6 +181,7 @@ class ExchangeState:
 
     def _fail(self, failure, held):
         self._failure = failure
+        self._exchange.close()  # the other ranks learn of it now, not when they have waited long enough
         self._step_open.clear()
         for bucket in held:
             bucket.future.set_exception(failure)

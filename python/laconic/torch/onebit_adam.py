@@ -53,15 +53,11 @@ class OneBitAdam(torch.optim.Optimizer):
         for parameter in self._parameters:
             if parameter.grad is not None and parameter.grad.is_sparse:
                 raise ValueError("sparse gradients cannot be represented by signs")
-        self._exchange.begin(self.steps_taken + 1)
-        # From the last, as the engine's buckets are.
-        for index, own in reversed(list(enumerate(self._views(self._vector)))):
-            gradient = self._parameters[index].grad
-            # A parameter that was not used still takes part: its ranks must agree on what travels.
-            own.copy_(gradient) if gradient is not None else own.zero_()
-            self._exchange.prepare(index)
-            self._exchange.ready(index)
-        accepted = self._exchange.end()
+        try:
+            accepted = self._exchanged()
+        except BaseException:
+            self._exchange.close()  # the other ranks learn of it now, not when they have waited long enough
+            raise
         self.steps_taken += 1
         if not accepted:
             self.refused_steps += 1
@@ -73,6 +69,17 @@ class OneBitAdam(torch.optim.Optimizer):
         for view, parameter in zip(flat, self._parameters):
             parameter.copy_(view)
         return loss
+
+    def _exchanged(self):
+        self._exchange.begin(self.steps_taken + 1)
+        # From the last, as the engine's buckets are.
+        for index, own in reversed(list(enumerate(self._views(self._vector)))):
+            gradient = self._parameters[index].grad
+            # A parameter that was not used still takes part: its ranks must agree on what travels.
+            own.copy_(gradient) if gradient is not None else own.zero_()
+            self._exchange.prepare(index)
+            self._exchange.ready(index)
+        return self._exchange.end()
 
     def traffic(self):
         """Bytes and messages of this rank so far, as the engine counted them."""
