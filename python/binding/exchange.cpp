@@ -11,12 +11,9 @@
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
 #include "engine/base/saved_state.h"
-#include "engine/codec/composition.h"
-#include "engine/exchange/dense_exchange.h"
-#include "engine/exchange/gathered_exchange.h"
 #include "engine/exchange/overlapped_exchange.h"
 #include "engine/transport/collectives.h"
-#include "methods/method.h"
+#include "methods/gradients/training/exchange_by_name.h"
 #include "python/binding/arrays.h"
 #include "python/binding/bind.h"
 #include "python/binding/carrier_communicator.h"
@@ -46,41 +43,8 @@ std::vector<TensorSlice> slices_of(const NamedShapes& tensors) {
   return slices;
 }
 
-// A slug of a method, or a codec for every tensor of two or more dimensions, with "ef:" before it for error
-// feedback; "dense" is no compression.
-TrainingExchange make_exchange(const std::string& text, const std::map<std::string, std::string>& parameters,
-                               ExchangeRequest request) {
-  const bool has_feedback = text.rfind("ef:", 0) == 0;
-  const auto& methods = method_registry();
-  const auto method = std::find_if(methods.begin(), methods.end(), [&](const MethodDescription& candidate) {
-    return candidate.slug == text && candidate.exchange;
-  });
-  if (method != methods.end()) {
-    request.parameters = Parameters(method->parameters);
-    for (const auto& [name, value] : parameters) request.parameters.set(name, value);
-    return method->exchange(request);
-  }
-  if (!parameters.empty())
-    fail(ErrorKind::usage, fmt::format("'{}' takes its parameters inside the text", text), "exchange");
-  TrainingExchange result;
-  if (text == "dense") {
-    result.exchange = dense_exchange(request.tensors, DenseForm::f32, request.bucket_bytes);
-    return result;
-  }
-  const std::shared_ptr<const TensorCodec> codec = parse_codec(has_feedback ? text.substr(3) : text);
-  std::vector<TensorTravel> travel(request.tensors.size());
-  for (std::size_t i = 0; i < travel.size(); ++i) {
-    if (request.tensors[i].shape.size() < 2) continue;
-    travel[i].codec = codec;
-    if (has_feedback) travel[i].feedback = plain_error_feedback();
-  }
-  GatheredSettings settings;
-  settings.seed = request.seed;
-  settings.rank = request.rank;
-  settings.bucket_bytes = request.bucket_bytes;
-  result.exchange = std::make_unique<GatheredExchange>(request.tensors, std::move(travel), settings);
-  return result;
-}
+// Of a run whose length nobody has said: longer than any.
+constexpr std::uint64_t unknown_steps = std::uint64_t{1} << 40;
 
 OptimizerSettings optimizer_settings(const std::string& kind, double momentum, bool nesterov, double beta1,
                                      double beta2, double epsilon, bool bias_correction,
@@ -105,7 +69,10 @@ class RunningExchange {
                   ExchangeRequest request, py::object carrier)
       : carrier_(std::move(carrier)) {
     const py::gil_scoped_release released;
-    made_ = make_exchange(text, parameters, request);
+    const ExchangeCandidate candidate = exchange_by_name(text, {parameters.begin(), parameters.end()});
+    request.parameters = candidate.parameters;
+    if (request.rank == 0) request.message = [this](std::string_view line) { messages_.emplace_back(line); };
+    made_ = candidate.exchange(request);
     optimizer_ = made_.optimizer ? std::move(made_.optimizer)
                                  : make_optimizer(request.optimizer, made_.exchange->tensors());
     vector_.assign(made_.exchange->size(), 0.0f);
@@ -135,6 +102,8 @@ class RunningExchange {
   }
 
   std::string text() const { return made_.exchange->text(); }
+  // What the user should see of its making.
+  const std::vector<std::string>& messages() const { return messages_; }
   const std::vector<TensorSlice>& tensors() const { return made_.exchange->tensors(); }
   const std::vector<Bucket>& buckets() const { return made_.exchange->buckets(); }
   std::span<float> vector() { return vector_; }
@@ -229,6 +198,7 @@ class RunningExchange {
   }
 
   py::object carrier_;
+  std::vector<std::string> messages_;
   TrainingExchange made_;
   std::unique_ptr<Optimizer> optimizer_;
   std::vector<float> vector_;
@@ -255,7 +225,7 @@ void bind_exchange(py::module_& module) {
   py::class_<RunningExchange>(
       module, "Exchange",
       "One vector per rank becomes one agreed vector. `exchange`: a method (laconic.methods()), "
-      "a codec for tensors of two or more dimensions, 'ef:' and a codec, or 'dense'.")
+      "or a pipeline like 'ef:outliers(fraction=0.01)'; `steps`: of the whole run, 0: unknown.")
       .def(py::init([](const std::string& text, const NamedShapes& tensors, py::object carrier, int rank,
                        int ranks, const std::map<std::string, std::string>& parameters, std::uint64_t seed,
                        std::uint64_t steps, std::uint64_t steps_per_epoch, std::size_t bucket_bytes,
@@ -268,7 +238,7 @@ void bind_exchange(py::module_& module) {
              request.rank = rank;
              request.ranks = ranks;
              request.seed = seed;
-             request.steps = steps;
+             request.steps = steps == 0 ? unknown_steps : steps;
              request.steps_per_epoch = std::max<std::uint64_t>(steps_per_epoch, 1);
              request.bucket_bytes = bucket_bytes;
              request.optimizer = optimizer_settings(optimizer, momentum, nesterov, beta1, beta2, epsilon,
@@ -282,7 +252,8 @@ void bind_exchange(py::module_& module) {
            py::arg("bucket_bytes") = 25'000'000, py::arg("optimizer") = "sgd", py::arg("momentum") = 0.0,
            py::arg("nesterov") = false, py::arg("beta1") = 0.9, py::arg("beta2") = 0.999,
            py::arg("epsilon") = 1e-8, py::arg("bias_correction") = true, py::arg("weight_decay") = 0.0)
-      .def_property_readonly("text", &RunningExchange::text)
+      .def_property_readonly("text", &RunningExchange::text, "Everything that decides the numbers.")
+      .def_property_readonly("messages", &RunningExchange::messages)
       .def_property_readonly(
           "vector",
           [](py::object self) {

@@ -9,6 +9,7 @@ Arrays cross by the buffer protocol or DLPack, without a copy; torch is imported
 """
 
 import atexit as _atexit
+import warnings as _warnings
 import weakref as _weakref
 
 from ._engine import (Codec, CorruptError, Error, Feedback, InputError, InternalError, InterruptedRun, IoError,
@@ -31,6 +32,8 @@ class Exchange(_engine.Exchange):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         _open.add(self)
+        for message in self.messages:
+            _warnings.warn(message, stacklevel=2)
 
 
 @_atexit.register

@@ -79,6 +79,8 @@ class OneBitAdam(unittest.TestCase):
         groups = [{"params": [parameter]} for parameter in model.parameters()]
         with self.assertRaisesRegex(ValueError, "one group"):
             compressed.OneBitAdam(groups)
+        with self.assertRaisesRegex(ValueError, "warm-up ends"):
+            compressed.OneBitAdam(model.parameters())
         with self.assertRaisesRegex(ValueError, "float32"):
             compressed.OneBitAdam(network().double().parameters())
 

@@ -205,11 +205,10 @@ def _serve(reference, work_queue):
 
 
 class EfTopkState(ExchangeState):
-    """The `fraction` of each tensor's numbers that are largest, with error feedback. Tensors of one dimension
-    travel whole."""
+    """The `fraction` of each tensor's numbers that are largest, with error feedback."""
 
-    def __init__(self, module, fraction=0.01, dtype="f16", **options):
-        super().__init__(module, f"ef:outliers(fraction={fraction},dtype={dtype})", **options)
+    def __init__(self, module, fraction=0.01, parameters=None, **options):
+        super().__init__(module, "ef-topk", parameters=_texts(parameters, fraction=fraction), **options)
 
 
 class EfSignState(ExchangeState):

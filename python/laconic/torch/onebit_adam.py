@@ -29,10 +29,14 @@ class OneBitAdam(torch.optim.Optimizer):
         for parameter in self._parameters:
             if parameter.is_cuda or parameter.dtype != torch.float32:
                 raise ValueError("OneBitAdam keeps its state beside float32 parameters in the host's memory")
+        chosen = _texts(parameters)
+        if steps == 0 and "freeze_step" not in chosen and chosen.get("freeze") != "ratio":
+            raise ValueError("say when the warm-up ends: parameters={'freeze_step': N}, or {'freeze': 'ratio'}, or the "
+                             "run's steps, of which it is a fifth")
         carrier = ProcessGroupCarrier(process_group, timeout)
         shapes = [(f"parameter {i}", tuple(parameter.shape)) for i, parameter in enumerate(self._parameters)]
         self._exchange = laconic.Exchange(
-            "onebit-adam", shapes, carrier, carrier.rank, carrier.size, parameters=_texts(parameters),
+            "onebit-adam", shapes, carrier, carrier.rank, carrier.size, parameters=chosen,
             optimizer="adam", beta1=betas[0], beta2=betas[1], epsilon=eps, bias_correction=bias_correction,
             weight_decay=weight_decay, seed=seed, steps=steps, bucket_bytes=bucket_bytes)
         self._carrier = carrier
