@@ -28,7 +28,7 @@ if method == "onebit-adam":
     optimizer = state = compressed.OneBitAdam(model.parameters(), lr=2e-3, parameters={"freeze_step": steps // 5})
 else:
     model = DistributedDataParallel(network)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0 if method == "dgc" else 0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0 if method == "dgc" else 0.9)
     state, hook = {
         "dgc": lambda: (compressed.DgcState(model, optimizer, ratio=0.01, steps_per_epoch=20), compressed.dgc_hook),
         "ef-topk": lambda: (compressed.EfTopkState(model, fraction=0.01), compressed.ef_topk_hook),

@@ -21,17 +21,19 @@ def numbers(*shape, seed=1):
 
 class Codecs(unittest.TestCase):
     def test_every_codec_that_needs_no_calibration_makes_frames_that_decode(self):
-        array = numbers(24, 64)
+        array, worked = numbers(24, 64), 0
         for row in laconic.codecs():
             codec = laconic.Codec(row["name"])
             try:
                 frame = codec.encode(array, seed=3)
-            except laconic.Error as error:
-                self.assertIn("calibration", str(error) + " calibration" if "moment" in str(error) else str(error))
+            except laconic.UsageError as error:
+                self.assertIn("moments", str(error))
                 continue
+            worked += 1
             decoded = laconic.decode(frame)
             self.assertEqual((decoded.shape, decoded.dtype), (array.shape, numpy.float32), row["name"])
             self.assertEqual(frame, codec.encode(array, seed=3))
+        self.assertGreater(worked, 8)
 
     def test_a_composition_prints_canonically_and_decodes_to_the_same_bits_each_time(self):
         codec = laconic.Codec("uniform( bits=2, group=64 ) + lowrank(rank=4)|rans")
@@ -46,7 +48,8 @@ class Codecs(unittest.TestCase):
     def test_lossless_codecs_are_bit_exact_in_every_real_type(self):
         for dtype in ("f2", "f4"):
             array = numbers(7, 5).astype(dtype)
-            self.assertEqual(laconic.decode(laconic.Codec("raw").encode(array)).astype(dtype).tobytes(), array.tobytes())
+            decoded = laconic.decode(laconic.Codec("raw").encode(array))
+            self.assertEqual(decoded.astype(dtype).tobytes(), array.tobytes())
 
     def test_one_bit_is_sign_times_mean_magnitude(self):
         array = numpy.array([1, -2, 0.5, 0], dtype="f4")
@@ -86,7 +89,8 @@ class Codecs(unittest.TestCase):
         total = array.copy()
         codec.add_decoded(message, total)
         self.assertEqual(total.tobytes(), (array + decoded).tobytes())
-        self.assertIsNone(laconic.Codec("onebit").positions(laconic.Codec("onebit").encode_message(array), array.shape))
+        dense = laconic.Codec("onebit")
+        self.assertIsNone(dense.positions(dense.encode_message(array), array.shape))
         self.assertAlmostEqual(codec.properties(array.shape)["delta"], 0.02, places=3)
 
     def test_damage_is_refused(self):

@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import unittest
 
 import laconic
@@ -16,7 +17,8 @@ KINDS = {
     "dense": lambda model, optimizer: (compressed.ExchangeState(model, "dense"), compressed.exchange_hook),
     "dgc": lambda model, optimizer: (compressed.DgcState(model, optimizer, ratio=0.05, steps_per_epoch=5),
                                      compressed.dgc_hook),
-    "ef-topk": lambda model, optimizer: (compressed.EfTopkState(model, fraction=0.05), compressed.ef_topk_hook),
+    "ef-topk": lambda model, optimizer: (compressed.EfTopkState(model, fraction=0.05, bucket_bytes=2000),
+                                         compressed.ef_topk_hook),
     "ef-sign": lambda model, optimizer: (compressed.EfSignState(model), compressed.ef_sign_hook),
     "powersgd": lambda model, optimizer: (compressed.PowerSgdState(model, rank=2), compressed.powersgd_hook),
     "l-greco": lambda model, optimizer: (compressed.LGrecoState(model), compressed.l_greco_hook),
@@ -143,6 +145,41 @@ def break_down(rank):
     return "no error"
 
 
+def enqueue_only(rank):
+    model = wrapped()
+    state = compressed.EfTopkState(model, fraction=0.05)
+    seconds = []
+
+    def timed_hook(state, bucket):
+        begin = time.perf_counter()
+        future = compressed.ef_topk_hook(state, bucket)
+        seconds.append(time.perf_counter() - begin)
+        return future
+
+    model.register_comm_hook(state, timed_hook)
+    inputs, labels = examples_of(rank, 1, network(seed=2))
+    loss = torch.nn.functional.cross_entropy(model(inputs), labels)
+    torch.distributed.barrier()
+    if rank == 1:
+        time.sleep(2)  # the other rank waits for this one: in backward, not in its hooks
+    begin = time.perf_counter()
+    loss.backward()
+    whole = time.perf_counter() - begin
+    state.close()
+    return sum(seconds), len(seconds), whole
+
+
+def clip_before_accumulation(rank):
+    model = wrapped()
+    optimizer = sgd(model, "dgc")
+    state = compressed.DgcState(model, optimizer, ratio=1.0, clip=0.01, parameters={"warmup_epochs": 0})
+    model.register_comm_hook(state, compressed.dgc_hook)
+    inputs, labels = examples_of(rank, 1, network(seed=2))
+    torch.nn.functional.cross_entropy(model(inputs), labels).backward()
+    state.close()
+    return float(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).norm())
+
+
 def accumulate_and_freeze(rank):
     model = network()
     model[0].bias.requires_grad_(False)
@@ -193,6 +230,18 @@ class Hooks(unittest.TestCase):
         texts = on_processes(2, break_down)
         self.assertIn("division by zero", texts[1])
         self.assertNotEqual("no error", texts[0])
+
+    def test_a_hook_only_enqueues(self):
+        in_hooks, count, whole = on_processes(2, enqueue_only)[0]
+        self.assertGreaterEqual(count, 1)
+        self.assertGreater(whole, 1.0)
+        self.assertLess(in_hooks, 0.5)
+
+    @unittest.skipUnless("dgc" in SLUGS, "dgc is not in this build")
+    def test_dgc_clips_each_rank_at_its_share(self):
+        for norm in on_processes(2, clip_before_accumulation):
+            self.assertLess(norm, 0.01 / 2 ** 0.5 * 1.001)  # the mean of two of that norm
+            self.assertGreater(norm, 0.002)
 
     def test_accumulation_frozen_and_unused_parameters(self):
         first, second = on_processes(2, accumulate_and_freeze)
