@@ -9,6 +9,7 @@
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "engine/base/hash.h"
+#include "engine/base/progress.h"
 #include "engine/base/threads.h"
 #include "methods/gradients/compressed_descent.h"
 #include "methods/gradients/ef21-weighted/step_sizes.h"
@@ -66,6 +67,7 @@ ArmNumbers run_until(const SmoothProblem& problem, const StepArm& arm, const Cha
   while (descent.steps() < stop.most_steps) {
     if (!descent.step()) break;
     if (descent.steps() % stop.check_every != 0) continue;
+    throw_if_interrupted();
     now = problem.squared_gradient(descent.point());
     if (!(now <= 1e8 * first)) break;
     if (10 * descent.steps() > 9 * stop.most_steps) {
