@@ -72,12 +72,13 @@ std::string GatheredExchange::text() const {
   for (std::size_t i = 0; i < travel_.size(); ++i) {
     const TensorTravel& travel = travel_[i];
     const std::string way = travel.codec
-                                ? travel.codec->canonical() +
+                                ? travel.codec->canonical() + (travel.flat ? " flat" : "") +
                                       (travel.feedback ? " with " + travel.feedback->text() : std::string())
                                 : std::string("f32");
     text += (i == 0 ? " " : "; ") + way;
     std::size_t same = 1;
     while (i + 1 < travel_.size() && travel_[i + 1].codec == travel.codec &&
+           travel_[i + 1].flat == travel.flat &&
            travel_[i + 1].feedback.has_value() == travel.feedback.has_value() &&
            (!travel.feedback || travel_[i + 1].feedback->text() == travel.feedback->text())) {
       ++i;
@@ -88,6 +89,11 @@ std::string GatheredExchange::text() const {
   for (std::size_t i = 0; i < settings_.weights.size(); ++i)
     text += fmt::format("{}{}", i == 0 ? "; weights " : " ", settings_.weights[i]);
   return text;
+}
+
+Shape GatheredExchange::shape_of(std::size_t tensor) const {
+  const TensorSlice& slice = tensors()[tensor];
+  return travel_[tensor].flat ? Shape{static_cast<std::int64_t>(slice.size)} : slice.shape;
 }
 
 bool GatheredExchange::in_message(std::size_t tensor) const { return travel_[tensor].codec != nullptr; }
@@ -130,12 +136,13 @@ Bytes GatheredExchange::encode_bucket(std::uint64_t step, const Bucket& bucket, 
       refused = !all_finite(values);
       if (refused) break;
     }
+    if (watcher_) watcher_(i, values);
     EncodeContext context;
     context.seed = settings_.seed;
     context.tensor_name = tensor.name;
     context.step = step;
     context.peer = static_cast<std::uint16_t>(settings_.rank);
-    const TensorView view{DType::f32, tensor.shape, reinterpret_cast<const std::byte*>(values.data())};
+    const TensorView view{DType::f32, shape_of(i), reinterpret_cast<const std::byte*>(values.data())};
     const Payload payload = travel_[i].codec->encode(view, context);
     write_message(writer, payload);
     if (memories_[i]) {
@@ -173,7 +180,7 @@ bool GatheredExchange::add_message(ByteSpan message, int source, const Bucket& b
     if (!in_message(i)) continue;
     const TensorSlice& tensor = tensors()[i];
     const TensorCodec& codec = *travel_[i].codec;
-    const Payload payload = read_message(reader, codec.canonical(), DType::f32, tensor.shape);
+    const Payload payload = read_message(reader, codec.canonical(), DType::f32, shape_of(i));
     const std::span<float> part = slice_of(sum, tensor);
     if (settings_.weights.empty()) {
       codec.add_decoded(payload, part);

@@ -12,6 +12,7 @@
 // XXH3-64 of what is before it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -25,6 +26,7 @@ namespace laconic {
 struct TensorTravel {
   std::shared_ptr<const TensorCodec> codec;  // null: f32, and no memory
   std::optional<FeedbackForm> feedback;      // with a codec
+  bool flat = false;                         // the codec sees one row, whatever the shape
 };
 
 struct GatheredSettings {
@@ -37,7 +39,7 @@ struct GatheredSettings {
   std::vector<double> weights;
 };
 
-class GatheredExchange final : public GradientExchange {
+class GatheredExchange : public GradientExchange {
  public:
   GatheredExchange(std::vector<TensorSlice> tensors, std::vector<TensorTravel> travel,
                    const GatheredSettings& settings);
@@ -45,6 +47,10 @@ class GatheredExchange final : public GradientExchange {
   // Between steps, and the same on all ranks: another level for a tensor that has a codec. Memories stay.
   void set_codec(std::size_t tensor, std::shared_ptr<const TensorCodec> codec);
   const TensorTravel& travel(std::size_t tensor) const { return travel_[tensor]; }
+  // Is told what is to be sent, q_i, of every tensor that has a codec while its bucket is exchanged.
+  void watch(std::function<void(std::size_t tensor, std::span<const float> to_send)> watcher) {
+    watcher_ = std::move(watcher);
+  }
   // This rank's memory of a tensor; null where it has none.
   const Feedback* feedback(std::size_t tensor) const { return memories_[tensor].get(); }
 
@@ -70,6 +76,7 @@ class GatheredExchange final : public GradientExchange {
   // Adds a rank's message to the bucket's part of `sum`; false when it refuses.
   bool add_message(ByteSpan message, int source, const Bucket& bucket, std::span<float> sum);
   bool in_message(std::size_t tensor) const;
+  Shape shape_of(std::size_t tensor) const;  // as its codec sees it
 
   std::vector<TensorTravel> travel_;
   GatheredSettings settings_;
@@ -77,6 +84,7 @@ class GatheredExchange final : public GradientExchange {
   std::vector<std::vector<float>> estimates_;  // G by tensor; empty without an estimator
   std::vector<Pending> pending_;
   std::vector<float> dense_, weighted_;
+  std::function<void(std::size_t, std::span<const float>)> watcher_;
 };
 
 }  // namespace laconic
