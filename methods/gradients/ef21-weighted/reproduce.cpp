@@ -387,7 +387,7 @@ class Reproducing {
     result_.notes.push_back(
         "real sets: the threshold applies where the step sizes differ by 1.5 times, which is w8a alone: rows "
         "of "
-        "the others have nearly one norm. Top-1's theoretical step on w8a is some 90 times smaller and needs "
+        "the others have nearly one norm. Top-1's theoretical step on w8a is some 80 times smaller and needs "
         "millions of rounds to 1e-6, so a quarter of the numbers is sent, and every 24th row is used (full "
         "scale: "
         "all rows, 1,000 clients)");
