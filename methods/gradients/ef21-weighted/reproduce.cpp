@@ -9,6 +9,7 @@
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "engine/base/hash.h"
+#include "engine/base/progress.h"
 #include "engine/base/threads.h"
 #include "methods/gradients/compressed_descent.h"
 #include "methods/gradients/ef21-weighted/step_sizes.h"
@@ -66,6 +67,7 @@ ArmNumbers run_until(const SmoothProblem& problem, const StepArm& arm, const Cha
   while (descent.steps() < stop.most_steps) {
     if (!descent.step()) break;
     if (descent.steps() % stop.check_every != 0) continue;
+    throw_if_interrupted();
     now = problem.squared_gradient(descent.point());
     if (!(now <= 1e8 * first)) break;
     if (10 * descent.steps() > 9 * stop.most_steps) {
@@ -100,10 +102,7 @@ class Reproducing {
     if (request_.data.empty()) {
       result_.notes.push_back("without --data only the synthetic problem is measured");
     } else {
-      for (const std::string set : {"w8a", "phishing", "mushrooms", "a9a"}) {
-        if (request_.scale == Scale::quick && set != "phishing") continue;
-        logistic(set);
-      }
+      real_sets();
     }
     result_.arms = cache_.records();
     return std::move(result_);
@@ -345,58 +344,95 @@ class Reproducing {
         "no theory behind this table");
   }
 
-  void logistic(const std::string& set) {
-    const std::filesystem::path path = request_.data / "convex" / set /
-                                       (set == "mushrooms"  ? "agaricus.txt.train"
-                                        : set == "phishing" ? "phishing_first8404"
-                                                            : set);
-    if (!std::filesystem::exists(path)) {
-      result_.notes.push_back(set + " is not in the data directory");
-      return;
+  // Constants of every set; the set is solved where the card's threshold applies.
+  void real_sets() {
+    ReproductionTable table;
+    table.title = fmt::format(
+        "logistic regression, non-convex regulariser 0.001, {} clients sorted by the norm of rows: constants",
+        clients());
+    table.rows.push_back(
+        {"set", "rows", "d", "L", "L_AM", "L_QM", "ratio of step sizes, Top-1", "the same, Top-25 %"});
+    for (const auto& [set, file] :
+         {std::pair{"w8a", "w8a"}, std::pair{"a9a", "a9a"}, std::pair{"mushrooms", "agaricus.txt.train"},
+          std::pair{"phishing", "phishing_first8404"}, std::pair{"ijcnn1", "ijcnn1.train20k"}}) {
+      const std::filesystem::path path = request_.data / "convex" / set / file;
+      if (!std::filesystem::exists(path)) {
+        result_.notes.push_back(std::string(set) + " is not in the data directory");
+        continue;
+      }
+      const SparseExamples all = read_libsvm(path), examples = thinned(all);
+      const std::string hash = to_hex(xxh3_128(as_byte_span(read_text_file(path, std::size_t{1} << 30))));
+      LogisticClientsSettings settings;
+      settings.regulariser = Regulariser::saturating;
+      settings.deal = LogisticClientsSettings::Deal::norm;
+      settings.clients = clients();
+      const LogisticClients problem(examples, settings);
+      const auto d = static_cast<double>(problem.dimension());
+      const auto k = static_cast<std::int64_t>(std::max(1.0, std::floor(d / 4)));
+      const double alpha = static_cast<double>(k) / d;
+      const ArmNumbers constants = {{"L", problem.smoothness()},
+                                    {"L_AM", arithmetic_mean(problem.worker_smoothness())},
+                                    {"L_QM", quadratic_mean(problem.worker_smoothness())}};
+      table.rows.push_back(
+          {set, std::to_string(examples.rows()), fmt::format("{:.0f}", d),
+           fmt::format("{:.3g}", constants.at("L")), fmt::format("{:.3g}", constants.at("L_AM")),
+           fmt::format("{:.3g}", constants.at("L_QM")), fmt::format("{:.3f}", gamma_ratio(constants, 1 / d)),
+           fmt::format("{:.3f}", gamma_ratio(constants, alpha))});
+      if (gamma_ratio(constants, alpha) >= 1.5 && request_.scale != Scale::quick) {
+        solve(fmt::format("{} ({} rows, Top-{} of {:.0f})", set, examples.rows(), k, d), hash, problem, k,
+              alpha);
+      }
     }
-    const SparseExamples examples = read_libsvm(path);
-    const std::string hash = to_hex(xxh3_128(as_byte_span(read_text_file(path, std::size_t{1} << 30))));
-    LogisticClientsSettings settings;
-    settings.regulariser = Regulariser::saturating;
-    settings.deal = LogisticClientsSettings::Deal::norm;
-    settings.clients = request_.scale == Scale::full ? 1000 : 100;
-    const LogisticClients problem(examples, settings);
-    const auto d = static_cast<double>(problem.dimension());
+    result_.tables.push_back(std::move(table));
+    result_.notes.push_back(
+        "real sets: the threshold applies where the step sizes differ by 1.5 times, which is w8a alone: rows "
+        "of "
+        "the others have nearly one norm. Top-1's theoretical step on w8a is some 80 times smaller and needs "
+        "millions of rounds to 1e-6, so a quarter of the numbers is sent, and every 24th row is used (full "
+        "scale: "
+        "all rows, 1,000 clients)");
+  }
+
+  int clients() const { return request_.scale == Scale::full ? 1000 : 100; }
+
+  // About 2,000 rows, evenly spaced; all of them at full scale.
+  SparseExamples thinned(const SparseExamples& all) const {
+    const std::int64_t stride =
+        request_.scale == Scale::full ? 1 : std::max<std::int64_t>(1, all.rows() / 2000);
+    SparseExamples examples;
+    examples.columns = all.columns;
+    for (std::int64_t i = 0; i < all.rows(); i += stride) {
+      const SparseRow row = all.row(i);
+      examples.append(all.label[static_cast<std::size_t>(i)], row.columns, row.values);
+    }
+    return examples;
+  }
+
+  void solve(const std::string& name, const std::string& hash, const LogisticClients& problem, std::int64_t k,
+             double alpha) {
     Stop stop;
     stop.target = 1e-6;
     stop.most_steps = request_.scale == Scale::full ? 1000000 : 100000;
-    stop.check_every = 20;
+    stop.check_every = 50;
     const auto numbers =
-        four_arms(fmt::format("{}, {} clients", set, settings.clients),
-                  fmt::format("logistic 2 {} lambda {} clients {}", hash, settings.lambda, settings.clients),
-                  problem, [] { return exact_top_k_channel(1); }, 1 / d, stop, 1, {0, 1, 3});
-    const double ratio = gamma_ratio(numbers[0], 1 / d);
+        four_arms(name, fmt::format("logistic 3 {} {} clients {}", hash, name, clients()), problem,
+                  [&] { return exact_top_k_channel(k); }, alpha, stop, 1, {0, 1, 3});
+    const double ratio = gamma_ratio(numbers[0], alpha);
     const double gain = numbers[0].at("steps") / numbers[1].at("steps");
     ReproductionTable table;
-    table.title =
-        fmt::format("{}: {} clients sorted by the norm of rows, d = {:.0f}, Top-1, to |grad f|^2 <= 1e-6",
-                    set, settings.clients, d);
-    table.rows.push_back({"arm", "rounds", "MB up", "L", "L_AM", "L_QM", "ratio of step sizes"});
+    table.title = name + ": to |grad f|^2 <= 1e-6";
+    table.rows.push_back({"arm", "rounds", "MB up"});
     for (std::size_t i = 0; i < 3; ++i) {
       const std::size_t arm = i == 2 ? 3 : i;
       table.rows.push_back({step_arms()[arm].name, steps_text({numbers[i]}),
-                            fmt::format("{:.3g}", 1e-6 * numbers[i].at("bytes")),
-                            fmt::format("{:.3g}", numbers[i].at("L")),
-                            fmt::format("{:.3g}", numbers[i].at("L_AM")),
-                            fmt::format("{:.3g}", numbers[i].at("L_QM")), fmt::format("{:.3f}", ratio)});
-      result_.curves.push_back({set + ", logistic regression", step_arms()[arm].name,
-                                first_curve({numbers[i]}), "bytes of all clients", "|grad f|^2"});
+                            fmt::format("{:.3g}", 1e-6 * numbers[i].at("bytes"))});
+      result_.curves.push_back(
+          {name, step_arms()[arm].name, first_curve({numbers[i]}), "bytes of all clients", "|grad f|^2"});
     }
     result_.tables.push_back(std::move(table));
-    if (ratio >= 1.5) {
-      gain_claim(set, {numbers[0]}, {numbers[1]}, gain / ratio, gain / ratio,
-                 fmt::format("{:.2f} for {:.2f}; nothing is drawn", gain, ratio));
-    } else {
-      result_.notes.push_back(
-          fmt::format("{}: the step sizes differ by {:.3f} only, so the card sets no threshold; "
-                      "rounds fell {:.3f} times",
-                      set, ratio, gain));
-    }
+    gain_claim(
+        name, {numbers[0]}, {numbers[1]}, gain / ratio, gain / ratio,
+        fmt::format("{:.2f} for {:.2f}; nothing is drawn, so one run stands for all seeds", gain, ratio));
   }
 
   static constexpr std::size_t dimension_ = 10;

@@ -54,6 +54,7 @@ std::vector<LoopSetting> steps_of(const std::vector<double>& steps) {
 }
 
 std::string range_text(const Spread& range) {
+  if (range.least >= diverged_value) return "diverged";
   return fmt::format("{:.2g} [{:.2g}, {:.2g}]", range.mean, range.least, range.most);
 }
 
