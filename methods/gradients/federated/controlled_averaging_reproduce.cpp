@@ -29,9 +29,11 @@ std::uint64_t bytes_up(const Arms& arms) {
   return static_cast<std::uint64_t>(std::llround(mean_number(arms, "bytes_up")));
 }
 
+std::string gap_text(double gap) { return gap >= 1e29 ? "diverged" : fmt::format("{:.2g}", gap); }
+
 std::string per_seed(const Arms& arms, const std::string& name) {
   std::string text;
-  for (const ArmNumbers& arm : arms) text += fmt::format("{}{:.2g}", text.empty() ? "" : " ", arm.at(name));
+  for (const ArmNumbers& arm : arms) text += (text.empty() ? "" : " ") + gap_text(arm.at(name));
   return text;
 }
 
@@ -203,9 +205,8 @@ class ControlledReproduction {
         quadratic_rounds(), suffix, plain.local_rates.size() * plain.server_rates.size());
     table.rows.push_back({"method", "gap", "per seed", "card", "bytes up", "rates"});
     for (const Row& row : rows) {
-      table.rows.push_back({row.name, fmt::format("{:.2g}", mean_number(row.arms, "tail")),
-                            per_seed(row.arms, "tail"), row.card, std::to_string(bytes_up(row.arms)),
-                            row.choice});
+      table.rows.push_back({row.name, gap_text(mean_number(row.arms, "tail")), per_seed(row.arms, "tail"),
+                            row.card, std::to_string(bytes_up(row.arms)), row.choice});
       ReproductionCurve curve;
       curve.chart = "quadratics" + suffix;
       curve.name = row.name;
@@ -250,7 +251,7 @@ class ControlledReproduction {
       FederatedTrial trial(cache_, task, quadratic_settings(task, quadratic_rounds()));
       const Arms arms = trial.tuned(arm, grid(), {seeds_.front()});
       table.rows.push_back(
-          {arm.name, fmt::format("{:.2g}", arms.front().at("tail")),
+          {arm.name, gap_text(arms.front().at("tail")),
            fmt::format("{} x {}", arms.front().at("local_rate"), arms.front().at("server_rate"))});
     };
     if (scallion_) {
