@@ -95,10 +95,10 @@ nlohmann::json result_json(const FederatedResult& result, const nlohmann::json& 
   return value;
 }
 
-void print_result(const FederatedResult& result, const FederatedSettings& settings,
-                  const TrainingTask& task) {
+void print_result(const FederatedResult& result, const FederatedSettings& settings, const TrainingTask& task,
+                  const std::string& method) {
   const Evaluation& last = *result.evaluations.back().held_out;
-  fmt::print("{}\n", result.algorithm);
+  fmt::print("{}\n", method);
   fmt::print("held-out loss {:.5f} nats", last.loss);
   if (last.accuracy) fmt::print(", accuracy {:.2f} %", 100 * *last.accuracy);
   fmt::print(" over {} {}\n", last.count, task.unit());
@@ -177,7 +177,7 @@ int train_federated(const Arguments& arguments, const Session& session) {
   if (session.json) {
     fmt::print("{}\n", result_json(result, named).dump(2));
   } else {
-    print_result(result, settings, *task);
+    print_result(result, settings, *task, settings_text(method.slug, settings.parameters));
   }
   return 0;
 }

@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/cli/mpi_ranks.h"
 #include "apps/cli/train.h"
+#include "apps/cli/train_federated.h"
 #include "apps/cli/training_options.h"
 #include "apps/cli/training_report.h"
 #include "engine/base/error.h"
@@ -15,6 +17,7 @@
 #include "methods/gradients/training/exchange_by_name.h"
 #include "methods/gradients/training/training_log.h"
 #include "methods/gradients/training/worker_examples.h"
+#include "methods/method.h"
 
 namespace laconic::cli {
 namespace {
@@ -133,7 +136,8 @@ class TrainingRun {
       if (log_) log_->evaluation(record);
       if (session_.json || isatty(STDERR_FILENO) == 0) return;
       std::string line = fmt::format("step {}  held-out loss {:.4f}", record.step, record.held_out.loss);
-      if (record.held_out.accuracy) line += fmt::format("  accuracy {:.2f} %", 100 * *record.held_out.accuracy);
+      if (record.held_out.accuracy)
+        line += fmt::format("  accuracy {:.2f} %", 100 * *record.held_out.accuracy);
       print_notice("\r\033[K" + line + "  " + human_bytes(record.sent_bytes) + " sent");
     };
     listener.message = print_notice;
@@ -204,6 +208,12 @@ class TrainingRun {
 }  // namespace
 
 int train_task(const Arguments& arguments, const Session& session) {
+  const std::string exchange = arguments.text("exchange", "auto");
+  const auto& methods = method_registry();
+  const bool federated = std::any_of(methods.begin(), methods.end(), [&](const MethodDescription& method) {
+    return method.slug == exchange && method.federated;
+  });
+  if (federated) return train_federated(arguments, session);
   const std::string launcher = arguments.text("launcher", "threads");
   if (launcher != "threads" && launcher != "mpi")
     fail(ErrorKind::usage, "\"" + launcher + "\" is not a launcher", "--launcher", "threads or mpi");
@@ -229,6 +239,10 @@ int train_task(const Arguments& arguments, const Session& session) {
   return 0;
 }
 
-std::vector<OptionSpec> task_options() { return training_options(); }
+std::vector<OptionSpec> task_options() {
+  std::vector<OptionSpec> options = training_options();
+  for (OptionSpec& option : federated_options()) options.push_back(std::move(option));
+  return options;
+}
 
 }  // namespace laconic::cli

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int rice_widest = 24, rice_width = 5;
 
-int bits_below(std::uint64_t count) { return count <= 1 ? 0 : std::bit_width(count - 1); }
+int bits_below(std::uint64_t count) { return count <= 1 ? 0 : static_cast<int>(std::bit_width(count - 1)); }
 
 std::vector<std::uint64_t> label_counts(std::span<const std::uint8_t> elements, int labels) {
   std::vector<std::uint64_t> counts(static_cast<std::size_t>(labels), 0);

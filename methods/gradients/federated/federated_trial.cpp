@@ -122,18 +122,23 @@ std::vector<ArmNumbers> FederatedTrial::tuned(const FederatedArm& arm, const Fed
   const auto arm_of = [&](const Choice& choice) {
     return with_choice(arm, choice.local_rate, choice.server_rate, grid.variants[choice.variant]);
   };
+  const auto search_settings = [&](const Choice& choice) {
+    FederatedSettings settings = settings_of(arm_of(choice), seeds.front());
+    if (grid.rounds > 0) {
+      settings.rounds = grid.rounds;
+      settings.evaluate_every = std::max<std::int64_t>(1, grid.rounds / 10);
+    }
+    return settings;
+  };
   std::string key = "federated grid";
-  for (const Choice& choice : choices) {
-    const FederatedArm own = arm_of(choice);
-    key += "\n" + key_of(own, settings_of(own, seeds.front()));
-  }
+  for (const Choice& choice : choices) key += "\n" + key_of(arm_of(choice), search_settings(choice));
   // Combinations run beside each other, each with the bits that it would have alone.
   const ArmNumbers best = cache_.arm(fmt::format("{}, best of {}", arm.name, choices.size()), key, [&] {
     std::vector<double> tails(choices.size());
     parallel_for(static_cast<std::int64_t>(choices.size()), [&](std::int64_t i) {
       const auto index = static_cast<std::size_t>(i);
       throw_if_interrupted();
-      tails[index] = compute(settings_of(arm_of(choices[index]), seeds.front())).at("tail");
+      tails[index] = compute(search_settings(choices[index])).at("tail");
     });
     const auto least = std::min_element(tails.begin(), tails.end()) - tails.begin();
     return ArmNumbers{{"choice", static_cast<double>(least)}};

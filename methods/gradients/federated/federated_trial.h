@@ -27,6 +27,7 @@ struct FederatedArm {
 struct FederatedGrid {
   std::vector<double> local_rates, server_rates;
   std::vector<FederatedParameters> variants = {{}};  // added to the arm's own
+  std::int64_t rounds = 0;                           // of the search; 0: of the whole run
 };
 
 // What an arm's numbers hold:
