@@ -3,25 +3,16 @@
 
 #include <c10/core/GradMode.h>
 
-#include "engine/base/error.h"
+#include "lab/guarded.h"
 #include "lab/language_model.h"
 #include "lab/methods/decoupleq/block_reconstruction.h"
+#include "lab/models/training_tasks.h"
 #include "lab/output_gradients.h"
 #include "lab/training/language_model_trainer.h"
 #include "lab/training/workers.h"
 
 namespace laconic::lab {
 namespace {
-
-// LibTorch reports with its own exceptions; callers know only laconic::Error.
-template <class Body>
-auto guarded(const Body& body) {
-  try {
-    return body();
-  } catch (const c10::Error& error) {
-    fail(ErrorKind::internal, error.what_without_backtrace(), "LibTorch");
-  }
-}
 
 class Plugin final : public LabPlugin {
  public:
@@ -35,6 +26,9 @@ class Plugin final : public LabPlugin {
   }
   BlockReconstructionResult block_reconstruction(const BlockReconstructionRequest& request) const override {
     return guarded([&] { return lab::block_reconstruction(request); });
+  }
+  std::unique_ptr<TrainingTask> training_task(const TaskRequest& request) const override {
+    return guarded([&] { return lab::training_task(request); });
   }
   std::vector<float> logits(const std::filesystem::path& model,
                             std::span<const std::int32_t> tokens) const override {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,12 +13,13 @@
 
 #include "engine/base/progress.h"
 #include "engine/tensor/tensor.h"
+#include "methods/gradients/training/training_task.h"
 #include "runtime/model_config.h"
 
 namespace laconic {
 
 // Raised with every change of the classes below: a plug-in of another version is refused.
-inline constexpr int lab_plugin_version = 1;
+inline constexpr int lab_plugin_version = 2;
 
 // Training of a small Llama-type language model from text. Half of the windows are those of evaluation
 // protocol P1: a document is tokenised once and cut into windows of at most `context` tokens, each starting
@@ -114,6 +116,8 @@ class LabPlugin {
   // Logits [tokens, vocabulary] of the lab's copy of a dense model: the check that it is the runtime's model.
   virtual std::vector<float> logits(const std::filesystem::path& model,
                                     std::span<const std::int32_t> tokens) const = 0;
+  // Networks as training tasks: "mlp", "cnn", "resnet" and "vit" over pictures, "lm" over text.
+  virtual std::unique_ptr<TrainingTask> training_task(const TaskRequest& request) const = 0;
 };
 
 // The plug-in, opened on the first call: from LACONIC_LAB when set, else beside the program, beside

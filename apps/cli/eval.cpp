@@ -59,7 +59,7 @@ int eval(const Arguments& arguments, const Session& session) {
       "context", std::min<std::int64_t>(model.config().max_positions, 512), 2, std::int64_t{1} << 24);
   const EvaluationWindows windows = make_windows(*tokenizer, model.config(), text, context,
                                                  arguments.integer("tokens", 0, 0, std::int64_t{1} << 40));
-  Evaluation result;
+  TextEvaluation result;
   const bool against = arguments.has("against");
   if (against) {
     result = evaluate_against(model, Transformer::load(arguments.text("against")), windows, session.progress);

@@ -301,7 +301,7 @@ TrainLanguageModelResult train_language_model(const TrainLanguageModelRequest& r
     std::filesystem::remove(run.checkpoint_file());
   }
   // The figure belongs to the file: the runtime reads the stored weights back.
-  const Evaluation figure = evaluate(Transformer::load(directory), evaluation, request.progress);
+  const TextEvaluation figure = evaluate(Transformer::load(directory), evaluation, request.progress);
   result.perplexity = figure.perplexity;
   result.scored_tokens = figure.tokens;
   result.safetensors_bytes = std::filesystem::file_size(directory / "model.safetensors");

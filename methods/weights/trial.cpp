@@ -133,7 +133,7 @@ ArmNumbers Trial::measure(const Transformer& model) const {
   ArmNumbers numbers;
   for (std::size_t t = 0; t < windows_.size(); ++t) {
     const std::string& text = subject_.held_out[t].name;
-    const Evaluation result = evaluate_against(model, dense_, windows_[t], request_.progress);
+    const TextEvaluation result = evaluate_against(model, dense_, windows_[t], request_.progress);
     numbers["ppl." + text] = result.perplexity;
     numbers["kl." + text] = result.kl;
     numbers["top1." + text] = result.top1_agreement;

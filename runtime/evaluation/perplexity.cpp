@@ -23,8 +23,8 @@ struct WindowSums {
 using Clock = std::chrono::steady_clock;
 
 // Windows run in parallel, each on one thread; their sums are added in order.
-Evaluation gather(const EvaluationWindows& windows, const ProgressListener& listener,
-                  const std::function<WindowSums(std::span<const std::int32_t>)>& measure) {
+TextEvaluation gather(const EvaluationWindows& windows, const ProgressListener& listener,
+                      const std::function<WindowSums(std::span<const std::int32_t>)>& measure) {
   const auto start = Clock::now();
   std::vector<WindowSums> sums(windows.windows.size());
   Progress progress(listener, "evaluating", windows.scored_tokens);
@@ -34,7 +34,7 @@ Evaluation gather(const EvaluationWindows& windows, const ProgressListener& list
     sums[index] = measure(windows.windows[index]);
     progress.advance(sums[index].tokens);
   });
-  Evaluation result;
+  TextEvaluation result;
   double nats = 0, kl = 0, agreeing = 0;
   for (const WindowSums& window : sums) {
     nats += window.nats;
@@ -99,10 +99,10 @@ EvaluationWindows make_windows(const Tokenizer& tokenizer, const ModelConfig& co
   return result;
 }
 
-Evaluation evaluate(const Transformer& model, const EvaluationWindows& windows,
-                    const ProgressListener& progress) {
+TextEvaluation evaluate(const Transformer& model, const EvaluationWindows& windows,
+                        const ProgressListener& progress) {
   const std::int64_t vocabulary = model.config().vocabulary;
-  Evaluation result = gather(windows, progress, [&](std::span<const std::int32_t> tokens) {
+  TextEvaluation result = gather(windows, progress, [&](std::span<const std::int32_t> tokens) {
     WindowSums sums;
     visit_window_logits(model, tokens, [&](std::int64_t row, const float* logits) {
       const auto target = static_cast<std::size_t>(tokens[static_cast<std::size_t>(row) + 1]);
@@ -116,8 +116,8 @@ Evaluation evaluate(const Transformer& model, const EvaluationWindows& windows,
   return result;
 }
 
-Evaluation evaluate_against(const Transformer& model, const Transformer& dense,
-                            const EvaluationWindows& windows, const ProgressListener& progress) {
+TextEvaluation evaluate_against(const Transformer& model, const Transformer& dense,
+                                const EvaluationWindows& windows, const ProgressListener& progress) {
   const std::int64_t vocabulary = model.config().vocabulary;
   return gather(windows, progress, [&](std::span<const std::int32_t> tokens) {
     WindowSums sums;

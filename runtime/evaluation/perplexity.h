@@ -27,7 +27,7 @@ struct EvaluationWindows {
 EvaluationWindows make_windows(const Tokenizer& tokenizer, const ModelConfig& config, std::string_view text,
                                std::int64_t window_tokens, std::int64_t max_tokens = 0);
 
-struct Evaluation {
+struct TextEvaluation {
   double nats_per_token = 0, perplexity = 0, bits_per_byte = 0;
   std::int64_t tokens = 0;
   double seconds = 0;
@@ -38,9 +38,9 @@ struct Evaluation {
   std::vector<double> window_kl;
 };
 
-Evaluation evaluate(const Transformer& model, const EvaluationWindows& windows,
-                    const ProgressListener& progress = {});
-Evaluation evaluate_against(const Transformer& model, const Transformer& dense,
-                            const EvaluationWindows& windows, const ProgressListener& progress = {});
+TextEvaluation evaluate(const Transformer& model, const EvaluationWindows& windows,
+                        const ProgressListener& progress = {});
+TextEvaluation evaluate_against(const Transformer& model, const Transformer& dense,
+                                const EvaluationWindows& windows, const ProgressListener& progress = {});
 
 }  // namespace laconic

@@ -166,6 +166,43 @@ TEST(TrainingTasks, FilesOfTheUsers) {
   std::filesystem::remove_all(folder);
 }
 
+void write_idx(const std::filesystem::path& path, std::vector<std::uint8_t> shape, int modulus) {
+  ByteWriter writer;
+  writer.u16(0);
+  writer.u8(8);
+  writer.u8(static_cast<std::uint8_t>(shape.size()));
+  int count = 1;
+  for (const std::uint8_t side : shape) {
+    for (int zero = 0; zero < 3; ++zero) writer.u8(0);
+    writer.u8(side);
+    count *= side;
+  }
+  for (int i = 0; i < count; ++i) writer.u8(static_cast<std::uint8_t>(i % modulus));
+  write_file(path, writer.span());
+}
+
+TEST(TrainingTasks, PicturesOfTheUsers) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "laconic-pictures";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  write_idx(folder / "train-images-idx3-ubyte", {30, 3, 4}, 251);
+  write_idx(folder / "train-labels-idx1-ubyte", {30}, 4);
+  const auto one = task_of((folder / "train-images-idx3-ubyte").string(), "softmax");
+  EXPECT_EQ(one->examples(), 27);
+  EXPECT_EQ(one->parameters()[0].shape, (Shape{4, 12}));
+  EXPECT_EQ(task_of(folder.string(), "softmax")->examples(), 27) << "the only pair of the folder";
+  write_idx(folder / "t10k-images-idx3-ubyte", {6, 3, 4}, 100);
+  write_idx(folder / "t10k-labels-idx1-ubyte", {6}, 5);
+  const auto both = task_of(folder.string() + "/", "softmax");
+  EXPECT_THAT(both->text(), HasSubstr("softmax on laconic-pictures"));
+  EXPECT_EQ(both->examples(), 30);
+  EXPECT_EQ(both->parameters()[0].shape, (Shape{5, 12})) << "classes of both parts";
+  EXPECT_EQ(both->replica()->evaluate(both->initial(1)).count, 6);
+  std::filesystem::remove(folder / "train-labels-idx1-ubyte");
+  EXPECT_THAT(refusal([&] { task_of(folder.string(), "softmax"); }, ErrorKind::input), HasSubstr("labels"));
+  std::filesystem::remove_all(folder);
+}
+
 TEST(TrainingTasks, Factorisation) {
   const auto folder = std::filesystem::path(testing::TempDir()) / "laconic-ratings";
   std::filesystem::create_directories(folder / "ctr/ml-100k");

@@ -214,6 +214,12 @@ std::unique_ptr<TrainingTask> make_perceptron_task(const TaskData& data, std::st
                   options.take_count("width", 128, 1, 1 << 16));
   const double regulariser = options.take("regulariser", 0, 0, 1e6);
   options.finish();
+  const std::size_t outputs =
+      hidden.empty() ? static_cast<std::size_t>(train->classes()) : static_cast<std::size_t>(hidden[0]);
+  if (train->width() > (std::size_t{1} << 28) / outputs)
+    fail(ErrorKind::usage,
+         fmt::format("a dense first layer of {} x {} numbers is too large", outputs, train->width()),
+         data.name, "take a smaller width, or a linear model, which stays sparse");
   return std::make_unique<PerceptronTask>(std::move(train), std::move(test), task_text(data, model, options),
                                           std::move(hidden), regulariser);
 }

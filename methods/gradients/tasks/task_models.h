@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "methods/gradients/tasks/task_data.h"
 #include "methods/gradients/tasks/task_options.h"
@@ -20,6 +21,9 @@ std::unique_ptr<TrainingTask> make_perceptron_task(const TaskData& data, std::st
 // "factorisation" of ratings. Options: width, regulariser.
 std::unique_ptr<TrainingTask> make_factorisation_task(const TaskData& data, std::string_view model,
                                                       TaskOptions& options);
+
+// Of the library and, behind them, of the plug-in.
+std::vector<std::string> known_training_models();
 
 // What a task's text() says: model, data with their hash, options.
 std::string task_text(const TaskData& data, std::string_view model, const TaskOptions& options);

@@ -117,7 +117,7 @@ TEST(Evaluation, PerplexityAndDivergenceEqualTheReference) {
       ++count;
     }
   }
-  const Evaluation result = evaluate_against(*other.transformer, *dense.transformer, windows);
+  const TextEvaluation result = evaluate_against(*other.transformer, *dense.transformer, windows);
   EXPECT_EQ(result.tokens, static_cast<std::int64_t>(count));
   EXPECT_NEAR(result.nats_per_token, nats / count, 1e-5);
   EXPECT_NEAR(result.perplexity, std::exp(nats / count), 1e-4 * std::exp(nats / count));
@@ -126,10 +126,10 @@ TEST(Evaluation, PerplexityAndDivergenceEqualTheReference) {
   EXPECT_NEAR(result.bits_per_byte, nats / count / std::log(2.0), 1e-5);  // one byte per token here
   EXPECT_EQ(result.window_kl.size(), windows.windows.size());
 
-  const Evaluation alone = evaluate(*other.transformer, windows);
+  const TextEvaluation alone = evaluate(*other.transformer, windows);
   EXPECT_EQ(alone.nats_per_token, result.nats_per_token);
   EXPECT_EQ(alone.window_nats, result.window_nats);
-  const Evaluation same = evaluate_against(*dense.transformer, *dense.transformer, windows);
+  const TextEvaluation same = evaluate_against(*dense.transformer, *dense.transformer, windows);
   EXPECT_NEAR(same.kl, 0, 1e-7);
   EXPECT_EQ(same.top1_agreement, 1);
 }
@@ -153,9 +153,9 @@ TEST(Evaluation, BitsDoNotDependOnTheThreadCount) {
   const Model dense(1), other(2);
   const EvaluationWindows windows = some_windows(dense);
   set_thread_count(1);
-  const Evaluation one = evaluate_against(*other.transformer, *dense.transformer, windows);
+  const TextEvaluation one = evaluate_against(*other.transformer, *dense.transformer, windows);
   set_thread_count(4);
-  const Evaluation four = evaluate_against(*other.transformer, *dense.transformer, windows);
+  const TextEvaluation four = evaluate_against(*other.transformer, *dense.transformer, windows);
   set_thread_count(0);
   EXPECT_EQ(one.window_nats, four.window_nats);
   EXPECT_EQ(one.kl, four.kl);
@@ -166,7 +166,7 @@ TEST(TeacherCache, FullFormEqualsTheEvaluation) {
   const EvaluationWindows windows = some_windows(dense);
   const TeacherCache cache = TeacherCache::build(*dense.transformer, windows);
   EXPECT_EQ(cache.bytes(), static_cast<std::uint64_t>(windows.scored_tokens) * 61 * 4);
-  const Evaluation wanted = evaluate_against(*other.transformer, *dense.transformer, windows);
+  const TextEvaluation wanted = evaluate_against(*other.transformer, *dense.transformer, windows);
   EXPECT_NEAR(cache.kl(*other.transformer), wanted.kl, 1e-6);
   EXPECT_NEAR(cache.kl(*dense.transformer), 0, 1e-7);
   EXPECT_NEAR(cache.nats_per_token(*other.transformer, cache.all()), wanted.nats_per_token, 1e-9);
@@ -228,7 +228,7 @@ TEST(TeacherCache, BatchesHoldExactlyTheirTokens) {
   one.windows = {1};
   one.scored_tokens = 4;
   const Model other(2);
-  const Evaluation wanted = evaluate_against(*other.transformer, *dense.transformer, windows);
+  const TextEvaluation wanted = evaluate_against(*other.transformer, *dense.transformer, windows);
   EXPECT_NEAR(cache.kl(*other.transformer, one), wanted.window_kl[1] / 4, 1e-6);
 }
 

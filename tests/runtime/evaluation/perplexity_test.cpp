@@ -27,7 +27,7 @@ class PublishedPerplexity : public testing::Test {
     for (int i = 0; i < count; ++i) end = all.find(document_separator, i == 0 ? begin : end + 1);
     return all.substr(begin, end - begin);
   }
-  Evaluation measured(const char* name, const std::string& from, std::int64_t tokens) const {
+  TextEvaluation measured(const char* name, const std::string& from, std::int64_t tokens) const {
     const std::filesystem::path directory = data_ / "models" / name;
     const Transformer model = Transformer::load(directory);
     const auto tokenizer = Tokenizer::load(directory);
@@ -39,7 +39,7 @@ class PublishedPerplexity : public testing::Test {
 constexpr double tolerance = 0.005;
 
 TEST_F(PublishedPerplexity, Stories260KOnTheFirst39Stories) {
-  const Evaluation result = measured("stories260K-hf", stories(0, 39), 0);
+  const TextEvaluation result = measured("stories260K-hf", stories(0, 39), 0);
   EXPECT_EQ(result.tokens, 12308);
   EXPECT_NEAR(result.perplexity, 3.472, tolerance * 3.472);
 }

@@ -1,0 +1,118 @@
+#include "lab/models/image_task.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+#include <torch/autograd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/error.h"
+#include "lab/guarded.h"
+#include "lab/training/workers.h"
+#include "methods/gradients/tasks/classified_rows.h"
+
+namespace laconic::lab {
+namespace {
+
+class ImageTask final : public TrainingTask {
+ public:
+  ImageTask(const ImageData& data, std::unique_ptr<ImageNetwork> network, std::string text)
+      : by_(normalisation_of(data.train)),
+        shape_{data.train.channels, data.train.height, data.train.width},
+        train_(data.train, by_),
+        test_(data.test, by_),
+        network_(std::move(network)),
+        text_(std::move(text)) {}
+
+  std::string text() const override { return text_; }
+  const std::vector<TensorSlice>& parameters() const override { return network_->plan().tensors(); }
+  std::vector<float> initial(std::uint64_t seed) const override { return network_->plan().initial(seed); }
+  std::int64_t examples() const override { return train_.count(); }
+  const std::vector<std::int32_t>& labels() const override { return train_.labels(); }
+  std::unique_ptr<TrainingReplica> replica() const override { return std::make_unique<Replica>(*this); }
+
+ private:
+  class Replica final : public TrainingReplica {
+   public:
+    explicit Replica(const ImageTask& task) : task_(task), tensors_(task.parameters()) {}
+
+    double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
+                    std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) override {
+      return guarded([&] { return mean_loss(point, examples, gradient, on_ready); });
+    }
+    Evaluation evaluate(std::span<const float> point, std::int64_t limit) override {
+      return guarded([&] { return held_out(point, limit); });
+    }
+
+   private:
+    double mean_loss(std::span<const float> point, std::span<const std::int64_t> examples,
+                     std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) {
+      at::set_num_threads(1);  // OpenMP keeps this number per thread
+      const at::AutoGradMode with_gradient(true);
+      tensors_.set(point);
+      const Batch batch = gather(task_.train_, examples);
+      const at::Tensor loss =
+          at::cross_entropy_loss(task_.network_->logits(tensors_.tensors(), batch.pictures), batch.classes);
+      tensors_.backward(loss, gradient, on_ready);
+      return loss.item<double>();
+    }
+
+    Evaluation held_out(std::span<const float> point, std::int64_t limit) {
+      at::set_num_threads(1);
+      const c10::NoGradGuard no_gradient;
+      tensors_.set(point);
+      Evaluation result;
+      result.count = limit > 0 ? std::min(limit, task_.test_.count()) : task_.test_.count();
+      std::int64_t right = 0;
+      constexpr std::int64_t tile = 128;
+      for (std::int64_t first = 0; first < result.count; first += tile) {
+        std::vector<std::int64_t> examples;
+        for (std::int64_t i = first; i < std::min(result.count, first + tile); ++i) examples.push_back(i);
+        const Batch batch = gather(task_.test_, examples);
+        const at::Tensor logits = task_.network_->logits(tensors_.tensors(), batch.pictures);
+        result.loss += at::cross_entropy_loss(logits, batch.classes, {}, at::Reduction::Sum).item<double>();
+        right += logits.argmax(1).eq(batch.classes).sum().item<std::int64_t>();
+      }
+      result.loss /= static_cast<double>(result.count);
+      result.accuracy = static_cast<double>(right) / static_cast<double>(result.count);
+      return result;
+    }
+
+    struct Batch {
+      at::Tensor pictures, classes;
+    };
+    Batch gather(const PictureRows& rows, std::span<const std::int64_t> examples) const {
+      require(!examples.empty(), "a batch with examples");
+      const auto count = static_cast<std::int64_t>(examples.size());
+      Batch batch{
+          at::empty({count, task_.shape_.channels, task_.shape_.height, task_.shape_.width}, at::kFloat),
+          at::empty({count}, at::kLong)};
+      const std::span<float> all(batch.pictures.data_ptr<float>(), examples.size() * rows.width());
+      for (std::size_t i = 0; i < examples.size(); ++i) {
+        rows.gather(examples[i], all.subspan(i * rows.width(), rows.width()));
+        batch.classes.data_ptr<std::int64_t>()[i] = rows.labels()[static_cast<std::size_t>(examples[i])];
+      }
+      return batch;
+    }
+
+    const ImageTask& task_;
+    FlatParameters tensors_;
+  };
+
+  ChannelNormalisation by_;
+  PictureShape shape_;
+  PictureRows train_, test_;
+  std::unique_ptr<ImageNetwork> network_;
+  std::string text_;
+};
+
+}  // namespace
+
+std::unique_ptr<TrainingTask> make_image_task(const ImageData& data, std::unique_ptr<ImageNetwork> network,
+                                              std::string text) {
+  prepare_libtorch();
+  return std::make_unique<ImageTask>(data, std::move(network), std::move(text));
+}
+
+}  // namespace laconic::lab
