@@ -11,8 +11,12 @@
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
 #include "engine/math/blas.h"
+#include "engine/transport/link_check.h"
+#include "engine/transport/mpi_plugin.h"
+#include "methods/gradients/training/exchange_speed.h"
 #include "runtime/benchmark/coders.h"
 #include "runtime/benchmark/decode.h"
+#include "runtime/benchmark/gradient_codecs.h"
 #include "runtime/benchmark/kernels.h"
 
 namespace laconic::cli {
@@ -39,6 +43,7 @@ nlohmann::json kernels(int rounds, const std::string& only, const Session& sessi
   nlohmann::json values = nlohmann::json::array();
   CopyProbe copy;
   std::vector<PassMaker> makers = kernel_passes();
+  for (PassMaker& maker : gradient_codec_passes()) makers.push_back(std::move(maker));
   std::erase_if(makers, [&](const PassMaker& maker) { return maker.name.find(only) == std::string::npos; });
   if (makers.empty()) fail(ErrorKind::usage, fmt::format("no kernel has \"{}\" in its name", only), "--only");
   const std::vector<int> counts = thread_counts();
@@ -50,7 +55,8 @@ nlohmann::json kernels(int rounds, const std::string& only, const Session& sessi
     for (const int threads : counts) {
       set_thread_count(threads);
       const Measured measured = measure(pass, copy, rounds);
-      const bool promised = measured.wanted_ratio > 0 && threads == counts.back();
+      const bool promised =
+          measured.wanted_ratio > 0 && threads == (measured.per_core ? 1 : counts.back());
       table.push_back(
           {measured.name, std::to_string(threads), gigabytes(measured.rate), gigabytes(measured.copy_rate),
            fmt::format("{:.2f}", measured.ratio), fmt::format("{:.2f}", measured.processor_ratio),
@@ -134,11 +140,111 @@ nlohmann::json coders(int rounds, const Session& session) {
   return values;
 }
 
+// What a step costs on a link of so many Mbit/s each worker, when nothing overlaps.
+double seconds_over(const ExchangeSpeed& speed, double megabits) {
+  return speed.encode + speed.decode + static_cast<double>(speed.sent_bytes) * 8e-6 / megabits;
+}
+
+nlohmann::json exchanges(const Arguments& arguments, const Session& session) {
+  ExchangeSpeedOptions options;
+  options.exchanges = arguments.list("exchange");
+  options.workers = static_cast<int>(arguments.integer("workers", 2, 2, 64));
+  options.rounds = static_cast<int>(arguments.integer("rounds", 5, 1, 1000));
+  options.numbers = static_cast<std::size_t>(arguments.integer("numbers", 4'000'000, 1024, 1 << 30));
+  if (arguments.has("bucket")) {
+    options.bucket_bytes.clear();
+    for (const std::string& text : arguments.list("bucket"))
+      options.bucket_bytes.push_back(parse_bytes(text, "--bucket"));
+  }
+  const std::vector<ExchangeSpeed> speeds = measure_exchanges(options, session.progress);
+  std::vector<std::vector<std::string>> table = {{"exchange", "bucket", "sent", "ratio", "encode ms",
+                                                  "transfer ms", "decode ms", "in copies", "at 20 Mbit/s",
+                                                  "at 100", "at 1000"}};
+  nlohmann::json values = nlohmann::json::array();
+  for (const ExchangeSpeed& speed : speeds) {
+    const auto milliseconds = [](double seconds) { return fmt::format("{:.2f}", 1e3 * seconds); };
+    table.push_back({speed.exchange, human_bytes(speed.bucket_bytes), human_bytes(speed.sent_bytes),
+                     fmt::format("{:.2f}", speed.ratio), milliseconds(speed.encode),
+                     milliseconds(speed.transfer), milliseconds(speed.decode),
+                     fmt::format("{:.1f}", (speed.encode + speed.decode) / speed.copy),
+                     human_seconds(seconds_over(speed, 20)), milliseconds(seconds_over(speed, 100)) + " ms",
+                     milliseconds(seconds_over(speed, 1000)) + " ms"});
+    values.push_back({{"exchange", speed.exchange},
+                      {"bucket_bytes", speed.bucket_bytes},
+                      {"buckets", speed.buckets},
+                      {"sent_bytes", speed.sent_bytes},
+                      {"ratio", speed.ratio},
+                      {"encode_seconds", speed.encode},
+                      {"transfer_seconds", speed.transfer},
+                      {"decode_seconds", speed.decode},
+                      {"total_seconds", speed.total},
+                      {"copy_seconds", speed.copy}});
+  }
+  if (!session.json) {
+    fmt::print(
+        "exchanges of a vector of {} numbers between {} workers (threads); times of worker 0 and a step;\n"
+        "\"in copies\": encode and decode over memcpy of the vector; on a link: encode + decode + the bytes "
+        "it sends\n{}\n",
+        options.numbers, options.workers, format_table(table));
+  }
+  return values;
+}
+
+// The cost model of collectives on the link between ranks that mpirun started, or between threads.
+int network(const Arguments& arguments, const Session& session) {
+  const bool shared = arguments.flag("shared");
+  const auto rounds = static_cast<int>(arguments.integer("rounds", 5, 1, 1000));
+  LinkCheck check;
+  int ranks = 0;
+  bool leads = true;
+  const auto body = [&](CommunicationThread& thread) {
+    LinkCheck own;
+    thread.run("link", [&](Communicator& communicator) { own = check_link(communicator, shared, rounds); });
+    if (thread.rank() != 0) return;
+    ranks = thread.size();
+    check = std::move(own);
+  };
+  if (started_by_mpi()) {
+    CommunicationThread thread(open_mpi_communicator);
+    leads = thread.rank() == 0;
+    body(thread);
+  } else {
+    run_training_ranks(static_cast<int>(arguments.integer("workers", 2, 2, 64)), body);
+  }
+  if (!leads) return 0;
+  std::vector<std::vector<std::string>> table = {{"exchange", "bytes", "predicted", "measured", "ratio"}};
+  nlohmann::json rows = nlohmann::json::array();
+  for (const LinkCheck::Row& row : check.rows) {
+    table.push_back({row.exchange, human_bytes(static_cast<std::uint64_t>(row.bytes)),
+                     fmt::format("{:.2f} ms", 1e3 * row.predicted), fmt::format("{:.2f} ms", 1e3 * row.measured),
+                     fmt::format("{:.2f}", row.measured / row.predicted)});
+    rows.push_back({{"exchange", row.exchange},
+                    {"bytes", row.bytes},
+                    {"predicted_seconds", row.predicted},
+                    {"measured_seconds", row.measured}});
+  }
+  if (session.json) {
+    const nlohmann::json value = {{"ranks", ranks},
+                                  {"shared", shared},
+                                  {"seconds_per_message", check.link.alpha},
+                                  {"seconds_per_byte", check.link.beta},
+                                  {"exchanges", rows}};
+    fmt::print("{}\n", value.dump(2));
+    return 0;
+  }
+  fmt::print("{} ranks, {}: {:.4g} Mbit/s, {:.3g} ms a message\n{}\n", ranks,
+             shared ? "one link for all" : "a link for each", 8e-6 / check.link.beta, 1e3 * check.link.alpha,
+             format_table(table));
+  return 0;
+}
+
 int bench(const Arguments& arguments, const Session& session) {
+  if (arguments.text("what") == "network") return network(arguments, session);
   const std::string what = arguments.text("what", "all");
-  if (what != "kernels" && what != "decode" && what != "coders" && what != "all") {
+  if (what != "kernels" && what != "decode" && what != "coders" && what != "exchange" &&
+      what != "all") {
     fail(ErrorKind::usage, fmt::format("\"{}\" cannot be measured", what), "bench",
-         "known: kernels, decode, coders, all");
+         "known: kernels, decode, coders, exchange, network, all");
   }
   const auto rounds = static_cast<int>(arguments.integer("rounds", 7, 1, 1000));
   nlohmann::json value = {{"vector_targets", vector_targets()},
@@ -160,6 +266,7 @@ int bench(const Arguments& arguments, const Session& session) {
   if (what == "kernels" || what == "all") look("kernels", kernels(rounds, arguments.text("only"), session));
   if (what == "decode" || what == "all") look("decode", decode(rounds, session));
   if (what == "coders" || what == "all") look("coders", coders(rounds, session));
+  if (what == "exchange" || what == "all") look("exchange", exchanges(arguments, session));
   value["met"] = met;
   if (session.json) fmt::print("{}\n", value.dump(2));
   return met ? 0 : 1;
@@ -170,13 +277,21 @@ int bench(const Arguments& arguments, const Session& session) {
 Verb bench_verb() {
   using Kind = OptionSpec::Kind;
   return {"bench",
-          "Measure the kernels and decoding on this machine",
+          "Measure the kernels, decoding and exchanges on this machine",
           "  laconic bench\n"
           "  laconic bench kernels --only product --rounds 15\n"
-          "  laconic bench decode --json\n",
-          {{"what", Kind::text, "kernels, decode, coders or all", false, "all"},
-           {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7"},
-           {"--only", Kind::text, "only kernels with this in their name"}},
+          "  laconic bench decode --json\n"
+          "  mpirun -n 4 laconic bench network\n"
+          "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
+          {{"what", Kind::text, "kernels, decode, coders, exchange, network or all (but network)", false, "all"},
+           {"--rounds", Kind::integer, "repetitions that medians are taken over", false,
+            "7; 5 for exchange"},
+           {"--only", Kind::text, "only kernels with this in their name"},
+           {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
+           {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
+           {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
+           {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
+           {"--workers", Kind::integer, "exchange and network: workers, as threads", false, "2"}},
           bench};
 }
 

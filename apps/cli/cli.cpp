@@ -67,9 +67,12 @@ void bind(Bound& bound) {
     } else {
       option = bound.app->add_option(spec.name, bound.texts[name], help);
       if (spec.kind == OptionSpec::Kind::list) option->take_all();
-      if (spec.kind != OptionSpec::Kind::list) option->expected(1);
+      if (spec.kind == OptionSpec::Kind::flag_or_text)
+        option->expected(0, 1);
+      else if (spec.kind != OptionSpec::Kind::list)
+        option->expected(1);
       option->allow_extra_args(false);  // one value each time the option is given
-      static const char* const kinds[] = {"", "TEXT", "N", "X", "SIZE", "TEXT"};
+      static const char* const kinds[] = {"", "TEXT", "N", "X", "SIZE", "TEXT", "[FILE]"};
       option->type_name(kinds[static_cast<int>(spec.kind)]);
     }
     option->required(spec.required);
@@ -108,7 +111,8 @@ int run(const std::vector<Verb>& verbs, int argc, char** argv) {
     entry.app = app.add_subcommand(verb.name, verb.summary);
     entry.app->footer("Examples:\n" + verb.examples);
     bind(entry);
-    entry.app->add_flag("--json", json, "print one JSON value instead of text");
+    if (entry.options.count("json") == 0)
+      entry.app->add_flag("--json", json, "print one JSON value instead of text");
     entry.app->add_option("--threads", threads, "threads to use [one per core]")->check(CLI::Range(1, 1024));
   }
   try {
@@ -132,6 +136,7 @@ int run(const std::vector<Verb>& verbs, int argc, char** argv) {
         const auto text = entry->texts.find(name);
         arguments.set(name, text == entry->texts.end() ? std::vector<std::string>{} : text->second);
       }
+      if (arguments.has("json") && arguments.text("json").empty()) json = true;
       return entry->verb->run(arguments, {json, terminal_progress()});
     }
   } catch (const Error& error) {

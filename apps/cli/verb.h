@@ -15,7 +15,7 @@
 namespace laconic::cli {
 
 struct OptionSpec {
-  enum class Kind { flag, text, integer, number, bytes, list };
+  enum class Kind { flag, text, integer, number, bytes, list, flag_or_text };
   std::string name;  // "model" for a positional argument, "--bits" or "-m,--method" for an option
   Kind kind = Kind::text;
   std::string help;
@@ -41,7 +41,8 @@ class Arguments {
   std::map<std::string, std::vector<std::string>> values_;
 };
 
-// What every verb may use: whether JSON was asked for, and a listener that shows progress on a terminal.
+// What every verb may use: whether JSON on standard output was asked for (--json; a verb whose own --json
+// takes an optional file hears of the file instead), and a listener that shows progress on a terminal.
 struct Session {
   bool json = false;
   ProgressListener progress;

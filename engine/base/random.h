@@ -22,6 +22,8 @@ class RandomStream {
   // The stream whose key another one has told: what travels in place of (seed, purpose, name).
   RandomStream(std::uint64_t key, std::uint64_t step, std::uint16_t peer);
   std::uint64_t key() const { return key_[0] | static_cast<std::uint64_t>(key_[1]) << 32; }
+  std::uint64_t step() const { return step_; }
+  std::uint16_t peer() const { return peer_; }
 
   // Random access: the value of draw `index`.
   std::uint32_t bits_at(std::uint64_t index) const;

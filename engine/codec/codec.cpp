@@ -108,6 +108,18 @@ std::vector<float> finite_values(const TensorView& tensor, std::string_view name
   return values;
 }
 
+std::span<const float> finite_floats(const TensorView& tensor, std::string_view name,
+                                     std::vector<float>& storage) {
+  const bool in_place =
+      tensor.dtype == DType::f32 && reinterpret_cast<std::uintptr_t>(tensor.data) % alignof(float) == 0;
+  if (!in_place) {
+    storage = finite_values(tensor, name);
+    return storage;
+  }
+  require_finite(tensor.f32(), name);
+  return tensor.f32();
+}
+
 std::string ParameterSpec::range() const {
   switch (type) {
     case Type::integer:

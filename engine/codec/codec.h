@@ -58,6 +58,9 @@ class TensorCodec {
 
 // The tensor as f32, row-major. Refuses dtypes that are not real, and NaN and infinity, naming the tensor.
 std::vector<float> finite_values(const TensorView& tensor, std::string_view name);
+// The same without a copy where the tensor is f32 already; else `storage` holds them.
+std::span<const float> finite_floats(const TensorView& tensor, std::string_view name,
+                                     std::vector<float>& storage);
 
 // A typed, documented, ranged parameter: what `laconic info` prints and the parser checks.
 struct ParameterSpec {

@@ -18,7 +18,7 @@ const std::vector<CodecDescription>& codec_registry() {
     list.push_back(describe_gptq_codec());
     list.push_back(describe_decoupled());
     list.push_back(describe_zero());
-    list.push_back(describe_qsgd());
+    list.push_back(describe_qsgd_codec());
     list.push_back(describe_ternary());
     list.push_back(describe_natural());
     list.push_back(describe_one_bit());

@@ -15,7 +15,7 @@ CodecDescription describe_sign();
 CodecDescription describe_gptq_codec();
 CodecDescription describe_decoupled();
 CodecDescription describe_zero();
-CodecDescription describe_qsgd();
+CodecDescription describe_qsgd_codec();
 CodecDescription describe_ternary();
 CodecDescription describe_natural();
 CodecDescription describe_one_bit();

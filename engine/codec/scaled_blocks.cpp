@@ -29,13 +29,18 @@ void for_each_block(
 
 Payload scaled_blocks_payload(const ScaledBlocks& blocks, std::string codec, DType dtype,
                               const Shape& shape) {
+  return scaled_blocks_payload(blocks, packed_run(blocks.codes, blocks.bits), std::move(codec), dtype, shape);
+}
+
+Payload scaled_blocks_payload(const ScaledBlocks& blocks, Tensor packed, std::string codec, DType dtype,
+                              const Shape& shape) {
   Payload payload;
   payload.codec = std::move(codec);
   payload.dtype = dtype;
   payload.shape = shape;
   payload.attributes.set("bits", std::int64_t{blocks.bits});
   payload.attributes.set("block", blocks.block);
-  payload.add("codes", packed_run(blocks.codes, blocks.bits));
+  payload.add("codes", std::move(packed));
   payload.add("scale", Tensor::from_f32({static_cast<std::int64_t>(blocks.scale.size())}, blocks.scale));
   return payload;
 }

@@ -29,6 +29,9 @@ std::int64_t block_count(std::int64_t length, std::int64_t block);
 std::int64_t block_length(std::int64_t length, std::int64_t block);
 
 Payload scaled_blocks_payload(const ScaledBlocks& blocks, std::string codec, DType dtype, const Shape& shape);
+// The same from codes that are packed already (bit_packing.h); those of `blocks` are not read.
+Payload scaled_blocks_payload(const ScaledBlocks& blocks, Tensor packed, std::string codec, DType dtype,
+                              const Shape& shape);
 // Throws Error(corrupt) on anything scaled_blocks_payload does not write, scales that are not finite and at
 // least zero, and codes over `largest_code` (negative: counted down from 2^bits, -1 being all codes).
 ScaledBlocks parse_scaled_blocks(const Payload& payload, int bits_low, int bits_high, int largest_code);

@@ -18,7 +18,7 @@
 namespace laconic {
 namespace {
 
-Payload sparse_payload(const std::vector<float>& values, const std::vector<std::int64_t>& positions,
+Payload sparse_payload(std::span<const float> values, const std::vector<std::int64_t>& positions,
                        const TensorView& tensor, std::string codec, DType wish) {
   Payload payload;
   payload.codec = std::move(codec);
@@ -70,11 +70,14 @@ class Outliers : public PositionCodec {
   std::string canonical() const override { return parameters_.canonical("outliers"); }
 
   Payload encode(const TensorView& tensor, const EncodeContext& context) const override {
-    const std::vector<float> values = finite_values(tensor, context.tensor_name);
+    std::vector<float> storage;
+    const std::span<const float> values = finite_floats(tensor, context.tensor_name, storage);
     const auto length = static_cast<std::int64_t>(values.size());
     const std::int64_t k = kept(length);
     const bool weighted = parameters_.text("by") == "activation";
-    const std::vector<float>& keys = weighted ? scores(values, tensor, context) : values;
+    std::vector<float> weights;
+    if (weighted) weights = scores(values, tensor, context);
+    const std::span<const float> keys = weighted ? std::span<const float>(weights) : values;
     const std::vector<std::int64_t> positions =
         sampled() && length > 0
             ? sampled_top_k(
@@ -111,7 +114,7 @@ class Outliers : public PositionCodec {
   bool sampled() const { return parameters_.text("select") == "sampled"; }
 
   // |w_ij| sqrt(H_jj): the share of an entry in the layer's output.
-  static std::vector<float> scores(const std::vector<float>& values, const TensorView& tensor,
+  static std::vector<float> scores(std::span<const float> values, const TensorView& tensor,
                                    const EncodeContext& context) {
     const std::int64_t columns = matrix_columns(tensor.shape);
     if (context.second_moment == nullptr || context.second_moment_size != columns) {

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <optional>
 
 #include "engine/base/error.h"
+#include "engine/math/magnitude_scan.h"
 
 namespace laconic {
 namespace {
@@ -35,6 +37,38 @@ std::vector<std::int64_t> largest(std::span<const Real> values, std::int64_t k) 
   return result;
 }
 
+// Few of many: a threshold that a sample suggests, one pass for what reaches it, and an exact selection among
+// those. Nothing when the sample misled in both directions.
+std::optional<std::vector<std::int64_t>> few_of_many(std::span<const float> values, std::int64_t k) {
+  constexpr std::size_t samples = 8192;
+  const std::size_t stride = values.size() / samples;
+  std::vector<std::uint32_t> sample(samples);
+  for (std::size_t i = 0; i < samples; ++i) {
+    // Off the grid, so that a periodic tensor (rows of a matrix) is not read at one column.
+    const std::size_t at = i * stride + (i * 2654435761u >> 7) % stride;
+    sample[i] = std::bit_cast<std::uint32_t>(values[at]) & 0x7FFFFFFFu;
+  }
+  const double expected = static_cast<double>(k) / static_cast<double>(values.size()) * samples;
+  std::vector<std::uint32_t> found;
+  for (double margin = 4; margin <= 64; margin *= 4) {
+    const auto rank = static_cast<std::size_t>(expected + margin * std::sqrt(expected) + margin);
+    if (rank >= samples / 2) return std::nullopt;
+    const auto place = sample.begin() + static_cast<std::ptrdiff_t>(rank);
+    std::nth_element(sample.begin(), place, sample.end(), std::greater<>());
+    if (!magnitudes_at_least(values, *place, values.size() / 4, found)) return std::nullopt;
+    if (static_cast<std::int64_t>(found.size()) < k) continue;
+    const auto before = [&](std::uint32_t a, std::uint32_t b) {
+      const std::uint32_t left = std::bit_cast<std::uint32_t>(values[a]) & 0x7FFFFFFFu;
+      const std::uint32_t right = std::bit_cast<std::uint32_t>(values[b]) & 0x7FFFFFFFu;
+      return left != right ? left > right : a < b;
+    };
+    std::nth_element(found.begin(), found.begin() + (k - 1), found.end(), before);
+    std::sort(found.begin(), found.begin() + k);
+    return std::vector<std::int64_t>(found.begin(), found.begin() + k);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::int64_t count_of(std::int64_t n, double fraction, CountRule rule, std::int64_t minimum) {
@@ -49,6 +83,10 @@ std::int64_t count_of(std::int64_t n, double fraction, CountRule rule, std::int6
 }
 
 std::vector<std::int64_t> top_k(std::span<const float> values, std::int64_t k) {
+  const auto n = static_cast<std::int64_t>(values.size());
+  if (k > 0 && n >= 65536 && n < std::int64_t{1} << 32 && k <= n / 16) {
+    if (auto few = few_of_many(values, k)) return std::move(*few);
+  }
   return largest<std::uint32_t>(values, k);
 }
 std::vector<std::int64_t> top_k(std::span<const double> values, std::int64_t k) {

@@ -5,6 +5,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <ranges>
+
+#include "engine/base/finite.h"
 
 namespace laconic {
 
@@ -91,10 +94,7 @@ void require_finite(std::span<const float> values, std::string_view name) {
   constexpr std::size_t tile = 4096;
   for (std::size_t begin = 0; begin < values.size(); begin += tile) {
     const std::size_t end = std::min(values.size(), begin + tile);
-    // x - x is 0 for finite x and NaN otherwise, so one sum tells about the whole tile.
-    float sum = 0;
-    for (std::size_t i = begin; i < end; ++i) sum += values[i] - values[i];
-    if (sum == 0) continue;
+    if (all_finite(values.subspan(begin, end - begin))) continue;
     for (std::size_t i = begin; i < end; ++i) {
       if (!std::isfinite(values[i])) {
         fail(ErrorKind::input,

@@ -101,8 +101,12 @@ void reduce_through_owners(Communicator& communicator, std::span<float> values,
   }
   parts = all_to_all(communicator, std::move(parts));
   const std::size_t own_size = part_of(values, bounds, static_cast<std::size_t>(rank)).size();
-  std::vector<float> sum(own_size), contribution(own_size);
+  std::vector<float> sum(own_size), contribution(reduction.add_part ? 0 : own_size);
   for (int source = 0; source < ranks; ++source) {
+    if (reduction.add_part) {
+      reduction.add_part(source, rank, parts[static_cast<std::size_t>(source)], sum);
+      continue;
+    }
     reduction.decode_part(source, rank, parts[static_cast<std::size_t>(source)],
                           source == 0 ? sum : contribution);
     if (source == 0) continue;

@@ -38,6 +38,8 @@ struct OwnedReduction {
   // On the owner; what is encoded need not be the exact sum (an owner may keep an error of its own).
   std::function<Bytes(int part, std::span<const float> sum)> encode_sum;
   std::function<void(int part, ByteSpan bytes, std::span<float> values)> decode_sum;
+  // In place of decode_part where it can add to numbers that begin at 0, without a vector in between.
+  std::function<void(int source, int part, ByteSpan bytes, std::span<float> sum)> add_part = {};
 };
 void reduce_through_owners(Communicator& communicator, std::span<float> values,
                            const std::vector<std::size_t>& bounds, const OwnedReduction& reduction);

@@ -66,6 +66,7 @@ Measured measure(const Pass& pass, CopyProbe& copy, int rounds) {
   result.ratio = median(ratios);
   result.processor_ratio = median(processor_ratios);
   result.wanted_ratio = pass.wanted_ratio;
+  result.per_core = pass.per_core;
   result.items_per_second = result.rate * static_cast<double>(pass.items) / static_cast<double>(pass.bytes);
   return result;
 }

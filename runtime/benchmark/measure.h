@@ -21,6 +21,7 @@ struct Measured {
   double processor_ratio =
       0;                    // the same from the processor time both took: what a machine at rest would give
   double wanted_ratio = 0;  // 0: nothing promised
+  bool per_core = false;    // the promise is of one thread
   double items_per_second = 0;  // weights or values
   bool met() const { return wanted_ratio == 0 || ratio >= wanted_ratio; }
 };
@@ -31,6 +32,7 @@ struct Pass {
   std::uint64_t bytes = 0, items = 0;
   double wanted_ratio = 0;
   std::function<void()> run;
+  bool per_core = false;  // the promise is of one thread, not of all
 };
 
 struct Seconds {

@@ -20,8 +20,8 @@ namespace {
 
 using l_greco::ChoiceSettings;
 using l_greco::LevelChoice;
-using l_greco::Planner;
 using l_greco::PlannedExchange;
+using l_greco::Planner;
 
 AllocationProblem table_of_card_12() {
   AllocationProblem problem;
@@ -193,7 +193,8 @@ std::vector<float> model_gradient(int rank, std::uint64_t step) {
   return gradient;
 }
 
-TrainingExchange make_planned(const std::string& family, Communicator& communicator, std::string planner = "dynamic") {
+TrainingExchange make_planned(const std::string& family, Communicator& communicator,
+                              std::string planner = "dynamic") {
   ExchangeRequest request;
   request.tensors = model();
   request.parameters = Parameters(method_named("l-greco").parameters);
@@ -233,9 +234,8 @@ TEST(LGreco, PlansAreMadeAtTheirStepsAndAllRanksHaveThem) {
         EXPECT_EQ(exchange.choices_made(), step < 4 ? 0u : step < 8 ? 1u : 2u) << step;
         if (step <= 3) {
           for (std::size_t i = 0; i < model_size; i += 17) {
-            const float mean = (model_gradient(0, step)[i] + model_gradient(1, step)[i] +
-                                model_gradient(2, step)[i]) /
-                               3;
+            const float mean =
+                (model_gradient(0, step)[i] + model_gradient(1, step)[i] + model_gradient(2, step)[i]) / 3;
             EXPECT_NEAR(agreed[i], mean, 1e-5) << "dense before the start";
           }
         }
@@ -289,6 +289,36 @@ TEST(LGreco, RefusedStepsAreNotPlannedOnAndAStateGoesOn) {
       EXPECT_THROW(other.exchange->restore(damaged, "state"), Error);
     });
   }
+}
+
+TEST(LGreco, APlanIsWrittenReadAndTrainedBy) {
+  run_ranks(1, [&](Communicator& communicator) {
+    const TrainingExchange made = make_planned("lowrank", communicator),
+                           other = make_planned("lowrank", communicator);
+    auto& exchange = dynamic_cast<PlannedExchange&>(*made.exchange);
+    auto& fixed = dynamic_cast<PlannedExchange&>(*other.exchange);
+    EXPECT_TRUE(exchange.plan().empty());
+    std::vector<float> agreed;
+    for (std::uint64_t step = 1; step <= 4; ++step)
+      ASSERT_TRUE(planned_step(exchange, communicator, step, model_gradient(0, step), agreed));
+    const std::string text = l_greco::plan_text(exchange.plan());
+    auto plan = l_greco::parse_plan(text, "plan");
+    ASSERT_EQ(plan.size(), 2u);
+    EXPECT_EQ(plan[0].name, "a");
+    EXPECT_EQ(plan[0].bytes + plan[1].bytes, exchange.choice().bytes);
+    EXPECT_EQ(l_greco::plan_text(plan), text);
+    fixed.fix_levels(plan);
+    EXPECT_EQ(fixed.levels(), exchange.levels());
+    for (std::uint64_t step = 1; step <= 9; ++step)
+      ASSERT_TRUE(planned_step(fixed, communicator, step, model_gradient(0, step), agreed));
+    EXPECT_EQ(fixed.choices_made(), 0u);
+    plan[1].level = "rank 77";
+    EXPECT_THROW(exchange.fix_levels(plan), Error);
+    plan.pop_back();
+    EXPECT_THROW(exchange.fix_levels(plan), Error);
+  });
+  EXPECT_THROW(l_greco::parse_plan("{\"layers\": [{\"name\": 3}]}", "plan"), Error);
+  EXPECT_THROW(l_greco::parse_plan("[]", "plan"), Error);
 }
 
 TEST(LGreco, NamesTheFirstLayerThatDiffers) {

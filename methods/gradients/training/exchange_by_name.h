@@ -1,7 +1,6 @@
-// What users write after --exchange, and how their examples are dealt to workers.
+// What users write after --exchange.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,17 +10,15 @@
 
 namespace laconic {
 
-// A method's slug with its parameters set, or a pipeline ("ef:sparse(fraction=0.01)", pipeline_exchange.h),
+// A method's slug with its parameters set, or a pipeline ("ef:outliers(fraction=0.01)", pipeline_exchange.h),
 // which takes none. Throws Error(usage) with the names there are.
 ExchangeCandidate exchange_by_name(std::string_view text,
                                    const std::vector<std::pair<std::string, std::string>>& parameters = {});
 
+// Slugs of the methods that take part in data-parallel training, by name.
+std::vector<std::string> exchange_names();
+
 // What `--exchange auto` chooses from, the least lossy first.
 std::vector<ExchangeCandidate> automatic_candidates();
-
-// By worker: "shared" (none: all draw from everything), "iid", "label:N" (N labels each), "dirichlet:A"
-// (shares of every label), "rows" (sorted by label, cut in equal runs).
-std::vector<std::vector<std::int64_t>> partition_named(std::string_view text, const TrainingTask& task,
-                                                       int workers, std::uint64_t seed);
 
 }  // namespace laconic

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/codec/codec.h"
@@ -21,6 +23,8 @@ struct ExchangeRequest {
   std::uint64_t steps = 0;            // of the whole run
   std::uint64_t steps_per_epoch = 1;  // for schedules by epoch
   std::size_t bucket_bytes = 25'000'000;
+  // A line that the user should see; empty on all ranks but one.
+  std::function<void(std::string_view)> message = {};
 };
 
 struct TrainingExchange {

@@ -78,6 +78,7 @@ class RankTraining {
     request.steps = static_cast<std::uint64_t>(settings.steps);
     request.steps_per_epoch = static_cast<std::uint64_t>(order_.steps_per_epoch());
     request.bucket_bytes = settings.bucket_bytes;
+    if (leads_) request.message = listener.message;
     TrainingExchange made = settings.exchange(request);
     exchange_ = std::move(made.exchange);
     own_clip_ = settings.clip * made.clip_share;

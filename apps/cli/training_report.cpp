@@ -1,0 +1,121 @@
+#include "apps/cli/training_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "apps/cli/verb.h"
+#include "apps/report/report.h"
+
+namespace laconic::cli {
+namespace {
+
+// Curves of many thousand steps are drawn by their means over runs of steps.
+constexpr std::size_t most_points = 400;
+
+struct CurvePoint {
+  double bytes = 0, seconds = 0, loss = 0;
+};
+
+std::vector<CurvePoint> step_curve(const std::vector<StepRecord>& steps) {
+  const std::size_t run = std::max<std::size_t>(1, (steps.size() + most_points - 1) / most_points);
+  std::vector<CurvePoint> points;
+  double bytes = 0, seconds = 0, loss = 0;
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    bytes += static_cast<double>(steps[i].sent_bytes);
+    seconds += steps[i].total;
+    if (std::isfinite(steps[i].loss)) {
+      loss += steps[i].loss;
+      ++count;
+    }
+    if ((i + 1) % run == 0 || i + 1 == steps.size()) {
+      if (count > 0) points.push_back({bytes, seconds, loss / static_cast<double>(count)});
+      loss = 0;
+      count = 0;
+    }
+  }
+  return points;
+}
+
+Chart curve_chart(const std::string& title, const std::string& x_label, const std::string& unit) {
+  Chart chart;
+  chart.title = title;
+  chart.x_label = x_label;
+  chart.y_label = "loss, nats per " + unit.substr(0, unit.size() - 1);
+  return chart;
+}
+
+}  // namespace
+
+std::string training_html(const std::vector<std::pair<std::string, std::string>>& settings,
+                          const std::string& unit, const std::vector<StepRecord>& steps,
+                          const TrainingResult& result) {
+  HtmlReport report("laconic train");
+  std::vector<std::vector<std::string>> rows = {{"setting", "value"}};
+  for (const auto& [name, value] : settings) rows.push_back({name, value});
+  report.table(rows);
+
+  const EvaluationRecord& last = result.evaluations.back();
+  report.heading("Result");
+  std::vector<std::vector<std::string>> outcome = {
+      {"quantity", "value"}, {"held-out loss", fmt::format("{:.5f} nats", last.held_out.loss)}};
+  if (last.held_out.accuracy)
+    outcome.push_back({"held-out accuracy", fmt::format("{:.2f} %", 100 * *last.held_out.accuracy)});
+  outcome.push_back({"sent by worker 0", human_bytes(result.sent_bytes)});
+  outcome.push_back({"sent by all workers", human_bytes(result.all_sent_bytes)});
+  outcome.push_back({"a ring all-reduce in f32 would have sent", human_bytes(result.dense_bytes)});
+  if (result.sent_bytes > 0) {
+    outcome.push_back({"ratio", fmt::format("{:.2f}", static_cast<double>(result.dense_bytes) /
+                                                          static_cast<double>(result.sent_bytes))});
+  }
+  outcome.push_back({"seconds of steps", human_seconds(result.seconds)});
+  outcome.push_back({"refused steps", std::to_string(result.refused)});
+  report.table(outcome);
+
+  ChartSeries by_bytes{"training", {}}, by_time{"training", {}}, held_bytes{"held out", {}},
+      held_time{"held out", {}};
+  for (const CurvePoint& point : step_curve(steps)) {
+    by_bytes.points.emplace_back(point.bytes, point.loss);
+    by_time.points.emplace_back(point.seconds, point.loss);
+  }
+  for (const EvaluationRecord& record : result.evaluations) {
+    held_bytes.points.emplace_back(static_cast<double>(record.sent_bytes), record.held_out.loss);
+    held_time.points.emplace_back(record.seconds, record.held_out.loss);
+  }
+  report.heading("Loss");
+  Chart bytes_chart = curve_chart("loss against bytes", "bytes sent by worker 0", unit);
+  bytes_chart.series = {by_bytes, held_bytes};
+  report.chart(bytes_chart);
+  Chart time_chart = curve_chart("loss against time", "seconds", unit);
+  time_chart.series = {by_time, held_time};
+  report.chart(time_chart);
+
+  report.heading("Where the time went");
+  const double total = std::max(result.seconds, 1e-9);
+  const auto share = [&](double seconds) {
+    return fmt::format("{:.2f} s ({:.1f} %)", seconds, 100 * seconds / total);
+  };
+  report.table({{"part", "time"},
+                {"backward passes", share(result.compute)},
+                {"encoding (beside the backward pass where they overlap)", share(result.encode)},
+                {"decoding", share(result.decode)},
+                {"waiting for the exchange", share(result.wait)}});
+
+  if (!result.timeline.empty()) {
+    report.heading("Timeline of the last step");
+    double begin = result.timeline.front().begin;
+    for (const TimelineSpan& span : result.timeline) begin = std::min(begin, span.begin);
+    std::vector<std::vector<std::string>> spans = {{"what", "begins, ms", "ends, ms"}};
+    for (const TimelineSpan& span : result.timeline) {
+      spans.push_back({span.name, fmt::format("{:.3f}", 1e3 * (span.begin - begin)),
+                       fmt::format("{:.3f}", 1e3 * (span.end - begin))});
+    }
+    report.table(spans);
+    report.paragraph("Exchanges that begin before the backward pass ends run beside it.");
+  }
+  return report.html();
+}
+
+}  // namespace laconic::cli

@@ -1,0 +1,90 @@
+#include "methods/gradients/training/pipeline_exchange.h"
+
+#include "engine/base/error.h"
+#include "engine/codec/composition.h"
+#include "engine/exchange/gathered_exchange.h"
+
+namespace laconic {
+namespace {
+
+struct NamedMemory {
+  std::string_view name;
+  bool remembers;
+  bool estimator;
+};
+constexpr NamedMemory named_memories[] = {
+    {"ef", true, false}, {"ef21", true, true}, {"none", false, false}};
+
+FeedbackForm estimator_feedback() {
+  FeedbackForm form;
+  form.estimator = true;
+  return form;
+}
+
+GatheredSettings gathered_settings(const ExchangeRequest& request) {
+  GatheredSettings settings;
+  settings.seed = request.seed;
+  settings.rank = request.rank;
+  settings.bucket_bytes = request.bucket_bytes;
+  return settings;
+}
+
+// The word before the first colon when it stands before any parenthesis or bracket.
+std::pair<std::string_view, std::string_view> split_memory(std::string_view text) {
+  const std::size_t colon = text.find_first_of(":([");
+  if (colon == std::string_view::npos || text[colon] != ':') return {{}, text};
+  return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+}  // namespace
+
+TrainingExchange gathered_training(const ExchangeRequest& request, std::shared_ptr<const TensorCodec> codec,
+                                   const std::optional<FeedbackForm>& form, std::int64_t dense_below) {
+  std::vector<TensorTravel> travel;
+  for (const TensorSlice& tensor : request.tensors) {
+    const bool dense = static_cast<std::int64_t>(tensor.size) < dense_below;
+    travel.push_back(dense ? TensorTravel{} : TensorTravel{codec, form});
+  }
+  TrainingExchange made;
+  made.exchange =
+      std::make_unique<GatheredExchange>(request.tensors, std::move(travel), gathered_settings(request));
+  return made;
+}
+
+PipelineExchange parse_pipeline_exchange(std::string_view text) {
+  const auto [name, rest] = split_memory(text);
+  const NamedMemory* memory = nullptr;
+  for (const NamedMemory& known : named_memories) {
+    if (known.name == name) memory = &known;
+  }
+  if (memory == nullptr && !name.empty()) {
+    fail(ErrorKind::usage, "\"" + std::string(name) + "\" is not a memory", "--exchange",
+         "ef: error feedback, ef21: an estimator, none: no memory");
+  }
+  const auto rules = std::make_shared<const LayerRules>(LayerRules::parse(rest));
+  PipelineExchange pipeline;
+  pipeline.canonical = (memory == nullptr ? std::string() : std::string(name) + ":") + rules->canonical();
+  pipeline.exchange = [rules, memory](const ExchangeRequest& request) {
+    std::vector<TensorTravel> travel;
+    for (const TensorSlice& tensor : request.tensors) {
+      TensorTravel way;
+      if (const TensorCodec* codec = rules->codec_for(tensor.name)) {
+        way.codec = std::shared_ptr<const TensorCodec>(rules, codec);  // lives as long as its rules
+        const bool remembers =
+            memory == nullptr ? !codec->properties(tensor.shape).unbiased : memory->remembers;
+        if (remembers) {
+          way.feedback =
+              memory != nullptr && memory->estimator ? estimator_feedback() : plain_error_feedback();
+        }
+      }
+      travel.push_back(std::move(way));
+    }
+    TrainingExchange made;
+    made.exchange =
+        std::make_unique<GatheredExchange>(request.tensors, std::move(travel), gathered_settings(request));
+    return made;
+  };
+  return pipeline;
+}
+
+}  // namespace laconic
