@@ -19,7 +19,7 @@ SampledSelection sampled_top_k(std::span<const float> values, std::int64_t k, do
   require(ratio > 0 && ratio <= 1 && k >= std::min<std::int64_t>(1, n) && k <= n,
           "a share of a vector, and at least one of it");
   SampledSelection result;
-  if (static_cast<double>(n) <= 2 / ratio) {
+  if (k == n || static_cast<double>(n) <= 2 / ratio) {
     result.positions = top_k(values, k);
     result.selected = k;
     return result;

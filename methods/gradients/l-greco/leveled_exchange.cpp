@@ -142,8 +142,10 @@ double subspace_error(std::span<const float> gradient, std::int64_t rows, std::i
     gemm(Transpose::yes, Transpose::no, columns, rank, rows, 1.0f, gradient.data(), columns, left.data(),
          rank, 0.0f, right.data(), rank);
   }
-  // P has orthonormal columns: what P P^T g = P Q^T keeps is the energy of Q.
-  return std::sqrt(std::max(0.0, energy_of(gradient) - energy_of(right)));
+  std::vector<float> lost(gradient.begin(), gradient.end());
+  gemm(Transpose::no, Transpose::yes, rows, columns, rank, -1.0f, left.data(), rank, right.data(), rank, 1.0f,
+       lost.data(), columns);
+  return std::sqrt(energy_of(lost));
 }
 
 LeveledExchange low_rank_levels(const LevelRequest& request, const LowRankRange& range) {
