@@ -75,9 +75,9 @@ class Outliers : public PositionCodec {
     const auto length = static_cast<std::int64_t>(values.size());
     const std::int64_t k = kept(length);
     const bool weighted = parameters_.text("by") == "activation";
-    std::vector<float> weights;
-    if (weighted) weights = scores(values, tensor, context);
-    const std::span<const float> keys = weighted ? std::span<const float>(weights) : values;
+    std::vector<float> weighted_values;
+    if (weighted) weighted_values = scores(values, tensor, context);
+    const std::span<const float> keys = weighted ? std::span<const float>(weighted_values) : values;
     const std::vector<std::int64_t> positions =
         sampled() && length > 0
             ? sampled_top_k(

@@ -3,6 +3,7 @@
 //
 //   q_i = memory_i(g_i), sent as C(q_i); memory_i is settled with the decoded d_i          (feedback.h)
 //   agreed = (1/W) sum_i d_i,   or with an estimator  G += (1/W) sum_i d_i,  agreed = G = (1/W) sum_i h_i
+// With weights w_i of the ranks: memory_i(g_i / (W w_i)), and sum_i w_i d_i in place of the mean (EF21-W).
 //
 // A rank sends (W - 1) times its message: right where messages are much smaller than the vector (top-k), or
 // ranks few. Tensors that are not worth a codec (biases, norms) are summed in f32.
@@ -34,6 +35,8 @@ struct GatheredSettings {
   std::size_t bucket_bytes = 25'000'000;
   // Steps between comparisons of G among ranks (card 03), where there is one.
   std::uint64_t compare_every = 1000;
+  // By rank, positive, of sum 1, the same everywhere; empty: 1 / W each. Only where every codec has a memory.
+  std::vector<double> weights;
 };
 
 class GatheredExchange : public GradientExchange {
@@ -80,7 +83,7 @@ class GatheredExchange : public GradientExchange {
   std::vector<std::unique_ptr<Feedback>> memories_;
   std::vector<std::vector<float>> estimates_;  // G by tensor; empty without an estimator
   std::vector<Pending> pending_;
-  std::vector<float> dense_;
+  std::vector<float> dense_, weighted_;
   std::function<void(std::size_t, std::span<const float>)> watcher_;
 };
 
