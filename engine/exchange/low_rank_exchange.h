@@ -62,8 +62,8 @@ class LowRankExchange final : public GradientExchange {
   // What a tensor has made in this step and not settled yet.
   struct Pending {
     bool made = false, decoded = false;
-    std::vector<float> product;      // P Q^T
-    std::vector<float> right;        // Q^T of the next step
+    std::vector<float> product;  // P Q^T
+    std::vector<float> right;    // Q^T of the next step
   };
 
   // Q^T [rank, columns] of this step.

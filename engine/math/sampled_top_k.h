@@ -7,7 +7,7 @@
 //   selected   entries of at least that magnitude; fewer than 0.8 k: threshold x 0.8, up to 10 times
 //   result     all selected, or the k largest of them when there are more
 //
-// Vectors of at most 2 / ratio numbers are selected from exactly.
+// Vectors of at most 2 / ratio numbers, or k of k, are selected from exactly.
 #pragma once
 
 #include <cstdint>

@@ -163,10 +163,9 @@ TEST(Dgc, WhatWasSentAndWhatIsKeptAddUpToAllMomenta) {
 
 TEST(Dgc, WithoutKeepingItRoundingIsLost) {
   run_ranks(1, [&](Communicator& communicator) {
-    const ExchangeRequest request = dgc_request({{"w", {1, 2}, 0, 2}}, {{"ratio", "0.5"},
-                                                                        {"warmup_epochs", "0"},
-                                                                        {"values", "f16"},
-                                                                        {"keep_rounding", "false"}});
+    const ExchangeRequest request = dgc_request(
+        {{"w", {1, 2}, 0, 2}},
+        {{"ratio", "0.5"}, {"warmup_epochs", "0"}, {"values", "f16"}, {"keep_rounding", "false"}});
     const TrainingExchange made = method_named("dgc").exchange(request);
     const auto& exchange = dynamic_cast<const GatheredExchange&>(*made.exchange);
     Vector agreed;

@@ -4,10 +4,14 @@
 //
 // Departures from the published code: what rounding loses stays in v; a selection of too many is cut by
 // magnitude, not by index (which starves late coordinates); ratios over 1 are refused, not inverted.
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 
 #include "engine/base/error.h"
 #include "methods/gradients/dgc/dgc_exchange.h"
+#include "methods/gradients/dgc/reproduce.h"
 #include "methods/method.h"
 
 namespace laconic {
@@ -38,8 +42,13 @@ TrainingExchange dgc_exchange(const ExchangeRequest& request) {
   settings.seed = request.seed;
   settings.rank = request.rank;
   settings.bucket_bytes = request.bucket_bytes;
+  auto exchange = std::make_unique<dgc::DgcExchange>(request.tensors, sparse, settings);
+  if (request.message && exchange->effective_ratio() > 1.1 * sparse.schedule.ratio) {
+    request.message(fmt::format("tensors send at least one coordinate: {:.3g} of all instead of {:.3g}",
+                                exchange->effective_ratio(), sparse.schedule.ratio));
+  }
   TrainingExchange made;
-  made.exchange = std::make_unique<dgc::DgcExchange>(request.tensors, sparse, settings);
+  made.exchange = std::move(exchange);
   // The variances of W independent gradients add up: each is clipped at its share of the norm.
   made.clip_share = 1 / std::sqrt(static_cast<double>(request.ranks));
   if (corrects && remembers)
@@ -88,6 +97,7 @@ MethodDescription describe_dgc() {
     method.parameters.push_back(std::move(spec));
   }
   method.exchange = dgc_exchange;
+  method.reproduce = dgc::reproduce;
   return method;
 }
 

@@ -32,8 +32,7 @@ std::vector<TensorTravel> travel_of(const std::vector<TensorSlice>& tensors, con
 
 std::vector<bool> is_sparse(const std::vector<TensorSlice>& tensors) {
   std::vector<bool> sparsely;
-  for (const TensorSlice& tensor : tensors)
-    sparsely.push_back(tensor.shape.size() >= 2 && tensor.size > 0);
+  for (const TensorSlice& tensor : tensors) sparsely.push_back(tensor.shape.size() >= 2 && tensor.size > 0);
   return sparsely;
 }
 
@@ -53,8 +52,8 @@ DgcExchange::DgcExchange(std::vector<TensorSlice> tensors, const SparseSettings&
   }
   if (all > 0) effective_ratio_ = static_cast<double>(sent) / static_cast<double>(all);
   text_ = fmt::format("sparse, {}, effectively {:.4g}; {} steps an epoch; {} values, {} selection; {}",
-                      sparse.schedule.text(), effective_ratio_, sparse.steps_per_epoch,
-                      values_name(sparse), sparse.sampled ? "sampled" : "exact",
+                      sparse.schedule.text(), effective_ratio_, sparse.steps_per_epoch, values_name(sparse),
+                      sparse.sampled ? "sampled" : "exact",
                       sparse.feedback ? sparse.feedback->text() : std::string("no memory"));
 }
 

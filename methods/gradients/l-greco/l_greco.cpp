@@ -5,8 +5,13 @@
 // over the whole budget is not available instead of clamped; D + L buckets, so that the plan never costs more
 // than the default; new columns of Q are drawn, the leading ones stay. Quantised messages are gathered by all
 // ranks (each number is quantised once), not reduced through owners.
-#include "engine/base/error.h"
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/base/files.h"
 #include "methods/gradients/l-greco/planned_exchange.h"
+#include "methods/gradients/l-greco/reproduce.h"
 #include "methods/method.h"
 
 namespace laconic {
@@ -45,9 +50,22 @@ TrainingExchange l_greco_exchange(const ExchangeRequest& request) {
   schedule.period = static_cast<std::uint64_t>(p.integer("period"));
   if (schedule.period == 0) schedule.period = std::max<std::uint64_t>(request.steps_per_epoch, 1);
   schedule.window = static_cast<std::uint64_t>(p.integer("window"));
-  TrainingExchange made;
-  made.exchange = std::make_unique<l_greco::PlannedExchange>(
+  auto planned = std::make_unique<l_greco::PlannedExchange>(
       request.tensors, leveled_exchange(request), choice, schedule, request.rank, request.bucket_bytes);
+  if (const std::string& file = p.text("read_plan"); file != "none")
+    planned->fix_levels(l_greco::parse_plan(read_text_file(file), file));
+  planned->on_choice(
+      [file = p.text("write_plan"), message = request.message](const l_greco::PlannedExchange& made) {
+        if (file != "none") write_file(file, l_greco::plan_text(made.plan()));
+        if (message) {
+          message(fmt::format("plan of {} layers: {} bytes a step, 1/{:.3g} of the default level's",
+                              made.levels().size(), made.choice().bytes,
+                              static_cast<double>(made.choice().default_bytes) /
+                                  static_cast<double>(std::max<std::uint64_t>(made.choice().bytes, 1))));
+        }
+      });
+  TrainingExchange made;
+  made.exchange = std::move(planned);
   return made;
 }
 
@@ -58,8 +76,7 @@ MethodDescription describe_l_greco() {
   MethodDescription method;
   method.slug = "l-greco";
   method.card = 12;
-  method.title =
-      "L-GreCo: Layerwise-Adaptive Gradient Compression for Efficient Data-parallel Deep Learning";
+  method.title = "L-GreCo: Layerwise-Adaptive Gradient Compression for Efficient Data-parallel Deep Learning";
   method.paper = "Alimohammadi, Markov, Frantar, Alistarh, MLSys 2024, arXiv 2210.17357";
   method.subject = "gradients";
   method.summary = "bits, density or rank of every layer by dynamic programming under an error budget";
@@ -76,7 +93,13 @@ MethodDescription describe_l_greco() {
        {"power", "exact"},
        "lowrank: errors by five rounds of subspace iteration, or from all singular values"},
       {"bits", Type::integer, "4", 2, 8, {}, "quantise: the default bits, of 2 to 8"},
-      {"density", Type::number, "0.01", 0, 1, {}, "sparse: the default density; from a tenth to ten times it"},
+      {"density",
+       Type::number,
+       "0.01",
+       0,
+       1,
+       {},
+       "sparse: the default density; from a tenth to ten times it"},
       {"planner", Type::choice, "dynamic", 0, 0, l_greco::planner_names(), "how levels are chosen"},
       {"alpha", Type::number, "1", 0, 1000, {}, "allowed error, in that of the default level everywhere"},
       {"buckets", Type::integer, "10000", 1, 1000000, {}, "steps the error is counted in"},
@@ -85,8 +108,11 @@ MethodDescription describe_l_greco() {
       {"start", Type::integer, "10", 0, 1e9, {}, "steps without compression at the beginning"},
       {"period", Type::integer, "0", 0, 1e9, {}, "steps between plans; 0: an epoch"},
       {"window", Type::integer, "10", 1, 10000, {}, "steps whose mean gradient a plan is made on"},
-      {"feedback", Type::boolean, "true", 0, 0, {}, "what was lost is added to the next gradient"}};
+      {"feedback", Type::boolean, "true", 0, 0, {}, "what was lost is added to the next gradient"},
+      {"write_plan", Type::text, "none", 0, 0, {}, "file of the working directory that gets every plan"},
+      {"read_plan", Type::text, "none", 0, 0, {}, "such a file: train by its levels, plan nothing"}};
   method.exchange = l_greco_exchange;
+  method.reproduce = l_greco::reproduce;
   return method;
 }
 

@@ -111,11 +111,16 @@ LevelChoice choose_levels(AllocationProblem table, std::size_t default_level, co
     choice.levels = found.levels;
     table.budget = found.cost;
     if (settings.planner == Planner::greedy) choice.levels = allocate_greedy(table).levels;
-    if (settings.planner == Planner::random)
-      choice.levels = random_levels(table, settings.seed, step);
+    if (settings.planner == Planner::random) choice.levels = random_levels(table, settings.seed, step);
   }
   choice.bytes = table.cost_of(choice.levels);
   choice.error = table.harm_of(choice.levels);
+  for (std::size_t u = 0; u < table.units(); ++u) {
+    const auto level = static_cast<std::size_t>(choice.levels[u]);
+    choice.layer_bytes.push_back(table.cost[u][level]);
+    const double harm = table.harm[u][level];
+    choice.layer_errors.push_back(settings.squares ? std::sqrt(harm) : harm);
+  }
   return choice;
 }
 

@@ -36,6 +36,9 @@ struct LevelChoice {
   Assignment levels;
   std::uint64_t bytes = 0, default_bytes = 0;
   double error = 0, default_error = 0;  // sums (of squares, where those are asked for)
+  // By layer.
+  std::vector<std::uint64_t> layer_bytes;
+  std::vector<double> layer_errors;
   bool feasible = true;
 };
 

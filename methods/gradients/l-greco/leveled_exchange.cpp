@@ -71,7 +71,7 @@ LeveledExchange gathered_levels(const LevelRequest& request, Codecs codecs, std:
     inner->set_codec(tensor, codecs[level]);
   };
   made.costs = [codecs, tensors = request.tensors, seed = request.seed](std::size_t tensor,
-                                                                       std::span<const float> gradient) {
+                                                                        std::span<const float> gradient) {
     return measured_costs(codecs, tensors[tensor], gradient, seed);
   };
   made.watch = [inner](Watcher watcher) { inner->watch(std::move(watcher)); };
@@ -131,8 +131,8 @@ double subspace_error(std::span<const float> gradient, std::int64_t rows, std::i
                       std::int64_t rank, std::uint64_t seed, std::string_view name) {
   constexpr int rounds = 5;
   RandomStream random(seed, "l-greco subspace", name);
-  std::vector<float> left(static_cast<std::size_t>(rows * rank)), right(
-      static_cast<std::size_t>(columns * rank));  // [columns, rank]
+  std::vector<float> left(static_cast<std::size_t>(rows * rank)),
+      right(static_cast<std::size_t>(columns * rank));  // [columns, rank]
   for (float& value : right) value = random.gaussian();
   for (int round = 0; round < rounds; ++round) {
     if (round > 0) orthonormalise_columns(right, columns, rank);
@@ -142,8 +142,10 @@ double subspace_error(std::span<const float> gradient, std::int64_t rows, std::i
     gemm(Transpose::yes, Transpose::no, columns, rank, rows, 1.0f, gradient.data(), columns, left.data(),
          rank, 0.0f, right.data(), rank);
   }
-  // P has orthonormal columns: what P P^T g = P Q^T keeps is the energy of Q.
-  return std::sqrt(std::max(0.0, energy_of(gradient) - energy_of(right)));
+  std::vector<float> lost(gradient.begin(), gradient.end());
+  gemm(Transpose::no, Transpose::yes, rows, columns, rank, -1.0f, left.data(), rank, right.data(), rank, 1.0f,
+       lost.data(), columns);
+  return std::sqrt(energy_of(lost));
 }
 
 LeveledExchange low_rank_levels(const LevelRequest& request, const LowRankRange& range) {
@@ -194,9 +196,9 @@ LeveledExchange low_rank_levels(const LevelRequest& request, const LowRankRange&
         continue;
       }
       costs.bytes.push_back(static_cast<std::uint64_t>((matrix.rows + matrix.columns) * fitting * 4));
-      costs.error.push_back(exact ? tails[static_cast<std::size_t>(fitting)]
-                                  : subspace_error(gradient, matrix.rows, matrix.columns, fitting, seed,
-                                                   tensors[tensor].name));
+      costs.error.push_back(
+          exact ? tails[static_cast<std::size_t>(fitting)]
+                : subspace_error(gradient, matrix.rows, matrix.columns, fitting, seed, tensors[tensor].name));
     }
     return costs;
   };

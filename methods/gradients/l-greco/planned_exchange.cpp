@@ -41,6 +41,7 @@ PlannedExchange::PlannedExchange(std::vector<TensorSlice> tensors, LeveledExchan
       settings_(choice),
       schedule_(schedule),
       leads_(rank == 0),
+      plans_(choice.planner != Planner::uniform),
       dense_(dense_exchange(std::move(tensors), DenseForm::f32, bucket_bytes)) {
   if (schedule.period < 1) fail(ErrorKind::usage, "is below 1", "period");
   if (schedule.window < 1) fail(ErrorKind::usage, "is below 1", "window");
@@ -55,11 +56,11 @@ PlannedExchange::PlannedExchange(std::vector<TensorSlice> tensors, LeveledExchan
     sums_.resize(layers_.size());
     addends_.resize(layers_.size());
   }
-  leveled_.watch([this](std::size_t tensor, std::span<const float> gradient) {
-    accumulate(tensor, gradient);
-  });
+  leveled_.watch(
+      [this](std::size_t tensor, std::span<const float> gradient) { accumulate(tensor, gradient); });
   text_ = fmt::format(
-      "planned {}, levels {} to {}, alpha {}, {} buckets{}, eta {}, start {}, period {}, window {}, seed {}; {}",
+      "planned {}, levels {} to {}, alpha {}, {} buckets{}, eta {}, start {}, period {}, window {}, seed {}; "
+      "{}",
       planner_names()[static_cast<std::size_t>(settings_.planner)], leveled_.levels.front(),
       leveled_.levels.back(), settings_.alpha, settings_.buckets, settings_.squares ? ", squares" : "",
       settings_.eta, schedule_.start, schedule_.period, schedule_.window, settings_.seed,
@@ -76,7 +77,7 @@ void PlannedExchange::begin_step(Communicator& communicator, std::uint64_t step)
   if (!compared_) compare_layers(communicator);
   compared_ = true;
   is_dense_ = step <= schedule_.start;
-  in_window_ = next_choice(step) - step <= schedule_.window && settings_.planner != Planner::uniform;
+  in_window_ = next_choice(step) - step <= schedule_.window && plans_;
   if (step > schedule_.start && (step - schedule_.start - 1) % schedule_.period == 0)
     choose(communicator, step);
   if (is_dense_) {
@@ -89,8 +90,7 @@ void PlannedExchange::begin_step(Communicator& communicator, std::uint64_t step)
 // Names the first layer that differs.
 void PlannedExchange::compare_layers(Communicator& communicator) const {
   ByteWriter writer;
-  for (const std::size_t i : layers_)
-    writer.text(tensors()[i].name + " " + to_string(tensors()[i].shape));
+  for (const std::size_t i : layers_) writer.text(tensors()[i].name + " " + to_string(tensors()[i].shape));
   const std::vector<Bytes> all = all_gather(communicator, writer.span());
   for (std::size_t rank = 1; rank < all.size(); ++rank) {
     if (all[rank] == all[0]) continue;
@@ -142,7 +142,7 @@ void PlannedExchange::end_step(bool accepted) {
 }
 
 void PlannedExchange::choose(Communicator& communicator, std::uint64_t step) {
-  if (layers_.empty() || settings_.planner == Planner::uniform) return;
+  if (layers_.empty() || !plans_) return;
   require_equal_everywhere(communicator, as_text(level_bytes(levels_)), "the levels of the layers");
   const Bytes bytes = broadcast(communicator, 0, leads_ ? chosen(step) : Bytes());
   ByteReader reader(bytes, "levels of rank 0");
@@ -186,8 +186,39 @@ Bytes PlannedExchange::chosen(std::uint64_t step) {
   if (!choice.keep) {
     writer.append(level_bytes(choice.levels));
     choice_ = std::move(choice);
+    if (listener_) listener_(*this);
   }
   return writer.take();
+}
+
+std::vector<PlannedLayer> PlannedExchange::plan() const {
+  std::vector<PlannedLayer> plan;
+  for (std::size_t layer = 0; layer < choice_.levels.size(); ++layer) {
+    plan.push_back({tensors()[layers_[layer]].name,
+                    leveled_.levels[static_cast<std::size_t>(choice_.levels[layer])],
+                    choice_.layer_bytes[layer], choice_.layer_errors[layer]});
+  }
+  return plan;
+}
+
+void PlannedExchange::fix_levels(const std::vector<PlannedLayer>& plan) {
+  const auto refuse = [](const std::string& what, const std::string& where) {
+    fail(ErrorKind::usage, what, where, "plan this model with this family of compressors");
+  };
+  if (plan.size() != layers_.size())
+    refuse(fmt::format("plans {} layers where the model has {}", plan.size(), layers_.size()), "plan");
+  Assignment levels;
+  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    const std::string& name = tensors()[layers_[layer]].name;
+    if (plan[layer].name != name) refuse("has " + plan[layer].name + " where the model has " + name, "plan");
+    const auto level = std::find(leveled_.levels.begin(), leveled_.levels.end(), plan[layer].level);
+    if (level == leveled_.levels.end()) refuse("has no level '" + plan[layer].level + "'", name);
+    levels.push_back(static_cast<int>(level - leveled_.levels.begin()));
+  }
+  plans_ = false;
+  text_ += ", fixed levels";
+  for (const int level : levels) text_ += fmt::format(" {}", level);
+  set_levels(levels);
 }
 
 void PlannedExchange::set_levels(const Assignment& levels) {

@@ -2,22 +2,24 @@
 //
 //   steps 1 .. start       dense, no compression
 //   last `window` steps    rank 0 adds up g_l, its own gradient with what its memory adds
-//   begin of a period      rank 0: table of errors and bytes of the mean, choice, broadcast of a u8 per layer;
+//   begin of a period      rank 0: table of errors and bytes of the mean, choice, broadcast of a u8 per
+//   layer;
 //                          all ranks: switch, at the same step; memories stay
 //
 // A step that is refused adds nothing to the window. A choice that was made when a refused step began stays:
-// it comes from accepted steps alone, and all ranks have it. Where nothing can be chosen by (every step of the
-// window refused, or all gradients zero) the levels stay.
+// it comes from accepted steps alone, and all ranks have it. Where nothing can be chosen by (every step of
+// the window refused, or all gradients zero) the levels stay.
 #pragma once
 
 #include "methods/gradients/l-greco/level_choice.h"
 #include "methods/gradients/l-greco/leveled_exchange.h"
+#include "methods/gradients/l-greco/plan_file.h"
 
 namespace laconic::l_greco {
 
 struct PlanSchedule {
-  std::uint64_t start = 0;   // S
-  std::uint64_t period = 1;  // F, at least 1
+  std::uint64_t start = 0;    // S
+  std::uint64_t period = 1;   // F, at least 1
   std::uint64_t window = 10;  // W, at least 1; at most the steps there are
 };
 
@@ -30,6 +32,13 @@ class PlannedExchange final : public GradientExchange {
   const Assignment& levels() const { return levels_; }
   // The last one that was made here (rank 0): levels, bytes, errors.
   const LevelChoice& choice() const { return choice_; }
+  // The last choice by layer; empty before there is one.
+  std::vector<PlannedLayer> plan() const;
+  // Hears of every choice, on rank 0.
+  void on_choice(std::function<void(const PlannedExchange&)> listener) { listener_ = std::move(listener); }
+  // Before the first step: these levels from the first compressed step on, and no others. Throws Error(usage)
+  // on a plan of other layers or levels.
+  void fix_levels(const std::vector<PlannedLayer>& plan);
   std::uint64_t choices_made() const { return choices_; }
   std::uint64_t skipped_steps() const { return skipped_; }
 
@@ -54,12 +63,14 @@ class PlannedExchange final : public GradientExchange {
   ChoiceSettings settings_;
   PlanSchedule schedule_;
   bool leads_;
+  bool plans_;  // else the levels are what they are
   std::unique_ptr<GradientExchange> dense_;
   std::vector<std::size_t> layers_;  // tensors that have levels
   std::string text_;
 
   Assignment levels_;
   LevelChoice choice_;
+  std::function<void(const PlannedExchange&)> listener_;
   std::uint64_t choices_ = 0, skipped_ = 0;
   // On rank 0. Sums of accepted steps by layer, and what this step adds.
   std::vector<std::vector<float>> sums_, addends_;

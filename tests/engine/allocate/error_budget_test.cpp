@@ -104,8 +104,7 @@ TEST(ErrorBudget, IsNeverOverTheUniformLevelAndStaysWithinTheAllowance) {
         EXPECT_TRUE(found.feasible);
         EXPECT_LE(found.cost, problem.cost_of(uniform));
         const double units = static_cast<double>(problem.units());
-        EXPECT_LE(found.harm,
-                  alpha * allowed * (1 + units / static_cast<double>(buckets)) * (1 + 1e-9));
+        EXPECT_LE(found.harm, alpha * allowed * (1 + units / static_cast<double>(buckets)) * (1 + 1e-9));
         if (buckets == 1000) {
           EXPECT_LE(found.cost, last) << "a larger budget never costs more";
         }

@@ -36,9 +36,8 @@ LowRankSettings small_buckets() {
 }
 
 std::unique_ptr<LowRankExchange> make(std::int64_t rank, const LowRankSettings& settings = small_buckets()) {
-  return std::make_unique<LowRankExchange>(some_tensors(),
-                                           std::vector<std::int64_t>{rank, 0, std::min<std::int64_t>(rank, 9), 0},
-                                           settings);
+  return std::make_unique<LowRankExchange>(
+      some_tensors(), std::vector<std::int64_t>{rank, 0, std::min<std::int64_t>(rank, 9), 0}, settings);
 }
 
 bool one_step(LowRankExchange& exchange, Communicator& communicator, std::uint64_t step,
@@ -166,10 +165,10 @@ TEST(LowRankExchange, WarmStartFindsTheLeadingSubspaceOfAConstantGradient) {
   run_ranks(2, [&](Communicator& communicator) {
     const auto exchange = make(2, settings);
     std::vector<float> agreed;
-    for (std::uint64_t step = 1; step <= 20; ++step) one_step(*exchange, communicator, step, gradient, agreed);
+    for (std::uint64_t step = 1; step <= 20; ++step)
+      one_step(*exchange, communicator, step, gradient, agreed);
     double error = 0;
-    for (std::size_t i = 0; i < 240; ++i)
-      error += std::pow(static_cast<double>(gradient[i]) - agreed[i], 2);
+    for (std::size_t i = 0; i < 240; ++i) error += std::pow(static_cast<double>(gradient[i]) - agreed[i], 2);
     EXPECT_NEAR(std::sqrt(error), std::sqrt(tail), 1e-4);
   });
 }
@@ -204,8 +203,7 @@ TEST(LowRankExchange, ARefusedStepLeavesNothing) {
             EXPECT_EQ(exchange->save(), before);
           }
         }
-        EXPECT_TRUE(
-            one_step(*exchange, communicator, step, gradient_of(communicator.rank(), step), agreed));
+        EXPECT_TRUE(one_step(*exchange, communicator, step, gradient_of(communicator.rank(), step), agreed));
       }
       const std::lock_guard lock(mutex);
       if (communicator.rank() == 0) result = agreed;

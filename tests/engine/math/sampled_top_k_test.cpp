@@ -51,7 +51,8 @@ TEST(SampledTopK, OfEqualValuesTakesTheFirstOnes) {
   EXPECT_EQ(found.positions.front(), 0);
   EXPECT_EQ(found.positions.back(), 99);
   const std::vector<float> zeros(static_cast<std::size_t>(length), 0.0f);
-  EXPECT_EQ(sampled_top_k(zeros, 7, 0.001, stream).positions, (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(sampled_top_k(zeros, 7, 0.001, stream).positions,
+            (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6}));
 }
 
 TEST(SampledTopK, FindsTheOneThatIsNotZero) {
