@@ -34,7 +34,7 @@ else:
         "ef-topk": lambda: (compressed.EfTopkState(model, fraction=0.01), compressed.ef_topk_hook),
         "ef-sign": lambda: (compressed.EfSignState(model), compressed.ef_sign_hook),
         "powersgd": lambda: (compressed.PowerSgdState(model, rank=4), compressed.powersgd_hook),
-        "l-greco": lambda: (compressed.LGrecoState(model), compressed.l_greco_hook),
+        "l-greco": lambda: (compressed.LGrecoState(model, period=50), compressed.l_greco_hook),
         "dense": lambda: (compressed.ExchangeState(model, "dense"), compressed.exchange_hook),
     }[method]()
     model.register_comm_hook(state, hook)

@@ -21,7 +21,7 @@ KINDS = {
                                          compressed.ef_topk_hook),
     "ef-sign": lambda model, optimizer: (compressed.EfSignState(model), compressed.ef_sign_hook),
     "powersgd": lambda model, optimizer: (compressed.PowerSgdState(model, rank=2), compressed.powersgd_hook),
-    "l-greco": lambda model, optimizer: (compressed.LGrecoState(model), compressed.l_greco_hook),
+    "l-greco": lambda model, optimizer: (compressed.LGrecoState(model, period=10), compressed.l_greco_hook),
 }
 
 SLUGS = {row["slug"] for row in laconic.methods() if row["exchange"]}
@@ -180,6 +180,19 @@ def clip_before_accumulation(rank):
     return float(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).norm())
 
 
+def dgc_of_everything(rank):
+    # With every number sent and nothing forgotten it is SGD with momentum (card 07).
+    models = [wrapped(), wrapped()]
+    optimizers = [torch.optim.SGD(models[0].parameters(), lr=0.05, momentum=0.9), sgd(models[1], "dgc")]
+    state = compressed.DgcState(models[1], optimizers[1], ratio=1.0, momentum=0.9,
+                                parameters={"warmup_epochs": 0, "masking": False})
+    models[1].register_comm_hook(state, compressed.dgc_hook)
+    for model, optimizer in zip(models, optimizers):
+        train(rank, model, optimizer, 1, 10)
+    state.close()
+    return flat(models[0]), flat(models[1])
+
+
 def accumulate_and_freeze(rank):
     model = network()
     model[0].bias.requires_grad_(False)
@@ -242,6 +255,11 @@ class Hooks(unittest.TestCase):
         for norm in on_processes(2, clip_before_accumulation):
             self.assertLess(norm, 0.01 / 2 ** 0.5 * 1.001)  # the mean of two of that norm
             self.assertGreater(norm, 0.002)
+
+    @unittest.skipUnless("dgc" in SLUGS, "dgc is not in this build")
+    def test_dgc_that_sends_everything_and_forgets_nothing_is_momentum(self):
+        for dense, sent in on_processes(2, dgc_of_everything):
+            torch.testing.assert_close(sent, dense, rtol=1e-4, atol=1e-5)
 
     def test_accumulation_frozen_and_unused_parameters(self):
         first, second = on_processes(2, accumulate_and_freeze)

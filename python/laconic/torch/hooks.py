@@ -226,10 +226,11 @@ class PowerSgdState(ExchangeState):
 
 
 class LGrecoState(ExchangeState):
-    """L-GreCo: a level of compression for each layer, planned anew every so many steps."""
+    """L-GreCo: a rank ("lowrank"), a number of bits ("quantise") or a density ("sparse") for each layer, planned
+    anew every `period` steps. Where it begins, and from what, is among the method's parameters."""
 
-    def __init__(self, module, parameters=None, **options):
-        super().__init__(module, "l-greco", parameters=_texts(parameters), **options)
+    def __init__(self, module, family="lowrank", period=500, parameters=None, **options):
+        super().__init__(module, "l-greco", parameters=_texts(parameters, family=family, period=period), **options)
 
 
 class DgcState(ExchangeState):
