@@ -197,7 +197,7 @@ class Reproducing {
     ablations(multiples);
     result_.notes.push_back(fmt::format(
         "bilinear saddle of the first seed: L = {:.3g}, root mean square of L_m = {:.3g}; gamma "
-        "from 9 values a "
+        "from 10 values a "
         "factor of sqrt 2 apart from 1 / (16 L) up, chosen for every arm and budget; numbers travel as "
         "f64, positions "
         "in 7 bits; a dense step sends two vectors",
