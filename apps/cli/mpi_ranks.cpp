@@ -35,7 +35,7 @@ void become_mpirun(int workers) {
   setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 0);
   setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
   // A rank that is asked to stop writes its checkpoint first.
-  setenv("OMPI_MCA_odls_base_sigkill_timeout", "30", 0);
+  setenv("OMPI_MCA_odls_base_sigkill_timeout", "10", 0);
   if (geteuid() == 0) {
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);

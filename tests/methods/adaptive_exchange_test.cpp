@@ -50,7 +50,7 @@ INSTANTIATE_TEST_SUITE_P(
                         "l-greco",
                         {{"family", "sparse"}, {"start", "4"}, {"density", "0.05"}, {"period", "11"}},
                         3}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& instance) { return instance.param.name; });
 
 TEST_P(AdaptiveExchange, LearnsWithAPartOfTheBytes) {
   const double before = task_->replica()->evaluate(task_->initial(1)).loss;

@@ -83,12 +83,15 @@ std::vector<ExchangeSpeed> measure_exchanges(const ExchangeSpeedOptions& options
         request.optimizer.momentum = 0;
         request.ranks = thread.size();
         request.rank = thread.rank();
-        request.steps = 1'000'000;
+        // Warm-ups end with the first round, which is not counted: what is measured is the compressed step.
+        request.steps = static_cast<std::uint64_t>(options.rounds) + 1;
+        request.steps_per_epoch = 1;
         request.bucket_bytes = bucket_bytes;
         const TrainingExchange made = candidate.exchange(request);
         OverlappedExchange overlapped(*made.exchange, thread);
         const std::vector<float>& gradient = gradients[static_cast<std::size_t>(thread.rank())];
-        std::vector<float> own = gradient, agreed(gradient.size()), copy(gradient.size());
+        std::vector<float> own = gradient, agreed(gradient.size()), copy(gradient.size()),
+                           point(gradient.size());
         std::vector<double> encode, decode, total, copied;
         std::uint64_t sent = 0;
         for (int round = 0; round <= options.rounds; ++round) {  // the first one warms up
@@ -102,11 +105,11 @@ std::vector<ExchangeSpeed> measure_exchanges(const ExchangeSpeedOptions& options
           const Traffic traffic = thread.traffic();
           const double begin = steady_seconds();
           overlapped.begin(static_cast<std::uint64_t>(round) + 1, own, agreed);
-          if (!overlapped.end())
-            fail(ErrorKind::internal, "a finite gradient was refused", candidate.name);
+          if (!overlapped.end()) fail(ErrorKind::internal, "a finite gradient was refused", candidate.name);
           const double seconds = steady_seconds() - begin;
           sent = (thread.traffic() - traffic).sent_bytes;
           const CodecSeconds after = made.exchange->codec_seconds();
+          if (made.optimizer) made.optimizer->apply(agreed, point, 1e-3);
           if (round == 0) continue;
           total.push_back(seconds);
           encode.push_back(after.encode - before.encode);
@@ -124,8 +127,8 @@ std::vector<ExchangeSpeed> measure_exchanges(const ExchangeSpeedOptions& options
         speed.transfer = std::max(0.0, speed.total - speed.encode - speed.decode);
         speed.copy = middle(copied);
       });
-      const double dense = 2.0 * (options.workers - 1) / options.workers * 4 *
-                           static_cast<double>(gradients.front().size());
+      const double dense =
+          2.0 * (options.workers - 1) / options.workers * 4 * static_cast<double>(gradients.front().size());
       speed.ratio = speed.sent_bytes > 0 ? dense / static_cast<double>(speed.sent_bytes) : 0;
       speeds.push_back(std::move(speed));
       progress.advance();
