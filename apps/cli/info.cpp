@@ -88,11 +88,19 @@ int describe(const MethodDescription& method, const CodecDescription* codec, con
     return 0;
   }
   fmt::print("{}: {}\n\n{}\n{}\n\n", method.slug, method.summary, method.title, method.paper);
-  fmt::print("Calibration text: {}\n\n",
-             method.needs_calibration ? "needed (--calibration FILE)" : "not needed");
+  if (method.compress) {
+    fmt::print("Calibration text: {}\n\n",
+               method.needs_calibration ? "needed (--calibration FILE)" : "not needed");
+  }
   print_parameters(method.parameters);
-  fmt::print("Use it:  laconic compress MODEL -m {}{} -o OUT\n", method.slug,
-             method.parameters.empty() ? "" : fmt::format(" -p {}=...", method.parameters.front().name));
+  const std::string parameter =
+      method.parameters.empty() ? "" : fmt::format(" -p {}=...", method.parameters.front().name);
+  if (method.compress) fmt::print("Use it:  laconic compress MODEL -m {}{} -o OUT\n", method.slug, parameter);
+  if (method.exchange) fmt::print("Use it:  laconic train TASK --exchange {}{}\n", method.slug, parameter);
+  if (method.federated) {
+    fmt::print("Use it:  laconic train TASK --exchange {}{} --clients N --participation F --rounds N\n",
+               method.slug, parameter);
+  }
   if (method.reproduce) fmt::print("Check its claims:  laconic reproduce {} --quick\n", method.slug);
   if (codec != nullptr) {
     fmt::print("\nAs a codec in compositions: {}\n\n", codec->summary);
