@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 #include "engine/base/progress.h"
 #include "engine/codec/codec.h"
+#include "methods/gradients/federated/federated_algorithm.h"
 #include "methods/gradients/training/exchange_method.h"
 #include "methods/reproduce.h"
 #include "runtime/calibration/calibration_store.h"
@@ -60,6 +62,8 @@ struct MethodDescription {
   std::function<CompressionResult(const CompressionRequest&)> compress;  // weight methods
   // Methods that take part in data-parallel training (`laconic train --exchange SLUG`).
   std::function<TrainingExchange(const ExchangeRequest&)> exchange;
+  // Methods that train over clients in rounds.
+  std::function<std::unique_ptr<FederatedAlgorithm>(const FederatedRequest&)> federated;
   std::function<Reproduction(const ReproduceRequest&)> reproduce;  // null: nothing to reproduce (baselines)
 };
 

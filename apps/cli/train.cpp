@@ -1,134 +1,39 @@
-// laconic train: a small language model from text, by the LibTorch plug-in.
-#include <fmt/format.h>
+// laconic train: the verb and its options.
+#include "apps/cli/train.h"
 
-#include <nlohmann/json.hpp>
-
-#include "apps/cli/verb.h"
-#include "engine/base/threads.h"
-#include "methods/lab_plugin.h"
+#include <algorithm>
 
 namespace laconic::cli {
-namespace {
-
-constexpr std::int64_t any_count = std::int64_t{1} << 40;
-
-// The numbers of a request with the options that set them, for the help and for reading.
-struct IntegerOption {
-  const char* name;
-  std::int64_t TrainLanguageModelRequest::*field;
-  const char* help;
-};
-constexpr IntegerOption integer_options[] = {
-    {"layers", &TrainLanguageModelRequest::layers, "transformer blocks"},
-    {"hidden", &TrainLanguageModelRequest::hidden, "width of the residual stream"},
-    {"heads", &TrainLanguageModelRequest::heads, "query heads"},
-    {"kv-heads", &TrainLanguageModelRequest::kv_heads, "key and value heads; they divide the query heads"},
-    {"head-dim", &TrainLanguageModelRequest::head_dim, "width of a head"},
-    {"mlp", &TrainLanguageModelRequest::mlp, "inner width of the gated MLP"},
-    {"vocabulary", &TrainLanguageModelRequest::vocabulary, "pieces of the tokenizer that is trained"},
-    {"context", &TrainLanguageModelRequest::context, "positions, and tokens per training window"},
-    {"steps", &TrainLanguageModelRequest::steps, "optimizer steps"},
-    {"batch", &TrainLanguageModelRequest::batch_tokens, "tokens per step, about"},
-    {"warmup", &TrainLanguageModelRequest::warmup_steps, "steps of linear warm-up"},
-    {"checkpoint-every", &TrainLanguageModelRequest::checkpoint_every,
-     "steps between the states that an interrupted run continues from"},
-    {"evaluate-every", &TrainLanguageModelRequest::evaluate_every,
-     "steps between held-out losses in loss.tsv"},
-};
-
-struct NumberOption {
-  const char* name;
-  double TrainLanguageModelRequest::*field;
-  double low, high;
-  const char* help;
-};
-constexpr NumberOption number_options[] = {
-    {"lr", &TrainLanguageModelRequest::learning_rate, 1e-9, 10, "largest learning rate"},
-    {"final-lr", &TrainLanguageModelRequest::final_learning_rate, 0, 1,
-     "where the cosine ends, as a share of --lr"},
-    {"weight-decay", &TrainLanguageModelRequest::weight_decay, 0, 10, "AdamW decay of the matrices"},
-    {"beta1", &TrainLanguageModelRequest::beta1, 0, 0.999999, "AdamW decay of the first moment"},
-    {"beta2", &TrainLanguageModelRequest::beta2, 0, 0.999999, "AdamW decay of the second moment"},
-    {"clip", &TrainLanguageModelRequest::gradient_clip, 0, 1e6, "largest l2 norm of the gradient; 0: any"},
-    {"rope-theta", &TrainLanguageModelRequest::rope_theta, 1, 1e9, "base of the rotary positions"},
-};
-
-int train(const Arguments& arguments, const Session& session) {
-  TrainLanguageModelRequest request;
-  request.output = arguments.text("output");
-  request.replace = arguments.flag("force");
-  request.text = arguments.text("text");
-  request.held_out = arguments.text("held-out");
-  request.tokenizer = arguments.text("tokenizer");
-  request.stories = static_cast<std::uint64_t>(
-      arguments.integer("stories", static_cast<std::int64_t>(request.stories), 1, 100'000'000));
-  request.seed = static_cast<std::uint64_t>(
-      arguments.integer("seed", static_cast<std::int64_t>(request.seed), 0, std::int64_t{1} << 53));
-  for (const IntegerOption& option : integer_options) {
-    request.*option.field = arguments.integer(option.name, request.*option.field, 1, any_count);
-  }
-  for (const NumberOption& option : number_options) {
-    request.*option.field = arguments.number(option.name, request.*option.field, option.low, option.high);
-  }
-  request.threads = thread_count();
-  request.progress = session.progress;
-  const TrainLanguageModelResult result = load_lab().train_language_model(request);
-  if (session.json) {
-    const nlohmann::json value = {{"output", request.output.string()},
-                                  {"parameters", result.parameters},
-                                  {"stored_bytes", result.safetensors_bytes},
-                                  {"perplexity", result.perplexity},
-                                  {"tokens", result.scored_tokens},
-                                  {"training_loss", result.training_loss},
-                                  {"steps", result.steps},
-                                  {"trained_tokens", result.trained_tokens},
-                                  {"resumed_from", result.resumed_from},
-                                  {"seed", request.seed},
-                                  {"threads", request.threads},
-                                  {"seconds", result.seconds}};
-    fmt::print("{}\n", value.dump(2));
-    return 0;
-  }
-  fmt::print("{}  {} parameters, {}\n", request.output.string(), result.parameters,
-             human_bytes(result.safetensors_bytes));
-  fmt::print("perplexity {:.4f} over {} held-out tokens; training loss {:.4f} nats per token\n",
-             result.perplexity, result.scored_tokens, result.training_loss);
-  fmt::print("{} steps, {} tokens, {} threads, seed {}, {}", result.steps, result.trained_tokens,
-             request.threads, request.seed, human_seconds(result.seconds));
-  if (result.resumed_from > 0) fmt::print(", resumed at step {}", result.resumed_from);
-  fmt::print("\n");
-  return 0;
-}
-
-}  // namespace
 
 Verb train_verb() {
-  using Kind = OptionSpec::Kind;
-  const TrainLanguageModelRequest defaults;
-  std::vector<OptionSpec> options = {
-      {"-o,--output", Kind::text, "the model directory to make", true},
-      {"--text", Kind::text, "a text file, documents separated by <|endoftext|>", false, "generated stories"},
-      {"--stories", Kind::integer, "generated stories to train on", false, std::to_string(defaults.stories)},
-      {"--held-out", Kind::text, "a text file to measure on", false,
-       "400 held-out stories, or the last 2 % of --text"},
-      {"--tokenizer", Kind::text, "a model directory whose tokenizer is used", false, "trained on the text"},
-      {"--seed", Kind::integer, "decides stories, initial weights and the order of the data", false,
-       std::to_string(defaults.seed)},
-      {"--force", Kind::flag, "replace an existing output"}};
-  for (const IntegerOption& option : integer_options) {
-    options.push_back({std::string("--") + option.name, Kind::integer, option.help, false,
-                       std::to_string(defaults.*option.field)});
+  std::vector<OptionSpec> options = task_options();
+  // Options of both forms are listed once, with the words of the first.
+  for (OptionSpec& option : language_model_options()) {
+    const auto same = [&](const OptionSpec& other) { return other.name == option.name; };
+    if (std::any_of(options.begin(), options.end(), same)) continue;
+    option.help = "without TASK: " + option.help;
+    options.push_back(std::move(option));
   }
-  for (const NumberOption& option : number_options) {
-    options.push_back({std::string("--") + option.name, Kind::number, option.help, false,
-                       fmt::format("{}", defaults.*option.field)});
-  }
-  return {"train", "Train a small language model (needs the LibTorch plug-in)",
-          "  laconic train -o ./stories --steps 3000 --seed 1\n"
-          "  laconic train -o ./tiny --text corpus.txt --layers 4 --hidden 128 --heads 4 --kv-heads 2\n"
-          "The same command continues an interrupted run. Results repeat exactly for the same seed,\n"
-          "options, number of threads and kind of processor.\n",
-          std::move(options), train};
+  return {
+      "train", "Train with compressed exchange of gradients, or a small language model",
+      "  laconic train a9a --exchange ef21 --workers 4 --steps 500\n"
+      "  laconic train mnist --model cnn --exchange dgc -p ratio=0.001 --workers 4 --json run.jsonl\n"
+      "  laconic train tinyshakespeare --model lm --exchange auto --launcher mpi --workers 4\n"
+      "  mpirun -n 16 laconic train cifar10 --model resnet20 --exchange powersgd -p rank=4\n"
+      "  laconic train mnist --exchange 'ef:outliers(fraction=0.01)' --checkpoint run --checkpoint-every 100\n"
+      "  laconic train mnist --exchange 'ef:outliers(fraction=0.01)' --resume run\n"
+      "  laconic train -o ./stories --steps 3000 --seed 1\n"
+      "TASK is a data set (laconic train --help lists the models it goes with when one is wrong) or a file\n"
+      "of your own. Networks need the LibTorch plug-in, ranks over MPI theirs; convex models on threads "
+      "need\n"
+      "neither. Without TASK, a language model is trained into the directory -o names; the same command\n"
+      "continues an interrupted run. Results repeat exactly for the same seed, options, number of workers "
+      "and\n"
+      "kind of processor.\n",
+      std::move(options), [](const Arguments& arguments, const Session& session) {
+        return arguments.has("task") ? train_task(arguments, session)
+                                     : train_language_model(arguments, session);
+      }};
 }
 
 }  // namespace laconic::cli

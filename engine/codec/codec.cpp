@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "engine/base/error.h"
+#include "engine/codec/composition.h"
 
 namespace laconic {
 namespace {
@@ -85,6 +86,8 @@ std::string canonical_value(const ParameterSpec& spec, std::string_view value) {
         if (!plain) refuse(spec, value, "text of letters, digits and _ . -");
       }
       return std::string(value);
+    case ParameterSpec::Type::codec:
+      return value == "none" ? "none" : LayerRules::parse(value).canonical();
   }
   fail(ErrorKind::internal, "unknown parameter type");
 }
@@ -99,25 +102,29 @@ void TensorCodec::add_decoded(const Payload& payload, std::span<float> sum) cons
 }
 
 std::vector<float> finite_values(const TensorView& tensor, std::string_view name) {
+  std::vector<float> storage;
+  const std::span<const float> values = finite_floats(tensor, name, storage);
+  if (values.data() != storage.data()) storage.assign(values.begin(), values.end());
+  return storage;
+}
+
+std::span<const float> real_floats(const TensorView& tensor, std::string_view name,
+                                   std::vector<float>& storage) {
   if (!is_real(tensor.dtype)) {
     fail(ErrorKind::input, "holds " + std::string(name_of(tensor.dtype)) + ", codecs take real numbers",
          name);
   }
-  std::vector<float> values = tensor.to_f32();
-  require_finite(values, name);
-  return values;
+  if (tensor.dtype == DType::f32 && reinterpret_cast<std::uintptr_t>(tensor.data) % alignof(float) == 0)
+    return tensor.f32();
+  storage = tensor.to_f32();
+  return storage;
 }
 
 std::span<const float> finite_floats(const TensorView& tensor, std::string_view name,
                                      std::vector<float>& storage) {
-  const bool in_place =
-      tensor.dtype == DType::f32 && reinterpret_cast<std::uintptr_t>(tensor.data) % alignof(float) == 0;
-  if (!in_place) {
-    storage = finite_values(tensor, name);
-    return storage;
-  }
-  require_finite(tensor.f32(), name);
-  return tensor.f32();
+  const std::span<const float> values = real_floats(tensor, name, storage);
+  require_finite(values, name);
+  return values;
 }
 
 std::string ParameterSpec::range() const {
@@ -131,6 +138,8 @@ std::string ParameterSpec::range() const {
       return fmt::format("{}", fmt::join(choices, ", "));
     case Type::text:
       return "text";
+    case Type::codec:
+      return "none, or a codec";
   }
   return "";
 }
@@ -191,9 +200,10 @@ bool Parameters::boolean(std::string_view name) const {
 
 const std::string& Parameters::text(std::string_view name) const {
   const std::size_t index = index_of(name);
-  require(
-      specs_[index].type == ParameterSpec::Type::text || specs_[index].type == ParameterSpec::Type::choice,
-      "parameter is text");
+  const ParameterSpec::Type type = specs_[index].type;
+  require(type == ParameterSpec::Type::text || type == ParameterSpec::Type::choice ||
+              type == ParameterSpec::Type::codec,
+          "parameter is text");
   return values_[index];
 }
 

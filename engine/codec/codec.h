@@ -61,10 +61,13 @@ std::vector<float> finite_values(const TensorView& tensor, std::string_view name
 // The same without a copy where the tensor is f32 already; else `storage` holds them.
 std::span<const float> finite_floats(const TensorView& tensor, std::string_view name,
                                      std::vector<float>& storage);
+// Without a look at whether they are finite.
+std::span<const float> real_floats(const TensorView& tensor, std::string_view name,
+                                   std::vector<float>& storage);
 
 // A typed, documented, ranged parameter: what `laconic info` prints and the parser checks.
 struct ParameterSpec {
-  enum class Type { integer, number, boolean, text, choice };
+  enum class Type { integer, number, boolean, text, choice, codec };  // codec: layer rules, or "none"
   std::string name;
   Type type = Type::integer;
   std::string default_value;

@@ -23,6 +23,7 @@ const std::vector<CodecDescription>& codec_registry() {
     list.push_back(describe_natural());
     list.push_back(describe_one_bit());
     list.push_back(describe_rand_k());
+    list.push_back(describe_kmeans());
     return list;
   }();
   return registry;

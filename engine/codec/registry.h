@@ -20,5 +20,6 @@ CodecDescription describe_ternary();
 CodecDescription describe_natural();
 CodecDescription describe_one_bit();
 CodecDescription describe_rand_k();
+CodecDescription describe_kmeans();
 
 }  // namespace laconic

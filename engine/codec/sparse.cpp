@@ -1,15 +1,18 @@
 // outliers: the entries of largest magnitude (or of largest weighted magnitude), exactly k of them, stored as
-// positions and values; everything else is zero. As a stage on a residual it repairs the worst errors.
+// positions and values; everything else is zero. As a stage on a residual it repairs the worst errors. With
+// select=sampled long tensors are selected from by a sampled threshold (sampled_top_k.h): at most k entries.
 // sparse: every entry that is not zero; made for pruned weights, lossless in the pattern.
 // Fields of both: indices (sparse_indices.h), values. Attributes: count, index_form, rice_parameter.
 #include <algorithm>
 #include <cmath>
 
 #include "engine/base/error.h"
+#include "engine/base/random.h"
 #include "engine/codec/registry.h"
 #include "engine/codec/sparse_indices.h"
 #include "engine/codec/stored_values.h"
 #include "engine/codec/uniform_payload.h"
+#include "engine/math/sampled_top_k.h"
 #include "engine/math/top_k.h"
 
 namespace laconic {
@@ -70,18 +73,28 @@ class Outliers : public PositionCodec {
     std::vector<float> storage;
     const std::span<const float> values = finite_floats(tensor, context.tensor_name, storage);
     const auto length = static_cast<std::int64_t>(values.size());
-    const std::int64_t k = length == 0 ? 0 : count_of(length, parameters_.number("fraction"));
+    const std::int64_t k = kept(length);
     const bool weighted = parameters_.text("by") == "activation";
+    std::vector<float> weighted_values;
+    if (weighted) weighted_values = scores(values, tensor, context);
+    const std::span<const float> keys = weighted ? std::span<const float>(weighted_values) : values;
     const std::vector<std::int64_t> positions =
-        weighted ? top_k(scores(values, tensor, context), k) : top_k(values, k);
+        sampled() && length > 0
+            ? sampled_top_k(
+                  keys, k, parameters_.number("fraction"),
+                  RandomStream(context.seed, "outliers", context.tensor_name, context.step, context.peer))
+                  .positions
+            : top_k(keys, k);
     return sparse_payload(values, positions, tensor, canonical(), dtype_parameter(parameters_.text("dtype")));
   }
 
   CodecProperties properties(const Shape& shape) const override {
     CodecProperties properties;
     const std::int64_t length = element_count(shape);
-    if (parameters_.text("by") == "magnitude" && length > 0) {
-      const std::int64_t k = count_of(length, parameters_.number("fraction"));
+    // A sampled threshold may pass fewer than k.
+    const bool exact = !sampled() || static_cast<double>(length) <= 2 / parameters_.number("fraction");
+    if (parameters_.text("by") == "magnitude" && length > 0 && exact) {
+      const std::int64_t k = kept(length);
       const double precision = stored_precision(dtype_parameter(parameters_.text("dtype")));
       // The kept part holds at least k / length of the energy and loses precision^2 of it.
       properties.delta = static_cast<double>(k) / static_cast<double>(length) * (1 - precision * precision);
@@ -90,6 +103,16 @@ class Outliers : public PositionCodec {
   }
 
  private:
+  std::int64_t kept(std::int64_t length) const {
+    const std::string& rule = parameters_.text("count");
+    return length == 0 ? 0
+                       : count_of(length, parameters_.number("fraction"),
+                                  rule == "ceil"    ? CountRule::ceil
+                                  : rule == "floor" ? CountRule::floor
+                                                    : CountRule::nearest);
+  }
+  bool sampled() const { return parameters_.text("select") == "sampled"; }
+
   // |w_ij| sqrt(H_jj): the share of an entry in the layer's output.
   static std::vector<float> scores(std::span<const float> values, const TensorView& tensor,
                                    const EncodeContext& context) {
@@ -163,6 +186,20 @@ CodecDescription describe_outliers() {
        0,
        {"magnitude", "activation"},
        "what ranks an entry; activation weights it by the rms of its input (needs calibration)"},
+      {"count",
+       ParameterSpec::Type::choice,
+       "nearest",
+       0,
+       0,
+       {"nearest", "ceil", "floor"},
+       "how the share becomes a number of entries"},
+      {"select",
+       ParameterSpec::Type::choice,
+       "exact",
+       0,
+       0,
+       {"exact", "sampled"},
+       "sampled: by a threshold from a sample, at most k entries"},
       dtype_spec()};
   description.create = [](const Parameters& parameters) { return std::make_unique<Outliers>(parameters); };
   return description;

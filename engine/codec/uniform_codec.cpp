@@ -38,7 +38,7 @@ class UniformCodec : public TensorCodec {
     const std::int64_t rows = matrix_rows(tensor.shape), columns = matrix_columns(tensor.shape);
     UniformMatrix matrix;
     matrix.parameters = fit_grid(values.data(), rows, columns, form_, clip_);
-    const RandomStream random(context.seed, "uniform", context.tensor_name);
+    const RandomStream random(context.seed, "uniform", context.tensor_name, context.step, context.peer);
     matrix.codes = quantize(values.data(), matrix.parameters, rounding_, &random);
     return uniform_payload(matrix, text_, tensor.dtype, tensor.shape);
   }

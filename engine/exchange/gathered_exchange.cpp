@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "engine/base/error.h"
@@ -39,11 +40,20 @@ GatheredExchange::GatheredExchange(std::vector<TensorSlice> tensors, std::vector
       travel_(std::move(travel)),
       settings_(settings) {
   require(travel_.size() == this->tensors().size(), "every tensor has a way to travel");
+  double sum = 0;
+  for (const double weight : settings_.weights) {
+    if (!(weight > 0)) fail(ErrorKind::usage, "a weight is not positive", "weights of the ranks");
+    sum += weight;
+  }
+  if (!settings_.weights.empty() && !(std::abs(sum - 1) <= 1e-9))
+    fail(ErrorKind::usage, "do not sum to 1", "weights of the ranks");
   memories_.resize(travel_.size());
   estimates_.resize(travel_.size());
   pending_.resize(travel_.size());
   for (std::size_t i = 0; i < travel_.size(); ++i) {
     require(travel_[i].codec || !travel_[i].feedback, "a memory goes with a codec");
+    require(settings_.weights.empty() || !travel_[i].codec || travel_[i].feedback,
+            "weights go with a memory");
     if (!travel_[i].feedback) continue;
     const std::size_t size = this->tensors()[i].size;
     memories_[i] = std::make_unique<Feedback>(*travel_[i].feedback, size);
@@ -62,12 +72,13 @@ std::string GatheredExchange::text() const {
   for (std::size_t i = 0; i < travel_.size(); ++i) {
     const TensorTravel& travel = travel_[i];
     const std::string way = travel.codec
-                                ? travel.codec->canonical() +
+                                ? travel.codec->canonical() + (travel.flat ? " flat" : "") +
                                       (travel.feedback ? " with " + travel.feedback->text() : std::string())
                                 : std::string("f32");
     text += (i == 0 ? " " : "; ") + way;
     std::size_t same = 1;
     while (i + 1 < travel_.size() && travel_[i + 1].codec == travel.codec &&
+           travel_[i + 1].flat == travel.flat &&
            travel_[i + 1].feedback.has_value() == travel.feedback.has_value() &&
            (!travel.feedback || travel_[i + 1].feedback->text() == travel.feedback->text())) {
       ++i;
@@ -75,7 +86,14 @@ std::string GatheredExchange::text() const {
     }
     if (same > 1) text += fmt::format(" x {}", same);
   }
+  for (std::size_t i = 0; i < settings_.weights.size(); ++i)
+    text += fmt::format("{}{}", i == 0 ? "; weights " : " ", settings_.weights[i]);
   return text;
+}
+
+Shape GatheredExchange::shape_of(std::size_t tensor) const {
+  const TensorSlice& slice = tensors()[tensor];
+  return travel_[tensor].flat ? Shape{static_cast<std::int64_t>(slice.size)} : slice.shape;
 }
 
 bool GatheredExchange::in_message(std::size_t tensor) const { return travel_[tensor].codec != nullptr; }
@@ -108,18 +126,23 @@ Bytes GatheredExchange::encode_bucket(std::uint64_t step, const Bucket& bucket, 
     Pending& pending = pending_[i];
     if (memories_[i]) {
       to_send.resize(tensor.size);
-      memories_[i]->make(values, to_send);
+      const double share = settings_.weights.empty()
+                               ? 1
+                               : 1 / (static_cast<double>(settings_.weights.size()) *
+                                      settings_.weights[static_cast<std::size_t>(settings_.rank)]);
+      memories_[i]->make(values, to_send, static_cast<float>(share));
       pending.made = true;
       values = to_send;
       refused = !all_finite(values);
       if (refused) break;
     }
+    if (watcher_) watcher_(i, values);
     EncodeContext context;
     context.seed = settings_.seed;
     context.tensor_name = tensor.name;
     context.step = step;
     context.peer = static_cast<std::uint16_t>(settings_.rank);
-    const TensorView view{DType::f32, tensor.shape, reinterpret_cast<const std::byte*>(values.data())};
+    const TensorView view{DType::f32, shape_of(i), reinterpret_cast<const std::byte*>(values.data())};
     const Payload payload = travel_[i].codec->encode(view, context);
     write_message(writer, payload);
     if (memories_[i]) {
@@ -157,8 +180,18 @@ bool GatheredExchange::add_message(ByteSpan message, int source, const Bucket& b
     if (!in_message(i)) continue;
     const TensorSlice& tensor = tensors()[i];
     const TensorCodec& codec = *travel_[i].codec;
-    const Payload payload = read_message(reader, codec.canonical(), DType::f32, tensor.shape);
-    codec.add_decoded(payload, slice_of(sum, tensor));
+    const Payload payload = read_message(reader, codec.canonical(), DType::f32, shape_of(i));
+    const std::span<float> part = slice_of(sum, tensor);
+    if (settings_.weights.empty()) {
+      codec.add_decoded(payload, part);
+      continue;
+    }
+    // The sum is divided by the number of ranks later on.
+    const auto share = static_cast<float>(settings_.weights[static_cast<std::size_t>(source)] *
+                                          static_cast<double>(settings_.weights.size()));
+    weighted_.assign(tensor.size, 0.0f);
+    codec.add_decoded(payload, weighted_);
+    for (std::size_t j = 0; j < part.size(); ++j) part[j] += share * weighted_[j];
   }
   reader.expect_end();
   return true;
@@ -167,6 +200,8 @@ bool GatheredExchange::add_message(ByteSpan message, int source, const Bucket& b
 bool GatheredExchange::exchange(Communicator& communicator, std::uint64_t step, std::size_t index,
                                 std::span<const float> own, std::span<float> agreed) {
   const Bucket& bucket = buckets()[index];
+  if (!settings_.weights.empty() && settings_.weights.size() != static_cast<std::size_t>(communicator.size()))
+    fail(ErrorKind::usage, "one weight per rank", "weights of the ranks");
   const auto ranks = static_cast<float>(communicator.size());
   bool accepted = true;
 

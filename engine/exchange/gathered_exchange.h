@@ -3,6 +3,7 @@
 //
 //   q_i = memory_i(g_i), sent as C(q_i); memory_i is settled with the decoded d_i          (feedback.h)
 //   agreed = (1/W) sum_i d_i,   or with an estimator  G += (1/W) sum_i d_i,  agreed = G = (1/W) sum_i h_i
+// With weights w_i of the ranks: memory_i(g_i / (W w_i)), and sum_i w_i d_i in place of the mean (EF21-W).
 //
 // A rank sends (W - 1) times its message: right where messages are much smaller than the vector (top-k), or
 // ranks few. Tensors that are not worth a codec (biases, norms) are summed in f32.
@@ -11,6 +12,7 @@
 // XXH3-64 of what is before it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -24,6 +26,7 @@ namespace laconic {
 struct TensorTravel {
   std::shared_ptr<const TensorCodec> codec;  // null: f32, and no memory
   std::optional<FeedbackForm> feedback;      // with a codec
+  bool flat = false;                         // the codec sees one row, whatever the shape
 };
 
 struct GatheredSettings {
@@ -32,9 +35,11 @@ struct GatheredSettings {
   std::size_t bucket_bytes = 25'000'000;
   // Steps between comparisons of G among ranks (card 03), where there is one.
   std::uint64_t compare_every = 1000;
+  // By rank, positive, of sum 1, the same everywhere; empty: 1 / W each. Only where every codec has a memory.
+  std::vector<double> weights;
 };
 
-class GatheredExchange final : public GradientExchange {
+class GatheredExchange : public GradientExchange {
  public:
   GatheredExchange(std::vector<TensorSlice> tensors, std::vector<TensorTravel> travel,
                    const GatheredSettings& settings);
@@ -42,6 +47,10 @@ class GatheredExchange final : public GradientExchange {
   // Between steps, and the same on all ranks: another level for a tensor that has a codec. Memories stay.
   void set_codec(std::size_t tensor, std::shared_ptr<const TensorCodec> codec);
   const TensorTravel& travel(std::size_t tensor) const { return travel_[tensor]; }
+  // Is told what is to be sent, q_i, of every tensor that has a codec while its bucket is exchanged.
+  void watch(std::function<void(std::size_t tensor, std::span<const float> to_send)> watcher) {
+    watcher_ = std::move(watcher);
+  }
   // This rank's memory of a tensor; null where it has none.
   const Feedback* feedback(std::size_t tensor) const { return memories_[tensor].get(); }
 
@@ -67,13 +76,15 @@ class GatheredExchange final : public GradientExchange {
   // Adds a rank's message to the bucket's part of `sum`; false when it refuses.
   bool add_message(ByteSpan message, int source, const Bucket& bucket, std::span<float> sum);
   bool in_message(std::size_t tensor) const;
+  Shape shape_of(std::size_t tensor) const;  // as its codec sees it
 
   std::vector<TensorTravel> travel_;
   GatheredSettings settings_;
   std::vector<std::unique_ptr<Feedback>> memories_;
   std::vector<std::vector<float>> estimates_;  // G by tensor; empty without an estimator
   std::vector<Pending> pending_;
-  std::vector<float> dense_;
+  std::vector<float> dense_, weighted_;
+  std::function<void(std::size_t, std::span<const float>)> watcher_;
 };
 
 }  // namespace laconic

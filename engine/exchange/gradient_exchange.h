@@ -52,7 +52,7 @@ class GradientExchange {
   virtual void end_step(bool /*accepted*/) {}
 
   // Of this rank, since it began.
-  const CodecSeconds& codec_seconds() const { return seconds_; }
+  virtual CodecSeconds codec_seconds() const { return seconds_; }
 
   // The memories of this rank. restore() throws Error(corrupt) on damage and Error(usage) on the state of
   // another exchange. Neither may be called inside a step.

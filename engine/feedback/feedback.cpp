@@ -16,8 +16,9 @@ constexpr std::uint64_t feedback_schema = 1;
 
 std::string FeedbackForm::text() const {
   return fmt::format(
-      "error {} estimator {} velocity {} eta {} damping {} average {} momentum {} nesterov {} masking {}",
-      error, estimator, velocity, eta, damping, average, momentum, nesterov, masking);
+      "error {} estimator {} velocity {} eta {} damping {} average {} momentum {} nesterov {} masking {}{}",
+      error, estimator, velocity, eta, damping, average, momentum, nesterov, masking,
+      residue ? "" : " without residue");
 }
 
 FeedbackForm plain_error_feedback() {
@@ -84,6 +85,13 @@ void BasicFeedback<Real>::settle(std::span<const Real> decoded, std::span<const 
     if (form_.error) error_[i] += residual_[i] - decoded[i];
     if (form_.estimator) estimate_[i] += decoded[i];
     if (form_.velocity) velocity_[i] -= decoded[i];
+  }
+  if (form_.velocity && !form_.residue) {
+    if (sent.empty()) {
+      std::fill(velocity_.begin(), velocity_.end(), Real(0));
+    } else {
+      for (const std::int64_t position : sent) velocity_[static_cast<std::size_t>(position)] = 0;
+    }
   }
   if (form_.velocity && form_.masking) {
     if (sent.empty()) {

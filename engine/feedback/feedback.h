@@ -41,6 +41,7 @@ struct FeedbackForm {
   double momentum = 0;     // velocity: [0, 1)
   bool nesterov = false;
   bool masking = true;  // velocity: u is forgotten where v was sent
+  bool residue = true;  // velocity: what rounding loses of what is sent stays in v
 
   // A line of text that says all of it; forms are equal when their texts are.
   std::string text() const;

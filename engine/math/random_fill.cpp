@@ -29,21 +29,23 @@ std::size_t RandomBits(std::uint64_t key, std::uint64_t step, std::uint16_t peer
   const V step_low = hn::Set(d, step & 0xFFFFFFFFu), step_high = hn::Set(d, step >> 32);
   const V peer_bits = hn::Set(d, std::uint64_t{peer});
   const V low_half = hn::Set(d, 0xFFFFFFFFu);
+  std::uint64_t keys0[10], keys1[10];
+  for (std::uint32_t round = 0; round < 10; ++round) {
+    keys0[round] = static_cast<std::uint32_t>(key) + round * 0x9E3779B9u;
+    keys1[round] = static_cast<std::uint32_t>(key >> 32) + round * 0xBB67AE85u;
+  }
   V blocks = hn::Add(hn::Set(d, block), hn::Iota(d, 0));
   const V stride = hn::Set(d, static_cast<std::uint64_t>(lanes));
   std::size_t at = 0;
   for (; at + 4 * lanes <= count; at += 4 * lanes) {
     V c0 = step_low, c1 = step_high;
     V c2 = hn::Or(peer_bits, hn::ShiftLeft<16>(blocks)), c3 = hn::ShiftRight<16>(blocks);
-    std::uint32_t key0 = static_cast<std::uint32_t>(key), key1 = static_cast<std::uint32_t>(key >> 32);
     for (int round = 0; round < 10; ++round) {
       const V product0 = product(c0, multiplier0), product1 = product(c2, multiplier1);
-      c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(product1), c1), hn::Set(d, std::uint64_t{key0}));
+      c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(product1), c1), hn::Set(d, keys0[round]));
       c1 = product1;
-      c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(product0), c3), hn::Set(d, std::uint64_t{key1}));
+      c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(product0), c3), hn::Set(d, keys1[round]));
       c3 = product0;
-      key0 += 0x9E3779B9u;
-      key1 += 0xBB67AE85u;
     }
     const V first = hn::Or(hn::And(c0, low_half), hn::ShiftLeft<32>(c1));
     const V second = hn::Or(hn::And(c2, low_half), hn::ShiftLeft<32>(c3));

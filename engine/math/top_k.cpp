@@ -11,30 +11,39 @@
 namespace laconic {
 namespace {
 
-// Bits is the unsigned integer of the width of Real.
+// Bits is the unsigned integer of the width of Real. Magnitudes order like the bits of |x|.
 template <class Bits, class Real>
-std::vector<std::int64_t> largest(std::span<const Real> values, std::int64_t k) {
+Bits magnitude_of(Real value) {
+  return std::bit_cast<Bits>(value) & (~Bits{0} >> 1);
+}
+
+template <class Bits, class Real>
+void largest(std::span<const Real> values, std::int64_t k, std::vector<Bits>& ordered,
+             std::vector<std::int64_t>& result) {
   const auto n = static_cast<std::int64_t>(values.size());
   k = std::clamp<std::int64_t>(k, 0, n);
-  // Magnitudes order like the bits of |x|: one integer key holds (magnitude, lower index first).
-  std::vector<Bits> magnitude(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    magnitude[i] = std::bit_cast<Bits>(values[i]) & (~Bits{0} >> 1);
+  result.clear();
+  if (k == 0) return;
+  if (k == 1) {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < values.size(); ++i) {
+      if (magnitude_of<Bits>(values[i]) > magnitude_of<Bits>(values[best])) best = i;
+    }
+    result.push_back(static_cast<std::int64_t>(best));
+    return;
   }
-  if (k == 0) return {};
-  std::vector<Bits> ordered = magnitude;
+  ordered.resize(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) ordered[i] = magnitude_of<Bits>(values[i]);
   std::nth_element(ordered.begin(), ordered.begin() + (k - 1), ordered.end(), std::greater<>());
   const Bits threshold = ordered[static_cast<std::size_t>(k - 1)];
-  std::int64_t above = 0;
-  for (const Bits m : magnitude) above += m > threshold;
-  std::int64_t ties = k - above;
-  std::vector<std::int64_t> result;
+  // Everything before the k-th is at least as large: what is larger lies there.
+  std::int64_t ties = k - std::count_if(ordered.begin(), ordered.begin() + (k - 1),
+                                        [&](Bits magnitude) { return magnitude > threshold; });
   result.reserve(static_cast<std::size_t>(k));
   for (std::int64_t i = 0; i < n; ++i) {
-    const Bits m = magnitude[static_cast<std::size_t>(i)];
-    if (m > threshold || (m == threshold && ties-- > 0)) result.push_back(i);
+    const Bits magnitude = magnitude_of<Bits>(values[static_cast<std::size_t>(i)]);
+    if (magnitude > threshold || (magnitude == threshold && ties-- > 0)) result.push_back(i);
   }
-  return result;
 }
 
 // Few of many: a threshold that a sample suggests, one pass for what reaches it, and an exact selection among
@@ -87,10 +96,19 @@ std::vector<std::int64_t> top_k(std::span<const float> values, std::int64_t k) {
   if (k > 0 && n >= 65536 && n < std::int64_t{1} << 32 && k <= n / 16) {
     if (auto few = few_of_many(values, k)) return std::move(*few);
   }
-  return largest<std::uint32_t>(values, k);
+  std::vector<std::uint32_t> ordered;
+  std::vector<std::int64_t> positions;
+  largest(values, k, ordered, positions);
+  return positions;
 }
 std::vector<std::int64_t> top_k(std::span<const double> values, std::int64_t k) {
-  return largest<std::uint64_t>(values, k);
+  TopKWork work;
+  top_k(values, k, work);
+  return std::move(work.positions);
+}
+std::span<const std::int64_t> top_k(std::span<const double> values, std::int64_t k, TopKWork& work) {
+  largest(values, k, work.magnitudes, work.positions);
+  return work.positions;
 }
 
 double percentile(std::vector<double> values, double p) {

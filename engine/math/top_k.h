@@ -17,6 +17,14 @@ std::int64_t count_of(std::int64_t n, double fraction, CountRule rule = CountRul
 std::vector<std::int64_t> top_k(std::span<const float> values, std::int64_t k);
 std::vector<std::int64_t> top_k(std::span<const double> values, std::int64_t k);
 
+// Memory that loops keep between calls: after the first one of a size nothing is allocated.
+struct TopKWork {
+  std::vector<std::uint64_t> magnitudes;
+  std::vector<std::int64_t> positions;
+};
+// The same positions, in work.positions.
+std::span<const std::int64_t> top_k(std::span<const double> values, std::int64_t k, TopKWork& work);
+
 // Linear interpolation between order statistics at position (n - 1) p; values need not be sorted.
 double percentile(std::vector<double> values, double p);
 

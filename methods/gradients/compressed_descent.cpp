@@ -6,8 +6,10 @@
 
 #include "engine/base/error.h"
 #include "engine/base/finite.h"
+#include "engine/base/random.h"
 #include "engine/base/saved_state.h"
 #include "engine/base/threads.h"
+#include "methods/gradients/exact_channels.h"
 
 namespace laconic {
 CompressedDescent::CompressedDescent(const Oracle& oracle, Workers& workers, const Channel& channel,
@@ -34,13 +36,26 @@ CompressedDescent::CompressedDescent(const Oracle& oracle, Workers& workers, con
   if (!settings_.shifts.empty() && settings_.shifts.size() != static_cast<std::size_t>(workers.count())) {
     refuse("one shift per worker");
   }
+  if (!(settings_.participation > 0 && settings_.participation <= 1))
+    refuse("the chance to take part lies outside 0 to 1");
+  if (settings_.participation < 1 && !settings_.form.estimator)
+    refuse("workers may stay away only where an estimator stands for them");
   for (int i = 0; i < workers.local_count(); ++i) memories_.emplace_back(settings_.form, x_.size());
   direction_.assign(x_.size(), 0.0);
+  decoded_.resize(x_.size());
+  is_made_.resize(memories_.size());
 }
 
 double CompressedDescent::weight(int worker) const {
   return settings_.weights.empty() ? 1.0 / workers_.count()
                                    : settings_.weights[static_cast<std::size_t>(worker)];
+}
+
+bool CompressedDescent::takes_part(int worker) const {
+  if (settings_.participation == 1) return true;
+  const RandomStream coin(settings_.seed, "compressed descent", "participation", steps_,
+                          static_cast<std::uint16_t>(worker));
+  return static_cast<double>(coin.uniform_at(0)) < settings_.participation;
 }
 
 void CompressedDescent::begin() {
@@ -75,68 +90,79 @@ bool CompressedDescent::step() {
   if (!begun_) begin();
   ++steps_;
   const auto local = static_cast<std::size_t>(workers_.local_count());
-  std::vector<Bytes> own(local);
-  std::vector<char> is_finite(local, 1);
+  const std::size_t d = x_.size();
+  messages_.resize(local);
   parallel_for(static_cast<std::int64_t>(local), [&](std::int64_t i) {
     const auto index = static_cast<std::size_t>(i);
     const int worker = workers_.first_local() + static_cast<int>(i);
-    std::vector<double> vector(x_.size()), q(x_.size());
+    messages_[index].clear();
+    is_made_[index] = 0;
+    if (!takes_part(worker)) return;
+    thread_local std::vector<double> vector, q;
+    vector.resize(d);
+    q.resize(d);
     oracle_.evaluate(x_, worker, steps_, vector);
-    is_finite[index] = all_finite(vector) ? 1 : 0;
-    if (is_finite[index] == 0) return;
+    if (!all_finite(vector)) return;
     if (!settings_.shifts.empty()) {
-      for (std::size_t j = 0; j < x_.size(); ++j)
-        vector[j] -= settings_.shifts[static_cast<std::size_t>(worker)][j];
+      const std::vector<double>& shift = settings_.shifts[static_cast<std::size_t>(worker)];
+      for (std::size_t j = 0; j < d; ++j) vector[j] -= shift[j];
     }
     memories_[index].make(vector, q, 1.0 / (workers_.count() * weight(worker)));
-    own[index] = channel_.encode(q, {steps_, static_cast<std::uint16_t>(worker)});
+    is_made_[index] = 1;
+    channel_.encode_into(q, {steps_, static_cast<std::uint16_t>(worker)}, messages_[index]);
   });
-  const std::vector<Bytes> all = workers_.exchange(own);
-  // An empty message says that a gradient was not finite: all ranks see it and none goes on.
-  for (const Bytes& message : all) {
-    if (!message.empty()) continue;
+  std::vector<Bytes> all = workers_.exchange(std::move(messages_));
+  // An empty message of one who takes part says that a gradient was not finite: all ranks see it and none
+  // goes on.
+  for (int worker = 0; worker < workers_.count(); ++worker) {
+    if (!all[static_cast<std::size_t>(worker)].empty() || !takes_part(worker)) continue;
     for (std::size_t i = 0; i < local; ++i) {
-      if (is_finite[i] != 0) memories_[i].undo();
+      if (is_made_[i] != 0) memories_[i].undo();
     }
+    messages_ = std::move(all);
     ++refused_;
     return false;
   }
-  std::vector<double> change(x_.size()), decoded(x_.size());
+  change_.assign(d, 0.0);
   for (int worker = 0; worker < workers_.count(); ++worker) {
     const Bytes& message = all[static_cast<std::size_t>(worker)];
-    channel_.decode(message, decoded);
+    if (message.empty()) continue;
+    channel_.decode(message, decoded_);
     up_ += message.size();
     const double share = weight(worker);
-    for (std::size_t j = 0; j < x_.size(); ++j) change[j] += share * decoded[j];
+    for (std::size_t j = 0; j < d; ++j) change_[j] += share * decoded_[j];
     if (!settings_.shifts.empty()) {
-      for (std::size_t j = 0; j < x_.size(); ++j)
-        change[j] += share * settings_.shifts[static_cast<std::size_t>(worker)][j];
+      const std::vector<double>& shift = settings_.shifts[static_cast<std::size_t>(worker)];
+      for (std::size_t j = 0; j < d; ++j) change_[j] += share * shift[j];
     }
     const int index = worker - workers_.first_local();
     if (index >= 0 && index < workers_.local_count())
-      memories_[static_cast<std::size_t>(index)].settle(decoded);
+      memories_[static_cast<std::size_t>(index)].settle(decoded_);
   }
+  messages_ = std::move(all);
   const bool sum_anew = settings_.form.estimator && settings_.resync_every > 0 &&
                         workers_.local_count() == workers_.count() &&
                         steps_ % static_cast<std::uint64_t>(settings_.resync_every) == 0;
-  if (sum_anew) direction_.assign(x_.size(), 0.0);
-  for (std::size_t j = 0; j < x_.size(); ++j) {
-    if (sum_anew) {
-      for (int worker = 0; worker < workers_.count(); ++worker) {
-        direction_[j] += weight(worker) * memories_[static_cast<std::size_t>(worker)].estimate()[j];
-      }
-    } else {
-      direction_[j] = settings_.form.estimator ? direction_[j] + change[j] : change[j];
+  if (sum_anew) {
+    std::fill(direction_.begin(), direction_.end(), 0.0);
+    for (int worker = 0; worker < workers_.count(); ++worker) {
+      const std::span<const double> estimate = memories_[static_cast<std::size_t>(worker)].estimate();
+      for (std::size_t j = 0; j < d; ++j) direction_[j] += weight(worker) * estimate[j];
     }
-    x_[j] -= settings_.step * direction_[j];
+  } else if (settings_.form.estimator) {
+    for (std::size_t j = 0; j < d; ++j) direction_[j] += change_[j];
+  } else {
+    direction_.swap(change_);
   }
+  for (std::size_t j = 0; j < d; ++j) x_[j] -= settings_.step * direction_[j];
   return true;
 }
 
 std::string CompressedDescent::settings_text() const {
-  std::string text = fmt::format("{}\n{}\nstep {} workers {} dimension {} start {}\n", settings_.form.text(),
-                                 channel_.text(), settings_.step, workers_.count(), x_.size(),
-                                 static_cast<int>(settings_.start));
+  std::string text =
+      fmt::format("{}\n{}\nstep {} workers {} dimension {} start {} participation {} seed {}\n",
+                  settings_.form.text(), channel_.text(), settings_.step, workers_.count(), x_.size(),
+                  static_cast<int>(settings_.start), settings_.participation, settings_.seed);
   for (const double weight : settings_.weights) text += fmt::format("{} ", weight);
   return text;
 }

@@ -32,6 +32,10 @@ struct DescentSettings {
   } start = Start::dense;  // h_i at the first point (with an estimator)
   // EC-Ideal: constants s_i [workers][dimension] that are subtracted before and added after; empty: none.
   std::vector<std::vector<double>> shifts;
+  // Chance that a worker takes part in a step, drawn for each worker and step from `seed`, which all share;
+  // who does not keeps its memories, and G what it sent last. Below 1 only with an estimator.
+  double participation = 1;
+  std::uint64_t seed = 0;
   int resync_every = 1000;  // G is summed anew from the h_i of local workers that often, where all are local
 };
 
@@ -63,6 +67,7 @@ class CompressedDescent {
  private:
   void begin();
   double weight(int worker) const;
+  bool takes_part(int worker) const;
   std::string settings_text() const;
 
   const Oracle& oracle_;
@@ -70,6 +75,9 @@ class CompressedDescent {
   const Channel& channel_;
   DescentSettings settings_;
   std::vector<double> x_, direction_;
+  std::vector<Bytes> messages_;           // kept for their memory,
+  std::vector<double> change_, decoded_;  // like these
+  std::vector<char> is_made_;             // by local worker
   std::vector<BasicFeedback<double>> memories_;
   std::uint64_t steps_ = 0, refused_ = 0, up_ = 0;
   bool begun_ = false;

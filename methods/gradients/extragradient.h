@@ -16,7 +16,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/feedback/feedback.h"
@@ -32,6 +34,9 @@ struct ExtragradientSettings {
   double tau = 0.9;  // in [0, 1]; 1 - tau is the chance of a refresh. Not used by dense and naive
   std::uint64_t seed = 0;
   std::function<void(std::span<double>)> project;  // P; null: everything is feasible
+  // A point farther out than 1e6 times the start (or its first step) halves gamma and goes back to w, with
+  // empty memories; dense and naive go back to the start.
+  bool halve_on_divergence = true;
 };
 
 class Extragradient {
@@ -55,6 +60,11 @@ class Extragradient {
   }
   const BasicFeedback<double>& server_memory() const { return server_memory_; }
   double gamma() const { return settings_.step; }
+  int halvings() const { return halvings_; }
+
+  // Points, operator values and memories of local workers, counts. restore() refuses what another run wrote.
+  Bytes save() const;
+  void restore(ByteSpan bytes, std::string_view where);
 
  private:
   // What the server sends back: every rank computes it, since all hold the same messages, and goes on with
@@ -63,6 +73,11 @@ class Extragradient {
   // Of every worker at a point, exchanged whole; the mean goes to `mean`. False where one is not finite.
   bool evaluate_whole(const std::vector<double>& point, std::vector<std::vector<double>>& own,
                       std::vector<double>& mean);
+  // Of every worker at a point, compressed, with its memory; the mean that all hold goes to `mean`.
+  bool evaluate_compressed(const std::vector<double>& point, int round, std::vector<double>& mean);
+  bool has_reference() const;
+  void halve_if_far();
+  std::string settings_text() const;
 
   const Oracle& oracle_;
   Workers& workers_;
@@ -70,11 +85,20 @@ class Extragradient {
   const Channel* down_;
   ExtragradientSettings settings_;
   std::vector<double> z_, w_, at_w_;           // z, w, F(w)
+  std::vector<double> start_;                  // z0
   std::vector<std::vector<double>> own_at_w_;  // F_m(w) of local workers
   std::vector<BasicFeedback<double>> memories_;
   BasicFeedback<double> server_memory_;
   std::uint64_t steps_ = 0, refreshes_ = 0, up_bytes_ = 0, down_bytes_ = 0;
+  int halvings_ = 0;
+  double reach_ = 0;  // 1e6 times the start or the first step
   bool begun_ = false;
+  // Kept for their memory.
+  std::vector<Bytes> messages_;
+  Bytes down_message_;
+  std::vector<double> zbar_, half_, mean_, decoded_, refreshed_;
+  std::vector<char> is_made_;
+  std::unique_ptr<Channel> whole_;
 };
 
 }  // namespace laconic

@@ -14,6 +14,7 @@
 
 #include "engine/metrics/bootstrap.h"
 #include "methods/method.h"
+#include "methods/trial_seeds.h"
 #include "runtime/calibration/calibration.h"
 #include "runtime/evaluation/perplexity.h"
 #include "runtime/transformer.h"
@@ -43,9 +44,6 @@ TrialSubject trial_subject(const ReproduceRequest& request, std::string_view nam
 // The directory of the model the project carries; empty when it is not found (LACONIC_ASSETS names the
 // place).
 std::filesystem::path bundled_model();
-
-// Seeds of a reproduction: three, request.seed first; one when quick.
-std::vector<std::uint64_t> trial_seeds(const ReproduceRequest& request);
 
 struct TrialOptions {
   std::int64_t calibration_sequences = 64, calibration_window = 128;  // of card 50; the same for every arm

@@ -99,9 +99,4 @@ TrialSubject trial_subject(const ReproduceRequest& request, std::string_view nam
        "give the folder that holds models/ and text/ with --data or LACONIC_DATA");
 }
 
-std::vector<std::uint64_t> trial_seeds(const ReproduceRequest& request) {
-  if (request.scale == ReproduceRequest::Scale::quick) return {request.seed};
-  return {request.seed, request.seed + 1, request.seed + 2};
-}
-
 }  // namespace laconic

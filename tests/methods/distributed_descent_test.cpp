@@ -8,6 +8,7 @@
 #include "engine/base/random.h"
 #include "engine/transport/thread_world.h"
 #include "methods/gradients/compressed_descent.h"
+#include "methods/gradients/exact_channels.h"
 #include "methods/gradients/extragradient.h"
 
 namespace laconic {

@@ -137,21 +137,23 @@ TEST(OnebitAdam, ConvergesAfterTheFreezeAndSendsABitANumber) {
     std::vector<StepRecord> records;
     TrainingListener listener;
     listener.on_step = [&](const StepRecord& record) { records.push_back(record); };
-    settings.steps = 300;
+    settings.steps = 600;
+    settings.rate.rate = 0.05;
     settings.rate.kind = RateSchedule::Kind::cosine;
-    settings.rate.steps = 300;
+    settings.rate.steps = 600;
     const TrainingResult result = train_on_threads(task, settings, ranks, listener);
     TrainingSettings adam = dense_adam();
-    adam.steps = 300;
+    adam.steps = 600;
     adam.rate = settings.rate;
     const double dense = loss_of(train_on_threads(task, adam, ranks));
     EXPECT_LT(loss_of(result), 0.05 * start) << ranks;
     EXPECT_LT(loss_of(result), dense + 0.02 * start) << ranks;
     EXPECT_EQ(result.final_parameters[Regression::silent], 0.25f);
     if (ranks != 4) continue;
-    // 31 numbers are carried: 8 each, the last part has 7. Three tensors lie over four parts as 1, 2, 2, 1
-    // pieces.
-    EXPECT_EQ(records[200].sent_bytes, (2u * 5 + 5 + 9) * 0 + records[100].sent_bytes);
+    // 31 numbers are carried, in four parts of a byte. Of tensors of 15, 8 and 8 numbers the parts hold 1, 2,
+    // 2 and 1 pieces, so messages have 10, 15, 15 and 10 bytes: rank 0 sends the last three, and its own
+    // thrice.
+    EXPECT_EQ(records[200].sent_bytes, 15u + 15 + 10 + 3 * 10);
     EXPECT_LT(records[200].sent_bytes, records[10].sent_bytes);
   }
 }
@@ -325,6 +327,29 @@ TEST(OnebitAdam, TheVarianceHasAFloorAndZerosAreLeftOut) {
   EXPECT_EQ(adam.first()[4], 0.0f);
   EXPECT_EQ(x[4], left);
   EXPECT_EQ(adam.first()[3], 0.5f);
+}
+
+TEST(OnebitAdam, StateThatIsDamagedOrAnothersIsRefused) {
+  onebit_adam::FrozenVarianceSettings settings;
+  settings.freeze.step = 2;
+  const std::vector<TensorSlice> tensors = {{"x", {1, 4}, 0, 4}};
+  onebit_adam::FrozenVarianceAdam adam(tensors, settings, {});
+  std::vector<float> x(4, 0.0f);
+  for (int step = 1; step <= 3; ++step) adam.apply(std::vector<float>{1, 2, 3, 4}, x, 0.01);
+  const Bytes bytes = adam.save();
+  onebit_adam::FrozenVarianceAdam other(tensors, settings, {});
+  other.restore(bytes, "test");
+  EXPECT_TRUE(other.frozen());
+  EXPECT_EQ(other.save(), bytes);
+  for (const std::size_t at : {std::size_t{1}, bytes.size() / 2, bytes.size() - 1}) {
+    Bytes damaged = bytes;
+    damaged[at] ^= std::byte{8};
+    EXPECT_THROW(other.restore(damaged, "test"), Error);
+  }
+  EXPECT_THROW(other.restore(ByteSpan(bytes).first(bytes.size() - 9), "test"), Error);
+  EXPECT_EQ(other.save(), bytes) << "a refused state changes nothing";
+  settings.freeze.step = 3;
+  EXPECT_THROW(onebit_adam::FrozenVarianceAdam(tensors, settings, {}).restore(bytes, "test"), Error);
 }
 
 TEST(OnebitAdam, TheRatioRuleComparesNormsAWindowApart) {

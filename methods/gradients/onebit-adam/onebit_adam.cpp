@@ -7,6 +7,7 @@
 // scales by mean magnitude and by block. Where gradients are clipped after the exchange, it is the momentum
 // that is clipped once the warm-up is over.
 #include "methods/gradients/onebit-adam/exchange.h"
+#include "methods/gradients/onebit-adam/reproduce.h"
 #include "methods/method.h"
 
 namespace laconic {
@@ -21,6 +22,7 @@ MethodDescription describe_onebit_adam() {
   method.summary = "Adam whose variance freezes after a warm-up and whose momentum travels as signs";
   method.parameters = onebit_adam::parameters();
   method.exchange = onebit_adam::make_exchange;
+  method.reproduce = onebit_adam::reproduce;
   return method;
 }
 

@@ -22,13 +22,14 @@ void ConvexOracle::evaluate(std::span<const double> point, int worker, std::uint
                             std::span<double> vector) const {
   const std::vector<std::int64_t>& own = rows_of(worker);
   if (batch_ == 0 || own.empty()) {
-    model_.gradient(point, own, vector);
+    model_.gradient_only(point, std::span<const std::int64_t>(own), vector);
     return;
   }
   RandomStream random(seed_, "minibatch", "convex oracle", sample, static_cast<std::uint16_t>(worker));
-  std::vector<std::int64_t> drawn(static_cast<std::size_t>(batch_));
+  thread_local std::vector<std::int64_t> drawn;
+  drawn.resize(static_cast<std::size_t>(batch_));
   for (std::int64_t& row : drawn) row = own[random.below(static_cast<std::uint32_t>(own.size()))];
-  model_.gradient(point, std::span<const std::int64_t>(drawn), vector);
+  model_.gradient_only(point, std::span<const std::int64_t>(drawn), vector);
 }
 
 double ConvexOracle::value(std::span<const double> point) const {

@@ -14,15 +14,6 @@ double logistic_loss(double margin) {
   return margin > 0 ? std::log1p(std::exp(-margin)) : std::log1p(std::exp(margin)) - margin;
 }
 
-// 1 / (1 + exp(margin)) without overflow.
-double logistic_of_minus(double margin) {
-  if (margin > 0) {
-    const double e = std::exp(-margin);
-    return e / (1 + e);
-  }
-  return 1 / (1 + std::exp(margin));
-}
-
 }  // namespace
 
 LinearModel::LinearModel(const SparseExamples& rows, LinearLoss loss, Regulariser regulariser,
@@ -36,9 +27,9 @@ LinearModel::LinearModel(const SparseExamples& rows, LinearLoss loss, Regularise
     fail(ErrorKind::usage, "a regulariser has a strength of 0 or more", where);
 }
 
-template <class Real>
-double LinearModel::gradient(std::span<const Real> point, std::span<const std::int64_t> examples,
-                             std::span<double> gradient) const {
+template <bool with_value, class Real>
+double LinearModel::differentiate(std::span<const Real> point, std::span<const std::int64_t> examples,
+                                  std::span<double> gradient) const {
   require(point.size() == dimension() && gradient.size() == dimension(), "vectors of the model's width");
   std::fill(gradient.begin(), gradient.end(), 0.0);
   const double share = examples.empty() ? 0 : 1 / static_cast<double>(examples.size());
@@ -48,11 +39,12 @@ double LinearModel::gradient(std::span<const Real> point, std::span<const std::i
     const double product = dot(row, point), target = targets_[static_cast<std::size_t>(example)];
     double slope;
     if (loss_ == LinearLoss::logistic) {
-      sum += logistic_loss(target * product);
-      slope = -target * logistic_of_minus(target * product);
+      const double margin = target * product, e = std::exp(-std::abs(margin));
+      if (with_value) sum += std::log1p(e) + std::max(0.0, -margin);
+      slope = -target * (margin > 0 ? e : 1) / (1 + e);
     } else {
       slope = product - target;
-      sum += 0.5 * slope * slope;
+      if (with_value) sum += 0.5 * slope * slope;
     }
     slope *= share;
     for (std::size_t k = 0; k < row.columns.size(); ++k) gradient[row.columns[k]] += slope * row.values[k];
@@ -63,17 +55,29 @@ double LinearModel::gradient(std::span<const Real> point, std::span<const std::i
     for (std::size_t j = 0; j < point.size(); ++j) {
       const double x = point[j];
       if (regulariser_ == Regulariser::l2) {
-        penalty += 0.5 * x * x;
+        if (with_value) penalty += 0.5 * x * x;
         gradient[j] += strength_ * x;
       } else {
         const double above = 1 + x * x;
-        penalty += x * x / above;
+        if (with_value) penalty += x * x / above;
         gradient[j] += strength_ * 2 * x / (above * above);
       }
     }
     loss += strength_ * penalty;
   }
   return loss;
+}
+
+template <class Real>
+double LinearModel::gradient(std::span<const Real> point, std::span<const std::int64_t> examples,
+                             std::span<double> gradient) const {
+  return differentiate<true>(point, examples, gradient);
+}
+
+template <class Real>
+void LinearModel::gradient_only(std::span<const Real> point, std::span<const std::int64_t> examples,
+                                std::span<double> gradient) const {
+  differentiate<false>(point, examples, gradient);
 }
 
 template <class Real>
@@ -125,6 +129,8 @@ template double LinearModel::gradient<float>(std::span<const float>, std::span<c
                                              std::span<double>) const;
 template double LinearModel::gradient<double>(std::span<const double>, std::span<const std::int64_t>,
                                               std::span<double>) const;
+template void LinearModel::gradient_only<double>(std::span<const double>, std::span<const std::int64_t>,
+                                                 std::span<double>) const;
 template LinearModel::Outcome LinearModel::outcome<float>(std::span<const float>, std::int64_t) const;
 template LinearModel::Outcome LinearModel::outcome<double>(std::span<const double>, std::int64_t) const;
 

@@ -36,6 +36,10 @@ class LinearModel {
   template <class Real>
   double gradient(std::span<const Real> point, std::span<const std::int64_t> examples,
                   std::span<double> gradient) const;
+  // The gradient alone, the same bits, for loops that never ask for the value.
+  template <class Real>
+  void gradient_only(std::span<const Real> point, std::span<const std::int64_t> examples,
+                     std::span<double> gradient) const;
 
   // Loss of one example, without the regulariser.
   struct Outcome {
@@ -51,6 +55,10 @@ class LinearModel {
   double smoothness(std::span<const std::int64_t> examples, std::span<const double> weights) const;
 
  private:
+  template <bool with_value, class Real>
+  double differentiate(std::span<const Real> point, std::span<const std::int64_t> examples,
+                       std::span<double> gradient) const;
+
   const SparseExamples* rows_;
   std::vector<float> targets_;
   LinearLoss loss_;

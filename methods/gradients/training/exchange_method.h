@@ -30,6 +30,8 @@ struct ExchangeRequest {
 struct TrainingExchange {
   std::unique_ptr<GradientExchange> exchange;
   std::unique_ptr<Optimizer> optimizer;  // the method's own; null: make_optimizer(request.optimizer)
+  // Of the largest norm of a rank's own gradient, where that is clipped before the exchange.
+  double clip_share = 1;
 };
 
 }  // namespace laconic

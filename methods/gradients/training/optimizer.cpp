@@ -20,22 +20,28 @@ void require_lengths(const std::vector<TensorSlice>& tensors, std::size_t agreed
 
 class Sgd : public Optimizer {
  public:
-  Sgd(const OptimizerSettings& settings, std::vector<TensorSlice> tensors)
-      : settings_(settings), tensors_(std::move(tensors)) {
+  // `corrected`: by tensor, whether momentum is already in what is agreed; empty: in none.
+  Sgd(const OptimizerSettings& settings, std::vector<TensorSlice> tensors, std::vector<bool> corrected = {})
+      : settings_(settings), tensors_(std::move(tensors)), corrected_(std::move(corrected)) {
+    require(corrected_.empty() || corrected_.size() == tensors_.size(), "every tensor is corrected or not");
     const std::size_t size = layout_size(tensors_);
     if (settings.momentum > 0) buffer_.assign(size, 0.0f);
     if (settings.momentum > 0 && settings.weight_decay > 0) decay_buffer_.assign(size, 0.0f);
   }
-  std::string text() const override { return settings_.text(); }
+  std::string text() const override {
+    return settings_.text() + (corrected_.empty() ? "" : ", corrected momentum");
+  }
 
   void apply(std::span<const float> agreed, std::span<float> parameters, double rate) override {
     require_lengths(tensors_, agreed.size(), parameters.size());
-    for (const TensorSlice& tensor : tensors_) {
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      const TensorSlice& tensor = tensors_[i];
+      const bool corrected = !corrected_.empty() && corrected_[i];
       const auto x = slice_of(parameters, tensor);
       const auto gradient = slice_of(agreed, tensor);
       const bool with_decay = settings_.weight_decay > 0 && decays(tensor);
       for (std::size_t j = 0; j < x.size(); ++j) {
-        double change = momentum_step(buffer_, tensor.offset + j, gradient[j]);
+        double change = corrected ? gradient[j] : momentum_step(buffer_, tensor.offset + j, gradient[j]);
         if (with_decay)
           change += momentum_step(decay_buffer_, tensor.offset + j, settings_.weight_decay * x[j]);
         x[j] = static_cast<float>(x[j] - rate * change);
@@ -70,6 +76,7 @@ class Sgd : public Optimizer {
 
   OptimizerSettings settings_;
   std::vector<TensorSlice> tensors_;
+  std::vector<bool> corrected_;
   std::vector<float> buffer_, decay_buffer_;
 };
 
@@ -139,15 +146,31 @@ std::string OptimizerSettings::text() const {
                      weight_decay);
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings,
-                                          const std::vector<TensorSlice>& tensors) {
+namespace {
+
+void check_optimizer(const OptimizerSettings& settings) {
   const auto refuse = [](std::string_view what) { fail(ErrorKind::usage, what, "optimizer"); };
   if (!(settings.momentum >= 0 && settings.momentum < 1)) refuse("momentum is outside [0, 1)");
   if (!(settings.weight_decay >= 0)) refuse("weight decay is negative");
   if (!(settings.beta1 >= 0 && settings.beta1 < 1 && settings.beta2 >= 0 && settings.beta2 < 1))
     refuse("beta1 and beta2 are in [0, 1)");
+}
+
+}  // namespace
+
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings,
+                                          const std::vector<TensorSlice>& tensors) {
+  check_optimizer(settings);
   if (settings.kind == OptimizerSettings::Kind::sgd) return std::make_unique<Sgd>(settings, tensors);
   return std::make_unique<Adam>(settings, tensors);
+}
+
+std::unique_ptr<Optimizer> make_momentum_corrected_sgd(const OptimizerSettings& settings,
+                                                       const std::vector<TensorSlice>& tensors,
+                                                       std::vector<bool> corrected) {
+  check_optimizer(settings);
+  require(settings.kind == OptimizerSettings::Kind::sgd, "momentum is corrected for SGD");
+  return std::make_unique<Sgd>(settings, tensors, std::move(corrected));
 }
 
 }  // namespace laconic

@@ -12,8 +12,7 @@ struct NamedMemory {
   bool remembers;
   bool estimator;
 };
-constexpr NamedMemory named_memories[] = {
-    {"ef", true, false}, {"ef21", true, true}, {"none", false, false}};
+constexpr NamedMemory named_memories[] = {{"ef", true, false}, {"ef21", true, true}, {"none", false, false}};
 
 FeedbackForm estimator_feedback() {
   FeedbackForm form;
@@ -39,15 +38,17 @@ std::pair<std::string_view, std::string_view> split_memory(std::string_view text
 }  // namespace
 
 TrainingExchange gathered_training(const ExchangeRequest& request, std::shared_ptr<const TensorCodec> codec,
-                                   const std::optional<FeedbackForm>& form, std::int64_t dense_below) {
+                                   const std::optional<FeedbackForm>& form, std::int64_t dense_below,
+                                   std::vector<double> weights) {
+  GatheredSettings settings = gathered_settings(request);
+  settings.weights = std::move(weights);
   std::vector<TensorTravel> travel;
   for (const TensorSlice& tensor : request.tensors) {
     const bool dense = static_cast<std::int64_t>(tensor.size) < dense_below;
     travel.push_back(dense ? TensorTravel{} : TensorTravel{codec, form});
   }
   TrainingExchange made;
-  made.exchange =
-      std::make_unique<GatheredExchange>(request.tensors, std::move(travel), gathered_settings(request));
+  made.exchange = std::make_unique<GatheredExchange>(request.tensors, std::move(travel), settings);
   return made;
 }
 

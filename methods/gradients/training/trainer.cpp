@@ -81,6 +81,7 @@ class RankTraining {
     if (leads_) request.message = listener.message;
     TrainingExchange made = settings.exchange(request);
     exchange_ = std::move(made.exchange);
+    own_clip_ = settings.clip * made.clip_share;
     optimizer_ = made.optimizer ? std::move(made.optimizer) : make_optimizer(settings.optimizer, tensors_);
     text_ = settings_text(task);
     state_.parameters = task.initial(settings.seed);
@@ -245,7 +246,7 @@ class RankTraining {
       }
     }
     if (clips_before()) {
-      clip_to(own_, settings_.clip);
+      clip_to(own_, own_clip_);
       for (std::size_t tensor = tensors_.size(); tensor-- > 0;) hand_over(tensor);
     }
     return loss / static_cast<double>(passes);
@@ -364,6 +365,7 @@ class RankTraining {
   ExampleOrder order_;
   std::unique_ptr<TrainingReplica> replica_;
   std::unique_ptr<GradientExchange> exchange_;
+  double own_clip_ = 0;  // largest norm of this rank's own gradient
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<OverlappedExchange> overlapped_;
   std::string text_, refusal_;

@@ -54,15 +54,15 @@ std::pair<std::string, std::string> first_difference(std::string_view a, std::st
   return {};
 }
 
-void require_settings(std::string_view stored, std::string_view own, const std::string& where) {
+}  // namespace
+
+void require_same_settings(std::string_view stored, std::string_view own, const std::string& where) {
   if (stored == own) return;
   const auto [theirs, ours] = first_difference(stored, own);
   fail(ErrorKind::usage,
        fmt::format("is a checkpoint of another run: \"{}\" there, \"{}\" here", theirs, ours), where,
        "resume with the settings that wrote it, or start anew in another directory");
 }
-
-}  // namespace
 
 bool has_checkpoint(const std::filesystem::path& directory) {
   std::error_code ignored;
@@ -134,7 +134,7 @@ TrainingState load_training(const std::filesystem::path& directory, const std::s
       shared = read_file(path);
       ByteReader reader(unsealed(shared, path.string()), path.string());
       if (reader.text(64) != shared_magic) reader.corrupt("not the shared part of a checkpoint");
-      require_settings(reader.text(longest_settings), settings, path.string());
+      require_same_settings(reader.text(longest_settings), settings, path.string());
     } catch (...) {
       failure = std::current_exception();
       shared.clear();
@@ -148,7 +148,7 @@ TrainingState load_training(const std::filesystem::path& directory, const std::s
     const std::string where = (directory / "shared").string();
     ByteReader reader(unsealed(shared, where), where);
     if (reader.text(64) != shared_magic) reader.corrupt("not the shared part of a checkpoint");
-    require_settings(reader.text(longest_settings), settings, where);
+    require_same_settings(reader.text(longest_settings), settings, where);
     state.step = static_cast<std::int64_t>(reader.varint());
     state.refused = static_cast<std::int64_t>(reader.varint());
     state.seconds = reader.f64();
@@ -161,7 +161,7 @@ TrainingState load_training(const std::filesystem::path& directory, const std::s
   const Bytes own = read_file(path);
   ByteReader reader(unsealed(own, path.string()), path.string());
   if (reader.text(64) != rank_magic) reader.corrupt("not a rank's part of a checkpoint");
-  require_settings(reader.text(longest_settings), settings, path.string());
+  require_same_settings(reader.text(longest_settings), settings, path.string());
   if (reader.varint() != static_cast<std::uint64_t>(rank) ||
       reader.varint() != static_cast<std::uint64_t>(state.step))
     reader.corrupt("the part of another rank or step");

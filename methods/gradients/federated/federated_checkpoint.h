@@ -1,0 +1,28 @@
+// Federated training that can go on where it stopped, bit for bit. One file, replaced as a whole: a run that
+// is killed at any moment leaves the previous checkpoint or the new one. It holds the server's state and the
+// memories of the clients that have any.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "engine/base/bytes.h"
+
+namespace laconic {
+
+struct FederatedState {
+  std::int64_t round = 0, refused = 0;
+  std::uint64_t bytes_up = 0, bytes_down = 0;
+  double seconds = 0;
+  Bytes algorithm;
+};
+
+// `settings`: everything that decides the numbers, one thing a line.
+void save_federated(const std::filesystem::path& directory, const std::string& settings,
+                    const FederatedState& state);
+// Throws Error(usage) that names the first line of the settings that differs, Error(corrupt) on damage.
+FederatedState load_federated(const std::filesystem::path& directory, const std::string& settings);
+bool has_federated_checkpoint(const std::filesystem::path& directory);
+
+}  // namespace laconic

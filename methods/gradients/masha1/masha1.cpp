@@ -1,0 +1,25 @@
+// MASHA1 (Beznosikov, Richtarik, Diskin, Ryabinin, Gasnikov 2022, arXiv 2110.03313), card 08: extragradient
+// for saddle points whose devices send unbiased messages of differences to a reference point.
+//
+//   zh = tau z + (1 - tau) w - gamma F(w);  g_m = Q(F_m(zh) - F_m(w)) is sent;  z <- zh - gamma mean g_m
+//   with probability 1 - tau: w <- z, and F_m(w) is sent whole
+//
+// The loop is methods/gradients/extragradient.h, for any Oracle of a saddle point.
+#include "methods/gradients/masha2/reproduce.h"
+#include "methods/method.h"
+
+namespace laconic {
+
+MethodDescription describe_masha1() {
+  MethodDescription method;
+  method.slug = "masha1";
+  method.card = 8;
+  method.title = "Distributed Methods with Compressed Communication for Solving Variational Inequalities";
+  method.paper = "Beznosikov, Richtarik, Diskin, Ryabinin, Gasnikov; NeurIPS 2022; arXiv 2110.03313";
+  method.subject = "gradients";
+  method.summary = "compressed extragradient for saddle points, unbiased messages";
+  method.reproduce = masha::reproduce;
+  return method;
+}
+
+}  // namespace laconic

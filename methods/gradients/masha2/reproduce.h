@@ -1,0 +1,11 @@
+// Card 08's claims at small scale, for MASHA1 and MASHA2: the bilinear saddle point, and robust logistic
+// regression on LIBSVM sets.
+#pragma once
+
+#include "methods/reproduce.h"
+
+namespace laconic::masha {
+
+Reproduction reproduce(const ReproduceRequest& request);
+
+}  // namespace laconic::masha

@@ -1,0 +1,32 @@
+// The tasks that reproductions of gradient methods train: small enough for two cores, real where there is
+// data.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "methods/gradients/training/training_task.h"
+#include "methods/reproduce.h"
+
+namespace laconic {
+
+struct SmallTask {
+  std::unique_ptr<TrainingTask> task;
+  std::string name;  // "mnist cnn"
+  std::string note;  // what a reader must know: what stands in for what
+};
+
+// Pictures: mnist with a network of the lab (`model`), or the library's mlp where there is no lab; generated
+// classes where there is no data. `layers`: hidden ones of an mlp.
+SmallTask picture_task(const ReproduceRequest& request, const std::string& model, std::int64_t examples,
+                       std::int64_t test_examples, int layers = 1);
+// Text: tinyshakespeare with the lab's language model; null `task` where data or lab are missing, and a note
+// that says so.
+SmallTask text_task(const ReproduceRequest& request);
+
+// Three, request.seed first; one when quick.
+std::vector<std::uint64_t> training_seeds(const ReproduceRequest& request);
+
+}  // namespace laconic
