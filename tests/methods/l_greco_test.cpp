@@ -295,6 +295,28 @@ TEST(LGreco, RefusedStepsAreNotPlannedOnAndAStateGoesOn) {
   }
 }
 
+TEST(LGreco, PlansNoMoreOftenThanItIsAskedTo) {
+  run_ranks(2, [&](Communicator& communicator) {
+    ExchangeRequest request;
+    request.tensors = model();
+    request.parameters = Parameters(method_named("l-greco").parameters);
+    for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
+             {"start", "0"}, {"period", "2"}, {"window", "1"}, {"most_plans", "2"}})
+      request.parameters.set(name, value);
+    request.ranks = communicator.size();
+    request.rank = communicator.rank();
+    const TrainingExchange made = method_named("l-greco").exchange(request);
+    auto& exchange = dynamic_cast<PlannedExchange&>(*made.exchange);
+    std::vector<float> agreed;
+    for (std::uint64_t step = 1; step <= 9; ++step) {
+      ASSERT_TRUE(
+          planned_step(exchange, communicator, step, model_gradient(communicator.rank(), step), agreed));
+      // Nothing to plan by in step 1; then in steps 3 and 5.
+      EXPECT_EQ(exchange.choices_made(), step < 3 ? 0u : step < 5 ? 1u : 2u) << step;
+    }
+  });
+}
+
 TEST(LGreco, APlanIsWrittenReadAndTrainedBy) {
   run_ranks(1, [&](Communicator& communicator) {
     const TrainingExchange made = make_planned("lowrank", communicator),

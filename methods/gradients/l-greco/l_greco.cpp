@@ -50,6 +50,7 @@ TrainingExchange l_greco_exchange(const ExchangeRequest& request) {
   schedule.period = static_cast<std::uint64_t>(p.integer("period"));
   if (schedule.period == 0) schedule.period = std::max<std::uint64_t>(request.steps_per_epoch, 1);
   schedule.window = static_cast<std::uint64_t>(p.integer("window"));
+  schedule.most = static_cast<std::uint64_t>(p.integer("most_plans"));
   auto planned = std::make_unique<l_greco::PlannedExchange>(
       request.tensors, leveled_exchange(request), choice, schedule, request.rank, request.bucket_bytes);
   if (const std::string& file = p.text("read_plan"); file != "none")
@@ -108,6 +109,7 @@ MethodDescription describe_l_greco() {
       {"start", Type::integer, "10", 0, 1e9, {}, "steps without compression at the beginning"},
       {"period", Type::integer, "0", 0, 1e9, {}, "steps between plans; 0: an epoch"},
       {"window", Type::integer, "10", 1, 10000, {}, "steps whose mean gradient a plan is made on"},
+      {"most_plans", Type::integer, "0", 0, 1e9, {}, "plans in all, 1: one and no other; 0: any number"},
       {"feedback", Type::boolean, "true", 0, 0, {}, "what was lost is added to the next gradient"},
       {"write_plan", Type::text, "none", 0, 0, {}, "file of the working directory that gets every plan"},
       {"read_plan", Type::text, "none", 0, 0, {}, "such a file: train by its levels, plan nothing"}};

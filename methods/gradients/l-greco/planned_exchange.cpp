@@ -59,11 +59,12 @@ PlannedExchange::PlannedExchange(std::vector<TensorSlice> tensors, LeveledExchan
   leveled_.watch(
       [this](std::size_t tensor, std::span<const float> gradient) { accumulate(tensor, gradient); });
   text_ = fmt::format(
-      "planned {}, levels {} to {}, alpha {}, {} buckets{}, eta {}, start {}, period {}, window {}, seed {}; "
+      "planned {}, levels {} to {}, alpha {}, {} buckets{}, eta {}, start {}, period {}, window {}, at most "
+      "{} plans, seed {}; "
       "{}",
       planner_names()[static_cast<std::size_t>(settings_.planner)], leveled_.levels.front(),
       leveled_.levels.back(), settings_.alpha, settings_.buckets, settings_.squares ? ", squares" : "",
-      settings_.eta, schedule_.start, schedule_.period, schedule_.window, settings_.seed,
+      settings_.eta, schedule_.start, schedule_.period, schedule_.window, schedule_.most, settings_.seed,
       leveled_.exchange->text());
 }
 
@@ -77,7 +78,7 @@ void PlannedExchange::begin_step(Communicator& communicator, std::uint64_t step)
   if (!compared_) compare_layers(communicator);
   compared_ = true;
   is_dense_ = step <= schedule_.start;
-  in_window_ = next_choice(step) - step <= schedule_.window && plans_;
+  in_window_ = next_choice(step) - step <= schedule_.window && plans_on();
   if (step > schedule_.start && (step - schedule_.start - 1) % schedule_.period == 0)
     choose(communicator, step);
   if (is_dense_) {
@@ -142,7 +143,7 @@ void PlannedExchange::end_step(bool accepted) {
 }
 
 void PlannedExchange::choose(Communicator& communicator, std::uint64_t step) {
-  if (layers_.empty() || !plans_) return;
+  if (layers_.empty() || !plans_on()) return;
   require_equal_everywhere(communicator, as_text(level_bytes(levels_)), "the levels of the layers");
   const Bytes bytes = broadcast(communicator, 0, leads_ ? chosen(step) : Bytes());
   ByteReader reader(bytes, "levels of rank 0");

@@ -21,6 +21,7 @@ struct PlanSchedule {
   std::uint64_t start = 0;    // S
   std::uint64_t period = 1;   // F, at least 1
   std::uint64_t window = 10;  // W, at least 1; at most the steps there are
+  std::uint64_t most = 0;     // plans in all; 0: any number
 };
 
 class PlannedExchange final : public GradientExchange {
@@ -53,6 +54,7 @@ class PlannedExchange final : public GradientExchange {
 
  private:
   void compare_layers(Communicator& communicator) const;
+  bool plans_on() const { return plans_ && (schedule_.most == 0 || choices_ < schedule_.most); }
   std::uint64_t next_choice(std::uint64_t step) const;  // the first step after this one that begins a period
   void choose(Communicator& communicator, std::uint64_t step);
   Bytes chosen(std::uint64_t step);  // on rank 0: what it broadcasts

@@ -118,8 +118,10 @@ class Reproducing {
   }
 
   Row planned(TrainingTrial& trial, const Family& family, const std::string& name, const Options& more) {
-    Options options = {
-        {"family", family.name}, {"period", std::to_string(epoch_)}, {family.parameter, family.level}};
+    Options options = {{"family", family.name},
+                       {"period", std::to_string(epoch_)},
+                       {"start", "0"},
+                       {family.parameter, family.level}};
     for (const auto& [key, value] : more) {
       const auto same = std::find_if(options.begin(), options.end(),
                                      [&key = key](const auto& option) { return option.first == key; });
@@ -141,7 +143,7 @@ class Reproducing {
     const Row& standard = uniform.back();
     const Row plan = planned(trial, family, "l-greco", {});
     const Row random = planned(trial, family, "random at its bytes", {{"planner", "random"}});
-    const Row once = planned(trial, family, "l-greco, planned once", {{"period", "100000000"}});
+    const Row once = planned(trial, family, "l-greco, planned once", {{"most_plans", "1"}});
     std::vector<Row> rows = {raw};
     rows.insert(rows.end(), uniform.begin(), uniform.end());
     for (const Row& row : {plan, random, once}) rows.push_back(row);
@@ -292,9 +294,11 @@ class Reproducing {
 Reproduction reproduce(const ReproduceRequest& request) {
   Reproduction result = Reproducing(request).run();
   result.notes.push_back(
-      "All arms train the same steps at the same rate; bytes are those a worker sent over the whole run: 10 "
-      "dense steps, vectors and level vectors included. Greedy and random levels spend the bytes of the "
-      "plan.");
+      "All arms train the same steps at the same rate; bytes are those a worker sent over the whole run, "
+      "vectors "
+      "and level vectors included. Nothing is dense at first: the default levels serve until the first plan, "
+      "an "
+      "epoch in. Greedy and random levels spend the bytes of the plan.");
   return result;
 }
 
