@@ -20,8 +20,22 @@ namespace py = pybind11;
 using Access = BorrowedArray::Access;
 
 std::string_view name_of(ParameterSpec::Type type) {
-  constexpr std::string_view names[] = {"integer", "number", "boolean", "text", "choice"};
-  return names[static_cast<std::size_t>(type)];
+  using Type = ParameterSpec::Type;
+  switch (type) {
+    case Type::integer:
+      return "integer";
+    case Type::number:
+      return "number";
+    case Type::boolean:
+      return "boolean";
+    case Type::text:
+      return "text";
+    case Type::choice:
+      return "choice";
+    case Type::codec:
+      return "codec";
+  }
+  fail(ErrorKind::internal, "a type of parameter has no name");
 }
 
 // Writes what was decoded into the caller's array, in the array's own type.
