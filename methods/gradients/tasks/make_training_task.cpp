@@ -26,6 +26,20 @@ constexpr std::array<LibraryModel, 6> library_models{{{"logistic", make_linear_t
 // Of the plug-in (lab/models/): named here, so that a wrong name is known without it.
 constexpr std::array<std::string_view, 4> lab_models{"cnn", "resnet", "vit", "lm"};
 
+// "resnet20" is "resnet" with depth=20.
+TaskRequest with_depth(TaskRequest request) {
+  constexpr std::string_view family = "resnet";
+  const std::string digits = request.model.substr(std::min(request.model.size(), family.size()));
+  const bool has_depth =
+      request.model.rfind(family, 0) == 0 && !digits.empty() && digits.size() <= 3 &&
+      std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (has_depth) {
+    request.model = family;
+    request.options["depth"] = std::stod(digits);
+  }
+  return request;
+}
+
 }  // namespace
 
 std::string task_text(const TaskData& data, std::string_view model, const TaskOptions& options) {
@@ -41,7 +55,8 @@ std::vector<std::string> known_training_models() {
   return names;
 }
 
-std::unique_ptr<TrainingTask> make_training_task(const TaskRequest& request) {
+std::unique_ptr<TrainingTask> make_training_task(const TaskRequest& asked) {
+  const TaskRequest request = with_depth(asked);
   const auto of_lab = [](std::string_view model) {
     return std::find(lab_models.begin(), lab_models.end(), model) != lab_models.end();
   };
