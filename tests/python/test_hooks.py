@@ -185,7 +185,7 @@ def dgc_of_everything(rank):
     models = [wrapped(), wrapped()]
     optimizers = [torch.optim.SGD(models[0].parameters(), lr=0.05, momentum=0.9), sgd(models[1], "dgc")]
     state = compressed.DgcState(models[1], optimizers[1], ratio=1.0, momentum=0.9,
-                                parameters={"warmup_epochs": 0, "masking": False})
+                                parameters={"warmup_epochs": 0, "masking": False, "select": "exact"})
     models[1].register_comm_hook(state, compressed.dgc_hook)
     for model, optimizer in zip(models, optimizers):
         train(rank, model, optimizer, 1, 10)
