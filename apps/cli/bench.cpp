@@ -55,8 +55,7 @@ nlohmann::json kernels(int rounds, const std::string& only, const Session& sessi
     for (const int threads : counts) {
       set_thread_count(threads);
       const Measured measured = measure(pass, copy, rounds);
-      const bool promised =
-          measured.wanted_ratio > 0 && threads == (measured.per_core ? 1 : counts.back());
+      const bool promised = measured.wanted_ratio > 0 && threads == (measured.per_core ? 1 : counts.back());
       table.push_back(
           {measured.name, std::to_string(threads), gigabytes(measured.rate), gigabytes(measured.copy_rate),
            fmt::format("{:.2f}", measured.ratio), fmt::format("{:.2f}", measured.processor_ratio),
@@ -216,7 +215,8 @@ int network(const Arguments& arguments, const Session& session) {
   nlohmann::json rows = nlohmann::json::array();
   for (const LinkCheck::Row& row : check.rows) {
     table.push_back({row.exchange, human_bytes(static_cast<std::uint64_t>(row.bytes)),
-                     fmt::format("{:.2f} ms", 1e3 * row.predicted), fmt::format("{:.2f} ms", 1e3 * row.measured),
+                     fmt::format("{:.2f} ms", 1e3 * row.predicted),
+                     fmt::format("{:.2f} ms", 1e3 * row.measured),
                      fmt::format("{:.2f}", row.measured / row.predicted)});
     rows.push_back({{"exchange", row.exchange},
                     {"bytes", row.bytes},
@@ -241,8 +241,7 @@ int network(const Arguments& arguments, const Session& session) {
 int bench(const Arguments& arguments, const Session& session) {
   if (arguments.text("what") == "network") return network(arguments, session);
   const std::string what = arguments.text("what", "all");
-  if (what != "kernels" && what != "decode" && what != "coders" && what != "exchange" &&
-      what != "all") {
+  if (what != "kernels" && what != "decode" && what != "coders" && what != "exchange" && what != "all") {
     fail(ErrorKind::usage, fmt::format("\"{}\" cannot be measured", what), "bench",
          "known: kernels, decode, coders, exchange, network, all");
   }
@@ -276,23 +275,23 @@ int bench(const Arguments& arguments, const Session& session) {
 
 Verb bench_verb() {
   using Kind = OptionSpec::Kind;
-  return {"bench",
-          "Measure the kernels, decoding and exchanges on this machine",
-          "  laconic bench\n"
-          "  laconic bench kernels --only product --rounds 15\n"
-          "  laconic bench decode --json\n"
-          "  mpirun -n 4 laconic bench network\n"
-          "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
-          {{"what", Kind::text, "kernels, decode, coders, exchange, network or all (but network)", false, "all"},
-           {"--rounds", Kind::integer, "repetitions that medians are taken over", false,
-            "7; 5 for exchange"},
-           {"--only", Kind::text, "only kernels with this in their name"},
-           {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
-           {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
-           {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
-           {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
-           {"--workers", Kind::integer, "exchange and network: workers, as threads", false, "2"}},
-          bench};
+  return {
+      "bench",
+      "Measure the kernels, decoding and exchanges on this machine",
+      "  laconic bench\n"
+      "  laconic bench kernels --only product --rounds 15\n"
+      "  laconic bench decode --json\n"
+      "  mpirun -n 4 laconic bench network\n"
+      "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
+      {{"what", Kind::text, "kernels, decode, coders, exchange, network or all (but network)", false, "all"},
+       {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
+       {"--only", Kind::text, "only kernels with this in their name"},
+       {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
+       {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
+       {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
+       {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
+       {"--workers", Kind::integer, "exchange and network: workers, as threads", false, "2"}},
+      bench};
 }
 
 }  // namespace laconic::cli

@@ -99,7 +99,8 @@ TaskRequest task_request(const Arguments& arguments) {
 
 std::vector<std::pair<std::string, std::string>> method_parameters(const Arguments& arguments) {
   std::vector<std::pair<std::string, std::string>> parameters;
-  for (const std::string& text : arguments.list("parameter")) parameters.push_back(name_and_value(text, "-p"));
+  for (const std::string& text : arguments.list("parameter"))
+    parameters.push_back(name_and_value(text, "-p"));
   return parameters;
 }
 
@@ -138,9 +139,11 @@ TrainingSettings training_settings(const Arguments& arguments) {
 std::vector<OptionSpec> training_options() {
   using Kind = OptionSpec::Kind;
   return {
-      {"task", Kind::text, "a data set (mnist, a9a, tinyshakespeare, synthetic-classes) or a file of your own"},
+      {"task", Kind::text,
+       "a data set (mnist, a9a, tinyshakespeare, synthetic-classes) or a file of your own"},
       {"--data", Kind::text, "the folder of data sets", false, "$LACONIC_DATA"},
-      {"--model", Kind::text, "logistic, mlp, cnn, resnet20, vit, lm, ...", false, "the data set's usual one"},
+      {"--model", Kind::text, "logistic, mlp, cnn, resnet20, vit, lm, ...", false,
+       "the data set's usual one"},
       {"--option", Kind::list, "name=value of the model or data, as often as needed (width=128)"},
       {"-x,--exchange", Kind::text, "a method, a pipeline like 'ef:outliers(fraction=0.01)', or auto", false,
        "auto"},
@@ -148,8 +151,8 @@ std::vector<OptionSpec> training_options() {
       {"--workers", Kind::integer, "ranks that train together", false, "2"},
       {"--launcher", Kind::text, "threads of this process, or mpi", false, "threads"},
       {"--partition", Kind::text,
-       "examples of a worker: shared, iid, labels:N (classes each), dirichlet:A, sorted (by label), rows", false,
-       "shared"},
+       "examples of a worker: shared, iid, labels:N (classes each), dirichlet:A, sorted (by label), rows",
+       false, "shared"},
       {"--steps", Kind::integer, "steps of the whole run", false, "500"},
       {"--batch", Kind::integer, "examples of a worker and backward pass", false, "32"},
       {"--accumulate", Kind::integer, "backward passes of a step", false, "1"},
@@ -175,8 +178,9 @@ std::vector<OptionSpec> training_options() {
       {"--checkpoint", Kind::text, "a directory that the run can be resumed from"},
       {"--checkpoint-every", Kind::integer, "steps; 0: at the end and when interrupted", false, "0"},
       {"--resume", Kind::text, "go on from this checkpoint, bit for bit"},
-      {"--json", Kind::flag_or_text, "with a file: a log of every step as JSON lines; without: one value on "
-                                     "standard output"},
+      {"--json", Kind::flag_or_text,
+       "with a file: a log of every step as JSON lines; without: one value on "
+       "standard output"},
       {"--report", Kind::text, "also write an HTML report here"},
   };
 }

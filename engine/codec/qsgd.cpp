@@ -47,7 +47,8 @@ class Qsgd : public TensorCodec {
       return values.subspan(place, std::min(static_cast<std::size_t>(size), values.size() - place));
     };
     // Tasks of whole bytes, whatever a block is, that stay in the cache between the two passes.
-    const std::int64_t blocks_together = std::max<std::int64_t>(1, 4096 / std::max<std::int64_t>(size, 1)) * 8;
+    const std::int64_t blocks_together =
+        std::max<std::int64_t>(1, 4096 / std::max<std::int64_t>(size, 1)) * 8;
     parallel_tiles(block_count(length, block_), blocks_together, [&](std::int64_t begin, std::int64_t end) {
       const auto first = static_cast<std::size_t>(begin * size);
       const auto last = std::min(static_cast<std::size_t>(end * size), values.size());

@@ -22,7 +22,8 @@ double SumOfSquares(const float* values, std::size_t count) {
   const std::size_t lanes = hn::Lanes(d);
   auto a = hn::Zero(d), b = hn::Zero(d), c = hn::Zero(d), e = hn::Zero(d);
   std::size_t i = 0;
-  const auto at = [&](std::size_t place) HWY_ATTR { return hn::PromoteTo(d, hn::LoadU(d32, values + place)); };
+  const auto at = [&](std::size_t place)
+                      HWY_ATTR { return hn::PromoteTo(d, hn::LoadU(d32, values + place)); };
   for (; i + 4 * lanes <= count; i += 4 * lanes) {
     const auto va = at(i), vb = at(i + lanes), vc = at(i + 2 * lanes), ve = at(i + 3 * lanes);
     a = hn::MulAdd(va, va, a);

@@ -79,12 +79,11 @@ class Outliers : public PositionCodec {
     if (weighted) weighted_values = scores(values, tensor, context);
     const std::span<const float> keys = weighted ? std::span<const float>(weighted_values) : values;
     const std::vector<std::int64_t> positions =
-        sampled() && length > 0
-            ? sampled_top_k(
-                  keys, k, parameters_.number("fraction"),
-                  RandomStream(context.seed, "outliers", context.tensor_name, context.step, context.peer))
-                  .positions
-            : top_k(keys, k);
+        sampled() && length > 0 ? sampled_top_k(keys, k, parameters_.number("fraction"),
+                                                RandomStream(context.seed, "outliers", context.tensor_name,
+                                                             context.step, context.peer))
+                                      .positions
+                                : top_k(keys, k);
     return sparse_payload(values, positions, tensor, canonical(), dtype_parameter(parameters_.text("dtype")));
   }
 

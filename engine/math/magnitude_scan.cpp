@@ -59,8 +59,8 @@ bool magnitudes_at_least(std::span<const float> values, std::uint32_t threshold,
   std::vector<std::uint32_t> found(run + 1);  // the last place is written before it is counted
   for (std::size_t begin = 0; begin < values.size(); begin += run) {
     const std::size_t count = std::min(run, values.size() - begin);
-    const std::size_t hits = HWY_DYNAMIC_DISPATCH(ScanRun)(
-        values.data() + begin, count, threshold, static_cast<std::uint32_t>(begin), found.data());
+    const std::size_t hits = HWY_DYNAMIC_DISPATCH(ScanRun)(values.data() + begin, count, threshold,
+                                                           static_cast<std::uint32_t>(begin), found.data());
     positions.insert(positions.end(), found.begin(), found.begin() + static_cast<std::ptrdiff_t>(hits));
     if (positions.size() > most) return false;
   }

@@ -25,7 +25,8 @@ std::size_t RandomBits(std::uint64_t key, std::uint64_t step, std::uint16_t peer
   using V = hn::Vec<decltype(d)>;
   const std::size_t lanes = hn::Lanes(d);
   const V multiplier0 = hn::Set(d, 0xD2511F53u), multiplier1 = hn::Set(d, 0xCD9E8D57u);
-  const auto product = [&](V a, V b) HWY_ATTR { return hn::MulEven(hn::BitCast(d32, a), hn::BitCast(d32, b)); };
+  const auto product = [&](V a, V b)
+                           HWY_ATTR { return hn::MulEven(hn::BitCast(d32, a), hn::BitCast(d32, b)); };
   const V step_low = hn::Set(d, step & 0xFFFFFFFFu), step_high = hn::Set(d, step >> 32);
   const V peer_bits = hn::Set(d, std::uint64_t{peer});
   const V low_half = hn::Set(d, 0xFFFFFFFFu);

@@ -13,8 +13,8 @@ namespace laconic {
 struct LinkCheck {
   Link link;
   struct Row {
-    std::string exchange;  // "all-reduce"
-    double bytes = 0;      // as the model counts them
+    std::string exchange;                // "all-reduce"
+    double bytes = 0;                    // as the model counts them
     double predicted = 0, measured = 0;  // seconds, the slowest rank's
   };
   std::vector<Row> rows;

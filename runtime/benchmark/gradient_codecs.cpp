@@ -66,8 +66,9 @@ Pass add_pass(const char* name, const char* codec_text) {
 
 std::vector<PassMaker> gradient_codec_passes() {
   std::vector<PassMaker> makers;
-  makers.push_back({"gradient top-k 0.1 %, encode",
-                    [] { return encode_pass("gradient top-k 0.1 %, encode", "outliers(fraction=0.001)", 0.25); }});
+  makers.push_back({"gradient top-k 0.1 %, encode", [] {
+                      return encode_pass("gradient top-k 0.1 %, encode", "outliers(fraction=0.001)", 0.25);
+                    }});
   makers.push_back({"gradient top-k 0.1 %, add",
                     [] { return add_pass("gradient top-k 0.1 %, add", "outliers(fraction=0.001)"); }});
   makers.push_back({"gradient QSGD 4 bits, encode", [] {

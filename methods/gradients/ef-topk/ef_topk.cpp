@@ -15,9 +15,21 @@ MethodDescription describe_ef_topk() {
   method.subject = "gradients";
   method.summary = "the largest numbers of every tensor, what is left out is remembered (error feedback)";
   method.parameters = {
-      {"fraction", ParameterSpec::Type::number, "0.01", 1e-7, 1, {}, "share of a tensor's numbers that is sent"},
+      {"fraction",
+       ParameterSpec::Type::number,
+       "0.01",
+       1e-7,
+       1,
+       {},
+       "share of a tensor's numbers that is sent"},
       {"dtype", ParameterSpec::Type::choice, "f16", 0, 0, {"f16", "bf16", "f32"}, "type of the values sent"},
-      {"dense_below", ParameterSpec::Type::integer, "0", 0, 1e9, {}, "tensors of fewer numbers travel in f32"}};
+      {"dense_below",
+       ParameterSpec::Type::integer,
+       "0",
+       0,
+       1e9,
+       {},
+       "tensors of fewer numbers travel in f32"}};
   method.exchange = [](const ExchangeRequest& request) {
     const Parameters& p = request.parameters;
     return gathered_training(

@@ -60,8 +60,7 @@ ExchangeCandidate exchange_by_name(std::string_view text,
     }
   }
   if (!parameters.empty()) {
-    fail(ErrorKind::usage, "a pipeline takes its parameters in parentheses", "-p",
-         "outliers(fraction=0.01)");
+    fail(ErrorKind::usage, "a pipeline takes its parameters in parentheses", "-p", "outliers(fraction=0.01)");
   }
   PipelineExchange pipeline = parse_pipeline_exchange(text);
   candidate.name = pipeline.canonical;

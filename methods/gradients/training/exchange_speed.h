@@ -12,11 +12,11 @@
 namespace laconic {
 
 struct ExchangeSpeedOptions {
-  std::vector<std::string> exchanges;        // what --exchange takes; empty: every method's default
+  std::vector<std::string> exchanges;  // what --exchange takes; empty: every method's default
   std::vector<std::size_t> bucket_bytes = {1'000'000, 25'000'000};
-  std::size_t numbers = 4'000'000;           // of the vector
-  int workers = 2;                           // threads of this process
-  int rounds = 5;                            // medians are taken over
+  std::size_t numbers = 4'000'000;  // of the vector
+  int workers = 2;                  // threads of this process
+  int rounds = 5;                   // medians are taken over
 };
 
 struct ExchangeSpeed {

@@ -43,8 +43,8 @@ class Optimizer {
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings,
                                           const std::vector<TensorSlice>& tensors);
-// SGD for exchanges that apply the momentum before they send (card 07): `corrected` tensors move by the agreed
-// vector as it is, the others, and weight decay, go through momentum buffers here.
+// SGD for exchanges that apply the momentum before they send (card 07): `corrected` tensors move by the
+// agreed vector as it is, the others, and weight decay, go through momentum buffers here.
 std::unique_ptr<Optimizer> make_momentum_corrected_sgd(const OptimizerSettings& settings,
                                                        const std::vector<TensorSlice>& tensors,
                                                        std::vector<bool> corrected);

@@ -57,9 +57,16 @@ ArmNumbers numbers_of(const TrainingResult& result) {
 }
 
 ArmNumbers diverged_numbers() {
-  return {{"loss", diverged_loss}, {"accuracy", 0},    {"training_loss", diverged_loss}, {"bytes", 0},
-          {"all_bytes", 0},        {"dense_bytes", 0}, {"steps", 0},                     {"refused", 0},
-          {"seconds", 0},          {"diverged", 1}};
+  return {{"loss", diverged_loss},
+          {"accuracy", 0},
+          {"training_loss", diverged_loss},
+          {"bytes", 0},
+          {"all_bytes", 0},
+          {"dense_bytes", 0},
+          {"steps", 0},
+          {"refused", 0},
+          {"seconds", 0},
+          {"diverged", 1}};
 }
 
 }  // namespace

@@ -57,7 +57,8 @@ std::vector<std::vector<std::vector<float>>> run(const std::string& codec, std::
     const auto exchange = made(communicator.rank(), codec, form);
     for (std::uint64_t step = 1; step <= steps; ++step) {
       std::vector<float> result(exchange->size());
-      EXPECT_TRUE(exchange_step(*exchange, communicator, step, gradient_of(communicator.rank(), step), result));
+      EXPECT_TRUE(
+          exchange_step(*exchange, communicator, step, gradient_of(communicator.rank(), step), result));
       agreed[static_cast<std::size_t>(communicator.rank())].push_back(result);
     }
   });

@@ -34,7 +34,8 @@ TEST(TopK, FewOfManyAreExactlyTheLargest) {
       if (i % 5000 == 17) spikes[i] = random.gaussian_at(i);
     }
     for (const auto* values : {&plain, &ties, &equal, &steps, &spikes}) {
-      for (const std::int64_t k : {1, 7, 65, 400, 4000}) EXPECT_EQ(top_k(*values, k), sorted_top_k(*values, k));
+      for (const std::int64_t k : {1, 7, 65, 400, 4000})
+        EXPECT_EQ(top_k(*values, k), sorted_top_k(*values, k));
     }
     plain[n / 3] = std::numeric_limits<float>::quiet_NaN();
     EXPECT_EQ(top_k(plain, 1).front(), static_cast<std::int64_t>(n / 3)) << "NaN counts as the largest";
