@@ -18,7 +18,7 @@ double sum_of(const std::vector<double>& parts) {
   return sum;
 }
 
-double sum_of_squares(const float* values, std::int64_t rows, std::int64_t columns) {
+double sum_of_row_squares(const float* values, std::int64_t rows, std::int64_t columns) {
   std::vector<double> parts(static_cast<std::size_t>(rows), 0.0);
   parallel_tiles(rows, row_tile, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
@@ -36,7 +36,7 @@ double sum_of_squares(const float* values, std::int64_t rows, std::int64_t colum
 }  // namespace
 
 double layer_loss(const float* difference, std::int64_t rows, std::int64_t columns, const double* h) {
-  if (h == nullptr) return sum_of_squares(difference, rows, columns);
+  if (h == nullptr) return sum_of_row_squares(difference, rows, columns);
   const std::int64_t tiles = (columns + column_tile - 1) / column_tile;
   std::vector<double> parts(static_cast<std::size_t>(tiles), 0.0);
   parallel_for(tiles, [&](std::int64_t tile) {

@@ -1,5 +1,7 @@
 #include "methods/gradients/federated/federated_checkpoint.h"
 
+#include <cmath>
+
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "engine/base/saved_state.h"
@@ -50,6 +52,7 @@ FederatedState load_federated(const std::filesystem::path& directory, const std:
   state.bytes_up = reader.varint();
   state.bytes_down = reader.varint();
   state.seconds = reader.f64();
+  if (!std::isfinite(state.seconds) || state.seconds < 0) reader.corrupt("a time that no run takes");
   const ByteSpan algorithm = reader.take(reader.length(reader.remaining()));
   state.algorithm.assign(algorithm.begin(), algorithm.end());
   reader.expect_end();

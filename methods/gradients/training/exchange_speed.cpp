@@ -23,11 +23,13 @@ std::vector<TensorSlice> model_tensors(std::size_t numbers) {
     tensors.push_back({std::move(name), std::move(shape), offset, size});
     offset += size;
   };
-  for (int layer = 0; offset < numbers; ++layer) {
+  int layer = 0;
+  while (offset < numbers) {
     const auto left = static_cast<std::int64_t>(numbers - offset);
     const std::int64_t rows = std::clamp<std::int64_t>(left / side, 1, side);
     add("layer" + std::to_string(layer) + ".weight", {rows, side});
     if (offset < numbers) add("layer" + std::to_string(layer) + ".bias", {rows});
+    ++layer;
   }
   return tensors;
 }

@@ -133,7 +133,11 @@ class RankTraining {
   // Everything that decides the numbers, one thing a line: what ranks compare and checkpoints carry.
   std::string settings_text(const TrainingTask& task) const {
     StreamingHash128 partition;
-    for (const auto& examples : settings_.examples_of) partition.update(std::as_bytes(std::span(examples)));
+    for (const auto& examples : settings_.examples_of) {
+      const std::uint64_t size = examples.size();
+      partition.update(std::as_bytes(std::span(&size, 1)));
+      partition.update(std::as_bytes(std::span(examples)));
+    }
     return fmt::format(
         "task {}\nexchange {}\noptimizer {}\n{}\nworkers {}\nbatch {} times {}\nclip {} {}\nbf16 {}\nseed "
         "{}\n"

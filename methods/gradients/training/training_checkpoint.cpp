@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
@@ -16,6 +16,7 @@ namespace {
 constexpr std::string_view shared_magic = "laconic training, shared 1";
 constexpr std::string_view rank_magic = "laconic training, rank 1";
 constexpr std::size_t longest_settings = 1 << 24;
+constexpr std::uint64_t most_steps = std::uint64_t{1} << 62;
 constexpr const char* index_name = "checkpoint.json";
 
 std::filesystem::path shared_file(const std::filesystem::path& directory, std::int64_t step) {
@@ -130,11 +131,13 @@ TrainingState load_training(const std::filesystem::path& directory, const std::s
                          thread.size()),
              index.string(), "resume with the same number of workers");
       }
-      const std::filesystem::path path = shared_file(directory, json["step"].get<std::int64_t>());
+      const auto step = json["step"].get<std::int64_t>();
+      const std::filesystem::path path = shared_file(directory, step);
       shared = read_file(path);
       ByteReader reader(unsealed(shared, path.string()), path.string());
       if (reader.text(64) != shared_magic) reader.corrupt("not the shared part of a checkpoint");
       require_same_settings(reader.text(longest_settings), settings, path.string());
+      if (reader.varint() != static_cast<std::uint64_t>(step)) reader.corrupt("the part of another step");
     } catch (...) {
       failure = std::current_exception();
       shared.clear();
@@ -149,9 +152,10 @@ TrainingState load_training(const std::filesystem::path& directory, const std::s
     ByteReader reader(unsealed(shared, where), where);
     if (reader.text(64) != shared_magic) reader.corrupt("not the shared part of a checkpoint");
     require_same_settings(reader.text(longest_settings), settings, where);
-    state.step = static_cast<std::int64_t>(reader.varint());
-    state.refused = static_cast<std::int64_t>(reader.varint());
+    state.step = static_cast<std::int64_t>(reader.length(most_steps));
+    state.refused = static_cast<std::int64_t>(reader.length(most_steps));
     state.seconds = reader.f64();
+    if (!std::isfinite(state.seconds) || state.seconds < 0) reader.corrupt("a time that no run takes");
     state.parameters = read_numbers<float>(reader, parameters);
     const ByteSpan optimizer = reader.take(reader.varint());
     state.optimizer.assign(optimizer.begin(), optimizer.end());

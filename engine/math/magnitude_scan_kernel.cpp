@@ -1,5 +1,5 @@
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "engine/math/magnitude_scan.cpp"
+#define HWY_TARGET_INCLUDE "engine/math/magnitude_scan_kernel.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 

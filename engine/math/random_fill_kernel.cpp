@@ -1,7 +1,7 @@
 // Philox4x32-10 on lanes of 64 bits, each with one 32-bit word of a counter in its low half: a multiplication
 // then gives both halves of the product at once, and what is left in the high halves is never read.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "engine/math/random_fill.cpp"
+#define HWY_TARGET_INCLUDE "engine/math/random_fill_kernel.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
