@@ -214,6 +214,14 @@ int train_task(const Arguments& arguments, const Session& session) {
     return method.slug == exchange && method.federated;
   });
   if (federated) return train_federated(arguments, session);
+  for (const OptionSpec& option : federated_options()) {
+    const std::string name = option.name.substr(2);
+    if (arguments.has(name)) {
+      fail(ErrorKind::usage, "goes with a method of clients and rounds, and \"" + exchange + "\" is not one",
+           option.name,
+           "name one: scallion, scafcom, scaffold, fedavg, fedzip; or use --workers and --steps");
+    }
+  }
   const std::string launcher = arguments.text("launcher", "threads");
   if (launcher != "threads" && launcher != "mpi")
     fail(ErrorKind::usage, "\"" + launcher + "\" is not a launcher", "--launcher", "threads or mpi");

@@ -5,7 +5,8 @@
 namespace laconic {
 
 SmallTask picture_task(const ReproduceRequest& request, const std::string& model, std::int64_t examples,
-                       std::int64_t test_examples, int layers) {
+                       std::int64_t test_examples, int layers,
+                       const std::map<std::string, double>& of_model) {
   TaskRequest wish;
   wish.data = request.data;
   wish.seed = request.seed;
@@ -14,8 +15,10 @@ SmallTask picture_task(const ReproduceRequest& request, const std::string& model
   const auto made = [&](const std::string& dataset, const std::string& name, const std::string& note) {
     wish.dataset = dataset;
     wish.model = name;
-    if (name == "mlp") wish.options["layers"] = layers;
-    return SmallTask{make_training_task(wish), dataset + " " + name, note};
+    TaskRequest full = wish;
+    if (name == "mlp") full.options["layers"] = layers;
+    if (name == model) full.options.insert(of_model.begin(), of_model.end());
+    return SmallTask{make_training_task(full), dataset + " " + name, note};
   };
   if (request.data.empty()) return made("synthetic-classes", "mlp", "no data directory: generated classes");
   try {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,9 +20,11 @@ struct SmallTask {
 };
 
 // Pictures: mnist with a network of the lab (`model`), or the library's mlp where there is no lab; generated
-// classes where there is no data. `layers`: hidden ones of an mlp.
+// classes where there is no data. `layers`: hidden ones of an mlp. `of_model`: further options of the
+// network, which an mlp in its place does not take.
 SmallTask picture_task(const ReproduceRequest& request, const std::string& model, std::int64_t examples,
-                       std::int64_t test_examples, int layers = 1);
+                       std::int64_t test_examples, int layers = 1,
+                       const std::map<std::string, double>& of_model = {});
 // Text: tinyshakespeare with the lab's language model; null `task` where data or lab are missing, and a note
 // that says so.
 SmallTask text_task(const ReproduceRequest& request);

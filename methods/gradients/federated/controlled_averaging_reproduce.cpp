@@ -6,42 +6,22 @@
 #include <cmath>
 
 #include "engine/base/error.h"
+#include "methods/gradients/federated/comparison_rows.h"
+#include "methods/gradients/federated/controlled_convex.h"
+#include "methods/gradients/federated/controlled_pictures.h"
 #include "methods/gradients/federated/federated_trial.h"
 #include "methods/gradients/federated/quadratic_clients.h"
-#include "methods/gradients/training/training_trial.h"
-#include "methods/gradients/training/worker_examples.h"
 #include "methods/method.h"
 
 namespace laconic {
 namespace {
 
 using Scale = ReproduceRequest::Scale;
-using Arms = std::vector<ArmNumbers>;  // one per seed
 
 constexpr const char* top5 = "outliers(fraction=0.05,dtype=f32)";
 constexpr const char* top1 = "outliers(fraction=0.01,dtype=f32)";
 constexpr const char* one_level = "qsgd(bits=2)";
 constexpr const char* seven_levels = "qsgd(bits=4)";
-
-double mean_number(const Arms& arms, const std::string& name) { return spread_of(arms, name).mean; }
-
-std::uint64_t bytes_up(const Arms& arms) {
-  return static_cast<std::uint64_t>(std::llround(mean_number(arms, "bytes_up")));
-}
-
-std::string gap_text(double gap) { return gap >= 1e29 ? "diverged" : fmt::format("{:.2g}", gap); }
-
-std::string per_seed(const Arms& arms, const std::string& name) {
-  std::string text;
-  for (const ArmNumbers& arm : arms) text += (text.empty() ? "" : " ") + gap_text(arm.at(name));
-  return text;
-}
-
-std::vector<FederatedParameters> values_of(const std::string& name, const std::vector<std::string>& values) {
-  std::vector<FederatedParameters> variants;
-  for (const std::string& value : values) variants.push_back({{name, value}});
-  return variants;
-}
 
 class ControlledReproduction {
  public:
@@ -57,7 +37,8 @@ class ControlledReproduction {
     same_as_scaffold();
     for (const double noise : {0.0, 0.5}) quadratics(noise);
     ablations();
-    pictures();
+    controlled_convex(request_, cache_, seeds_, scallion_, result_);
+    controlled_pictures(request_, cache_, seeds_, scallion_, result_);
     result_.notes.push_back(
         "quadratics: the problem is that of the first seed; seeds draw clients, samples and codec "
         "randomness");
@@ -138,22 +119,6 @@ class ControlledReproduction {
     result_.claims.push_back(std::move(claim));
   }
 
-  struct Row {
-    std::string name, card;
-    Arms arms;
-    std::string choice;
-  };
-
-  Row tuned_row(FederatedTrial& trial, const FederatedArm& arm, const FederatedGrid& choices,
-                const std::string& card) {
-    Row row{arm.name, card, trial.tuned(arm, choices, seeds_), {}};
-    const ArmNumbers& first = row.arms.front();
-    row.choice = fmt::format("{} x {}", first.at("local_rate"), first.at("server_rate"));
-    for (const auto& [name, value] : choices.variants[static_cast<std::size_t>(first.at("variant"))])
-      row.choice += fmt::format(", {} {}", name, value);
-    return row;
-  }
-
   void quadratics(double noise) {
     const QuadraticClients task({50, 100, noise, request_.seed});
     FederatedTrial trial(cache_, task, quadratic_settings(task, quadratic_rounds()));
@@ -172,73 +137,46 @@ class ControlledReproduction {
     const FederatedGrid plain = grid();
     FederatedGrid alphas = plain, betas = plain;
     const bool quick = request_.scale == Scale::quick;
-    alphas.variants = values_of(
+    alphas.variants = variants_of(
         "alpha", quick ? std::vector<std::string>{"0.1"} : std::vector<std::string>{"0.1", "0.3", "1"});
-    betas.variants = values_of(
+    betas.variants = variants_of(
         "beta", quick ? std::vector<std::string>{"0.2"} : std::vector<std::string>{"0.05", "0.2", "1"});
-    std::vector<Row> rows;
-    rows.push_back(
-        tuned_row(trial, {"FedAvg fp32" + suffix, "fedavg", equal}, plain, exact ? "1.6e-3" : "1.6e-3"));
-    rows.push_back(
-        tuned_row(trial, {"SCAFFOLD fp32" + suffix, "scaffold", {}}, plain, exact ? "8e-32" : "7.9e-5"));
+    std::vector<ComparisonRow> rows;
+    rows.push_back(tuned_row(trial, {"FedAvg fp32" + suffix, "fedavg", equal}, plain, seeds_,
+                             exact ? "1.6e-3" : "1.6e-3"));
+    rows.push_back(tuned_row(trial, {"SCAFFOLD fp32" + suffix, "scaffold", {}}, plain, seeds_,
+                             exact ? "8e-32" : "7.9e-5"));
     if (!scallion_) {
       rows.push_back(tuned_row(trial, {"FedAvg + Top-5%" + suffix, "fedavg", with(equal, top5)}, plain,
-                               exact ? "3.1e-1" : "3.0e-1"));
-      rows.push_back(tuned_row(trial, {"Fed-EF Top-5%" + suffix, "fedavg", fed_ef(top5)}, plain,
+                               seeds_, exact ? "3.1e-1" : "3.0e-1"));
+      rows.push_back(tuned_row(trial, {"Fed-EF Top-5%" + suffix, "fedavg", fed_ef(top5)}, plain, seeds_,
                                exact ? "2.4e-3" : "2.3e-3"));
-      rows.push_back(tuned_row(trial, {"SCAFCOM Top-5%" + suffix, "scafcom", with({}, top5)}, betas,
+      rows.push_back(tuned_row(trial, {"SCAFCOM Top-5%" + suffix, "scafcom", with({}, top5)}, betas, seeds_,
                                exact ? "8e-31" : "2.6e-5"));
       compare(rows[4], rows[3], "SCAFCOM Top-5% against Fed-EF Top-5%" + suffix);
     } else {
       rows.push_back(tuned_row(trial, {"FedAvg + 1-level QSGD" + suffix, "fedavg", with(equal, one_level)},
-                               plain, "1.3e-2"));
+                               plain, seeds_, "1.3e-2"));
       rows.push_back(tuned_row(trial, {"SCALLION 1-level QSGD" + suffix, "scallion", with({}, one_level)},
-                               alphas, exact ? "3e-14" : "3.3e-4"));
+                               alphas, seeds_, exact ? "3e-14" : "3.3e-4"));
       rows.push_back(tuned_row(trial, {"SCALLION 7-level QSGD" + suffix, "scallion", with({}, seven_levels)},
-                               alphas, exact ? "8e-32" : "3.3e-5"));
+                               alphas, seeds_, exact ? "8e-32" : "3.3e-5"));
       compare(rows[3], rows[2], "SCALLION 1-level against FedAvg with 1-level QSGD" + suffix);
     }
-    ReproductionTable table;
-    table.title = fmt::format(
+    const std::string title = fmt::format(
         "relative gap of quadratics after {} rounds{} (50 clients, 10 a round, 10 local "
         "steps, {} rates and parameters each)",
         quadratic_rounds(), suffix, plain.local_rates.size() * plain.server_rates.size());
-    table.rows.push_back({"method", "gap", "per seed", "card", "bytes up", "rates"});
-    for (const Row& row : rows) {
-      table.rows.push_back({row.name, gap_text(mean_number(row.arms, "tail")), per_seed(row.arms, "tail"),
-                            row.card, std::to_string(bytes_up(row.arms)), row.choice});
-      ReproductionCurve curve;
-      curve.chart = "quadratics" + suffix;
-      curve.name = row.name;
-      curve.x_label = "bytes up";
-      curve.y_label = "relative gap";
-      curve.points = curve_of(row.arms, "loss");
+    result_.tables.push_back(gap_table(title, rows));
+    for (ReproductionCurve& curve : curves_of("quadratics" + suffix, rows, "loss", "relative gap"))
       result_.curves.push_back(std::move(curve));
-    }
-    result_.tables.push_back(std::move(table));
   }
 
-  void compare(const Row& own, const Row& baseline, const std::string& what) {
-    Claim claim;
-    claim.claim = what + ": relative gap at equal uplink";
-    claim.paper = fmt::format("converges where the baseline stalls; the card's script {} against {}",
-                              own.card, baseline.card);
-    claim.baseline_name = baseline.name;
-    claim.baseline_value = mean_number(baseline.arms, "tail");
-    claim.baseline_bytes = bytes_up(baseline.arms);
-    claim.measured_value = mean_number(own.arms, "tail");
-    claim.measured_bytes = bytes_up(own.arms);
-    claim.threshold = "at most a tenth of the baseline's, at equal bytes (1 %)";
-    bool every = true;
-    for (std::size_t i = 0; i < own.arms.size(); ++i)
-      every = every && own.arms[i].at("tail") < baseline.arms[i].at("tail");
-    const double bytes =
-        static_cast<double>(claim.measured_bytes) / static_cast<double>(claim.baseline_bytes);
-    claim.met = claim.measured_value <= 0.1 * claim.baseline_value && every && std::abs(bytes - 1) <= 0.01;
-    claim.note = fmt::format("{} seeds: {} against {}; bytes {:.4f} of the baseline's; rates {} against {}",
-                             seeds_.size(), per_seed(own.arms, "tail"), per_seed(baseline.arms, "tail"),
-                             bytes, own.choice, baseline.choice);
-    result_.claims.push_back(std::move(claim));
+  void compare(const ComparisonRow& own, const ComparisonRow& baseline, const std::string& what) {
+    result_.claims.push_back(
+        gap_claim(own, baseline, what,
+                  fmt::format("converges where the baseline stalls; the card's script {} against {}",
+                              own.card, baseline.card)));
   }
 
   // One seed; each tuned over the same rates.
@@ -249,7 +187,7 @@ class ControlledReproduction {
     table.rows.push_back({"arm", "gap", "rates"});
     const auto row = [&](const QuadraticClients& task, const FederatedArm& arm) {
       FederatedTrial trial(cache_, task, quadratic_settings(task, quadratic_rounds()));
-      const Arms arms = trial.tuned(arm, grid(), {seeds_.front()});
+      const std::vector<ArmNumbers> arms = trial.tuned(arm, grid(), {seeds_.front()});
       table.rows.push_back(
           {arm.name, gap_text(arms.front().at("tail")),
            fmt::format("{} x {}", arms.front().at("local_rate"), arms.front().at("server_rate"))});
@@ -279,128 +217,11 @@ class ControlledReproduction {
     result_.tables.push_back(std::move(table));
   }
 
-  // MNIST over 200 uneven clients, a tenth of them a round, by the library's perceptron.
-  void pictures() {
-    if (request_.data.empty()) {
-      result_.notes.push_back("MNIST is left out: there is no data directory");
-      return;
-    }
-    const bool quick = request_.scale == Scale::quick;
-    TaskRequest wanted;
-    wanted.dataset = "mnist";
-    wanted.model = "mlp";
-    wanted.data = request_.data;
-    wanted.options = {{"width", request_.scale == Scale::full ? 128 : 64}};
-    if (quick) wanted.options = {{"width", 64}, {"examples", 4000}, {"test-examples", 2000}};
-    const std::unique_ptr<TrainingTask> task = make_training_task(wanted);
-    FederatedSettings settings;
-    settings.examples_of = worker_examples("dirichlet:0.3", *task, quick ? 50 : 200, request_.seed);
-    settings.participants = quick ? 5 : 20;
-    participation_ =
-        static_cast<double>(settings.participants) / static_cast<double>(settings.examples_of.size());
-    settings.rounds = quick ? 20 : request_.scale == Scale::full ? 600 : 200;
-    settings.local_steps = 10;
-    settings.batch = 20;
-    settings.evaluate_every = settings.rounds / 10;
-    FederatedTrial trial(cache_, *task, settings);
-    // As many combinations for those that have a parameter of their own.
-    FederatedGrid rates = {{0.03, 0.1, 0.2, 0.3}, {1, 3}, {{}}}, alphas = {{0.1, 0.3}, {1, 3}, {{}}}, betas;
-    if (quick) rates = alphas = {{0.1}, {1}, {{}}};
-    rates.rounds = alphas.rounds = settings.rounds / 4;
-    betas = alphas;
-    alphas.variants =
-        values_of("alpha", quick ? std::vector<std::string>{"0.1"} : std::vector<std::string>{"0.1", "0.5"});
-    betas.variants =
-        values_of("beta", quick ? std::vector<std::string>{"0.2"} : std::vector<std::string>{"0.2", "1"});
-    std::vector<Row> rows;
-    const auto add = [&](const std::string& name, const std::string& method,
-                         const FederatedParameters& parameters, const FederatedGrid& grid) {
-      rows.push_back(tuned_row(trial, {"MNIST, " + name, method, parameters}, grid, ""));
-    };
-    const std::pair<std::string, std::string> equal = {"weights", "equal"};
-    add("SCAFFOLD fp32", "scaffold", {}, rates);
-    add("FedAvg fp32", "fedavg", {equal}, rates);
-    if (scallion_) {
-      add("FedAvg + QSGD 2 bits", "fedavg", {equal, {"codec", one_level}}, rates);
-      add("SCALLION QSGD 2 bits", "scallion", {{"codec", one_level}}, alphas);
-      add("FedAvg + QSGD 4 bits", "fedavg", {equal, {"codec", seven_levels}}, rates);
-      add("SCALLION QSGD 4 bits", "scallion", {{"codec", seven_levels}}, alphas);
-    } else {
-      add("Fed-EF Top-1%", "fedavg", {equal, {"codec", top1}, {"ef", "true"}}, rates);
-      add("SCAFCOM Top-1%", "scafcom", {{"codec", top1}}, betas);
-      add("FedAvg + Top-1%", "fedavg", {equal, {"codec", top1}}, rates);
-    }
-    const std::string where =
-        fmt::format("MNIST ({} examples, {} clients, Dirichlet 0.3, {} a round, {} rounds, perceptron)",
-                    task->examples(), settings.examples_of.size(), settings.participants, settings.rounds);
-    accuracy_claim(rows[3], rows[0], where, -0.01,
-                   "at most 1.0 points below SCAFFOLD fp32 after as many rounds");
-    accuracy_claim(rows[3], rows[2], where, 0, "above the baseline's at equal uplink (1 %)");
-    ReproductionTable table;
-    table.title = where + ": accuracy against uplink";
-    table.rows.push_back({"method", "accuracy", "per seed", "loss", "MB up", "MB down", "rates"});
-    for (const Row& row : rows) {
-      std::string each;
-      for (const ArmNumbers& arm : row.arms) each += fmt::format("{:.4f} ", arm.at("accuracy"));
-      table.rows.push_back({row.name, spread_text(spread_of(row.arms, "accuracy"), row.arms.size(), 4), each,
-                            fmt::format("{:.4f}", mean_number(row.arms, "loss")),
-                            fmt::format("{:.4g}", mean_number(row.arms, "bytes_up") / 1e6),
-                            fmt::format("{:.4g}", mean_number(row.arms, "bytes_down") / 1e6), row.choice});
-      ReproductionCurve curve;
-      curve.chart = "MNIST: accuracy against uplink";
-      curve.name = row.name;
-      curve.x_label = "bytes up";
-      curve.y_label = "accuracy";
-      curve.points = curve_of(row.arms, "accuracy");
-      result_.curves.push_back(std::move(curve));
-    }
-    result_.tables.push_back(std::move(table));
-    result_.notes.push_back(
-        "MNIST: the card takes a small convolutional network; here the library's perceptron, 200 clients of "
-        "Dirichlet(0.3) and a tenth of them a round; eight combinations of rates and parameters each, tuned "
-        "on the first seed in a quarter of the rounds");
-  }
-
-  // `least`: what the mean difference of accuracies must be at least; 0: over it, for every seed.
-  void accuracy_claim(const Row& own, const Row& baseline, const std::string& where, double least,
-                      const std::string& threshold) {
-    Claim claim;
-    claim.claim = where + ": " + own.name.substr(7) + " against " + baseline.name.substr(7) + ", accuracy";
-    claim.paper = "matches full precision at 10 to 100 times less uplink, beats Fed-EF and FedPAQ (curves)";
-    claim.baseline_name = baseline.name;
-    claim.baseline_value = mean_number(baseline.arms, "accuracy");
-    claim.baseline_bytes = bytes_up(baseline.arms);
-    claim.measured_value = mean_number(own.arms, "accuracy");
-    claim.measured_bytes = bytes_up(own.arms);
-    claim.threshold = threshold;
-    bool every = true;
-    std::string differences;
-    for (std::size_t i = 0; i < own.arms.size(); ++i) {
-      const double difference = own.arms[i].at("accuracy") - baseline.arms[i].at("accuracy");
-      every = every && difference > 0;
-      differences += fmt::format("{}{:+.2f}", i == 0 ? "" : " ", 100 * difference);
-    }
-    const double difference = claim.measured_value - claim.baseline_value;
-    const double bytes =
-        static_cast<double>(claim.measured_bytes) / static_cast<double>(claim.baseline_bytes);
-    claim.met = least < 0 ? difference >= least : difference > 0 && every && std::abs(bytes - 1) <= 0.01;
-    claim.note = fmt::format("points per seed {}; bytes up {:.4f} of the baseline's", differences, bytes);
-    const std::vector<std::pair<double, double>> curve = curve_of(own.arms, "accuracy");
-    if (!claim.met && !curve.empty()) {
-      const double heard = mean_number(own.arms, "rounds") * participation_;
-      claim.note += fmt::format(
-          "; a client is heard {:.0f} times in the run; accuracy {:.4f} half way, {:.4f} in the end", heard,
-          curve[curve.size() / 2 - (curve.size() > 1 ? 1 : 0)].second, curve.back().second);
-    }
-    result_.claims.push_back(std::move(claim));
-  }
-
   const ReproduceRequest& request_;
   bool scallion_;
   ArmCache cache_;
   std::vector<std::uint64_t> seeds_;
   Reproduction result_;
-  double participation_ = 0;  // of the clients that take part in a round of MNIST
 };
 
 }  // namespace

@@ -53,10 +53,14 @@ ExchangeCandidate exchange_by_name(std::string_view text,
   if (is_word) {
     const auto& codecs = codec_registry();
     if (std::none_of(codecs.begin(), codecs.end(), [&](const auto& codec) { return codec.name == text; })) {
-      const std::string nearest = nearest_name(text, exchange_names());
+      std::vector<std::string> known = exchange_names();
+      for (const MethodDescription& method : method_registry()) {
+        if (method.federated) known.push_back(method.slug);
+      }
+      const std::string nearest = nearest_name(text, known);
       fail(ErrorKind::usage, "there is no exchange \"" + std::string(text) + "\"", "--exchange",
            (nearest.empty() ? "" : "did you mean " + nearest + "? ") + std::string("methods: ") +
-               joined(exchange_names()) + "; or a pipeline like 'ef:outliers(fraction=0.01)'; or auto");
+               joined(known) + "; or a pipeline like 'ef:outliers(fraction=0.01)'; or auto");
     }
   }
   if (!parameters.empty()) {
