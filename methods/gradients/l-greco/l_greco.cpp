@@ -33,6 +33,7 @@ l_greco::LeveledExchange leveled_exchange(const ExchangeRequest& request) {
   range.low = p.number("lowest");
   range.high = p.number("highest");
   range.exact = p.text("errors") == "exact";
+  range.factors = p.text("factors") == "bf16" ? DenseForm::bf16 : DenseForm::f32;
   return l_greco::low_rank_levels(levels, range);
 }
 
@@ -93,6 +94,7 @@ MethodDescription describe_l_greco() {
        0,
        {"power", "exact"},
        "lowrank: errors by five rounds of subspace iteration, or from all singular values"},
+      {"factors", Type::choice, "f32", 0, 0, {"f32", "bf16"}, "lowrank: what factors travel in"},
       {"bits", Type::integer, "4", 2, 8, {}, "quantise: the default bits, of 2 to 8"},
       {"density",
        Type::number,
