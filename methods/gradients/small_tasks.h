@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,8 +24,11 @@ struct SmallTask {
 SmallTask picture_task(const ReproduceRequest& request, const std::string& model, std::int64_t examples,
                        std::int64_t test_examples, int layers = 1);
 // Text: tinyshakespeare with the lab's language model; null `task` where data or lab are missing, and a note
-// that says so.
-SmallTask text_task(const ReproduceRequest& request);
+// that says so. `options` as those of TaskRequest.
+SmallTask text_task(const ReproduceRequest& request, std::map<std::string, double> options = {});
+// Those of a model of 0.12 M parameters on 64 bytes of context: an arm of a thousand steps is half a minute
+// on one core. `examples`: windows that are kept, 0: all.
+std::map<std::string, double> small_text_options(std::int64_t examples);
 
 // Three, request.seed first; one when quick.
 std::vector<std::uint64_t> training_seeds(const ReproduceRequest& request);
