@@ -282,7 +282,7 @@ class Reproducing {
     settings.rate.warmup = settings.steps / 10;
     settings.rate.steps = settings.steps;
     TrainingTrial trial(request_, cache_, *small.task, workers, settings);
-    const std::vector<double> rates = {0.3, 1, 3};
+    const std::vector<double> rates = {0.1, 0.3, 1, 3};
     std::vector<Row> rows;
     const auto tuned = [&](const std::string& name, const std::string& exchange, const Options& options) {
       auto [rate, arms] = trial.tuned({name, exchange, options}, rates, seeds_);
