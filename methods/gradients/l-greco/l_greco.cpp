@@ -45,6 +45,7 @@ TrainingExchange l_greco_exchange(const ExchangeRequest& request) {
   choice.buckets = p.integer("buckets");
   choice.squares = p.boolean("squares");
   choice.eta = p.number("eta");
+  choice.spend = p.number("spend");
   choice.seed = request.seed;
   l_greco::PlanSchedule schedule;
   schedule.start = static_cast<std::uint64_t>(p.integer("start"));
@@ -52,6 +53,8 @@ TrainingExchange l_greco_exchange(const ExchangeRequest& request) {
   if (schedule.period == 0) schedule.period = std::max<std::uint64_t>(request.steps_per_epoch, 1);
   schedule.window = static_cast<std::uint64_t>(p.integer("window"));
   schedule.most = static_cast<std::uint64_t>(p.integer("most_plans"));
+  // Random levels are one draw of a run: drawn again every period, their errors would average out.
+  if (choice.planner == l_greco::Planner::random) schedule.most = 1;
   auto planned = std::make_unique<l_greco::PlannedExchange>(
       request.tensors, leveled_exchange(request), choice, schedule, request.rank, request.bucket_bytes);
   if (const std::string& file = p.text("read_plan"); file != "none")
@@ -108,6 +111,13 @@ MethodDescription describe_l_greco() {
       {"buckets", Type::integer, "10000", 1, 1000000, {}, "steps the error is counted in"},
       {"squares", Type::boolean, "false", 0, 0, {}, "errors of layers add up as squares"},
       {"eta", Type::number, "0.5", 0, 1, {}, "accordion: a norm that changes by less of itself is steady"},
+      {"spend",
+       Type::number,
+       "0",
+       0,
+       1000,
+       {},
+       "random: bytes of its levels, as a share of the default level's; 0: those of the dynamic plan"},
       {"start", Type::integer, "10", 0, 1e9, {}, "steps without compression at the beginning"},
       {"period", Type::integer, "0", 0, 1e9, {}, "steps between plans; 0: an epoch"},
       {"window", Type::integer, "10", 1, 10000, {}, "steps whose mean gradient a plan is made on"},
