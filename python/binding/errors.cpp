@@ -41,6 +41,8 @@ void bind_errors(py::module_& module) {
   kind(ErrorKind::io, "IoError", PyExc_OSError);
   kind(ErrorKind::interrupted, "InterruptedRun", PyExc_RuntimeError);
   kind(ErrorKind::internal, "InternalError", PyExc_RuntimeError);
+  // pybind11 takes a function of exactly this type.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param)
   py::register_exception_translator([](std::exception_ptr failure) {
     try {
       if (failure) std::rethrow_exception(failure);

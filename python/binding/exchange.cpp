@@ -256,7 +256,7 @@ void bind_exchange(py::module_& module) {
       .def_property_readonly("messages", &RunningExchange::messages)
       .def_property_readonly(
           "vector",
-          [](py::object self) {
+          [](const py::object& self) {
             const std::span<float> vector = self.cast<RunningExchange&>().vector();
             return py::array_t<float>({static_cast<py::ssize_t>(vector.size())}, vector.data(), self);
           },
