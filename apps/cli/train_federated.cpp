@@ -7,8 +7,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/cli/federated_report.h"
 #include "apps/cli/training_options.h"
 #include "engine/base/error.h"
+#include "engine/base/files.h"
 #include "methods/gradients/federated/federated_training.h"
 #include "methods/gradients/training/json_lines.h"
 #include "methods/gradients/training/worker_examples.h"
@@ -95,6 +97,13 @@ nlohmann::json result_json(const FederatedResult& result, const nlohmann::json& 
   return value;
 }
 
+std::vector<std::pair<std::string, std::string>> named_pairs(const nlohmann::json& named) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const auto& [name, value] : named.items())
+    pairs.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+  return pairs;
+}
+
 void print_result(const FederatedResult& result, const FederatedSettings& settings, const TrainingTask& task,
                   const std::string& method) {
   const Evaluation& last = *result.evaluations.back().held_out;
@@ -154,8 +163,11 @@ int train_federated(const Arguments& arguments, const Session& session) {
     run["after_round"] = after_round;
     log->line(run);
   };
+  const bool reports = arguments.has("report");
+  std::vector<RoundRecord> rounds;
   listener.on_round = [&](const RoundRecord& record) {
     if (log) log->line(record.to_json());
+    if (reports) rounds.push_back(record);
     if (!record.held_out || session.json || isatty(STDERR_FILENO) == 0) return;
     std::string line = fmt::format("round {}  held-out loss {:.4f}", record.round, record.held_out->loss);
     if (record.held_out->accuracy)
@@ -173,6 +185,10 @@ int train_federated(const Arguments& arguments, const Session& session) {
                           {"seconds", result.seconds},
                           {"hash", result.hash}};
     log->line(end);
+  }
+  if (reports) {
+    write_file(arguments.text("report"),
+               federated_html(named_pairs(named), task->unit(), settings.participants, rounds, result));
   }
   if (session.json) {
     fmt::print("{}\n", result_json(result, named).dump(2));

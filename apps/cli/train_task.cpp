@@ -63,7 +63,7 @@ class TrainingRun {
     settings.parameters = candidate.parameters;
     TrainingListener listener;
     if (leads) {
-      named_ = named_settings(thread.size(), candidate.key);
+      named_ = named_settings(thread.size(), candidate.parameters.canonical(candidate.name));
       listener = this->listener();
     }
     TrainingResult result = train_rank(*task_, settings, thread, listener);

@@ -32,7 +32,7 @@ std::string_view name_of(LabelForm form);
 // Every element has a label below `labels`, 1 to 16.
 Bytes encode_labels(std::span<const std::uint8_t> elements, int labels);
 Bytes encode_labels(std::span<const std::uint8_t> elements, int labels, LabelForm form);
-// Error(corrupt) on anything encode_labels() does not write for this many elements.
+// Error(corrupt) unless the stream says one label below `labels` for every element, and ends there.
 std::vector<std::uint8_t> decode_labels(ByteSpan stream, std::size_t elements, int labels,
                                         std::string_view where);
 

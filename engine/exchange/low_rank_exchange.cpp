@@ -19,15 +19,20 @@ namespace {
 
 constexpr std::uint64_t low_rank_schema = 1;
 
-void mean_over_ranks(Communicator& communicator, std::vector<float>& values) {
-  all_reduce_sum(communicator, values);
+void mean_over_ranks(Communicator& communicator, std::vector<float>& values, DenseForm form) {
+  if (form == DenseForm::f32) {
+    all_reduce_sum(communicator, values);
+  } else {
+    all_reduce_sum_bf16(communicator, values);
+  }
   const auto ranks = static_cast<float>(communicator.size());
   for (float& value : values) value /= ranks;
 }
 
 std::string ranks_text(const std::vector<std::int64_t>& ranks, const LowRankSettings& settings) {
-  std::string text = fmt::format("low rank{}{}, ranks", settings.feedback ? " with error feedback" : "",
-                                 settings.warm_start ? ", warm start" : "");
+  std::string text = fmt::format("low rank{}{}{}, ranks", settings.feedback ? " with error feedback" : "",
+                                 settings.warm_start ? ", warm start" : "",
+                                 settings.factors == DenseForm::bf16 ? ", factors in bf16" : "");
   for (std::size_t i = 0; i < ranks.size();) {
     std::size_t end = i;
     while (end < ranks.size() && ranks[end] == ranks[i]) ++end;
@@ -131,7 +136,7 @@ bool LowRankExchange::exchange(Communicator& communicator, std::uint64_t step, s
       first.insert(first.end(), factor.left.begin(), factor.left.end());
     }
   }
-  mean_over_ranks(communicator, first);
+  mean_over_ranks(communicator, first, settings_.factors);
   // The same bits on all ranks, and so the same answer.
   if (!all_finite(first)) return false;
 
@@ -153,7 +158,7 @@ bool LowRankExchange::exchange(Communicator& communicator, std::uint64_t step, s
     }
   }
   if (second.empty()) return true;
-  mean_over_ranks(communicator, second);
+  mean_over_ranks(communicator, second, settings_.factors);
   if (!all_finite(second)) return false;
 
   const Timing timing = decoding();

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 
+#include "engine/exchange/dense_exchange.h"
 #include "engine/exchange/gradient_exchange.h"
 #include "engine/feedback/feedback.h"
 
@@ -26,6 +27,9 @@ struct LowRankSettings {
   std::size_t bucket_bytes = 25'000'000;
   bool feedback = true;    // e
   bool warm_start = true;  // otherwise every step draws a Q of its own
+  // How P, Q and what is not compressed travel. In bf16 a step has half the bytes: P is orthonormalised
+  // anyway, and what the rounding of Q loses is in e like all else.
+  DenseForm factors = DenseForm::f32;
 };
 
 // The matrix a tensor is seen as; nothing for tensors of fewer than two dimensions or without numbers.

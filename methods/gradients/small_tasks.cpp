@@ -1,5 +1,7 @@
 #include "methods/gradients/small_tasks.h"
 
+#include <utility>
+
 #include "engine/base/error.h"
 
 namespace laconic {
@@ -31,19 +33,25 @@ SmallTask picture_task(const ReproduceRequest& request, const std::string& model
   }
 }
 
-SmallTask text_task(const ReproduceRequest& request) {
+SmallTask text_task(const ReproduceRequest& request, std::map<std::string, double> options) {
   if (request.data.empty()) return {nullptr, "", "no data directory: nothing was trained on text"};
   TaskRequest wish;
   wish.data = request.data;
   wish.seed = request.seed;
   wish.dataset = "tinyshakespeare";
   wish.model = "lm";
+  wish.options = std::move(options);
   try {
     return {make_training_task(wish), "tinyshakespeare lm", ""};
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::unsupported && error.kind() != ErrorKind::usage) throw;
     return {nullptr, "", "nothing was trained on text: " + std::string(error.what())};
   }
+}
+
+std::map<std::string, double> small_text_options(std::int64_t examples) {
+  return {{"layers", 2}, {"width", 64},   {"heads", 2},
+          {"mlp", 192},  {"context", 64}, {"examples", static_cast<double>(examples)}};
 }
 
 std::vector<std::uint64_t> training_seeds(const ReproduceRequest& request) {

@@ -26,8 +26,11 @@ SmallTask picture_task(const ReproduceRequest& request, const std::string& model
                        std::int64_t test_examples, int layers = 1,
                        const std::map<std::string, double>& of_model = {});
 // Text: tinyshakespeare with the lab's language model; null `task` where data or lab are missing, and a note
-// that says so.
-SmallTask text_task(const ReproduceRequest& request);
+// that says so. `options` as those of TaskRequest.
+SmallTask text_task(const ReproduceRequest& request, std::map<std::string, double> options = {});
+// Those of a model of 0.12 M parameters on 64 bytes of context: an arm of a thousand steps is half a minute
+// on one core. `examples`: windows that are kept, 0: all.
+std::map<std::string, double> small_text_options(std::int64_t examples);
 
 // Three, request.seed first; one when quick.
 std::vector<std::uint64_t> training_seeds(const ReproduceRequest& request);

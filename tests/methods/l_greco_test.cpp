@@ -49,6 +49,13 @@ TEST(LGreco, PlannersOnTheWorkedExample) {
   EXPECT_EQ(chosen(table, Planner::uniform).bytes, 230u);
   EXPECT_LE(chosen(table, Planner::greedy).bytes, 140u);
   EXPECT_LE(chosen(table, Planner::random).bytes, 140u);
+  // Of 150 bytes of 230, exactly (2,0,1) is within half a percent.
+  ChoiceSettings drawn;
+  drawn.planner = Planner::random;
+  drawn.spend = 150.0 / 230 + 1e-9;
+  EXPECT_EQ(l_greco::choose_levels(table, 1, drawn).bytes, 150u);
+  drawn.spend = -1;
+  EXPECT_THROW(l_greco::choose_levels(table, 1, drawn), Error);
   std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
   for (const double alpha : {0.5, 1.0, 2.0, 4.0}) {
     const LevelChoice choice = chosen(table, Planner::dynamic, alpha);
@@ -66,11 +73,11 @@ TEST(LGreco, AccordionTakesTheCoarsestWhereNormsAreSteady) {
   ChoiceSettings settings;
   settings.planner = Planner::accordion;
   const AllocationProblem table = table_of_card_12();
-  EXPECT_EQ(l_greco::choose_levels(table, 1, settings, 0, {1, 1, 1}, {1.4, 4, 0.1}).levels,
+  EXPECT_EQ(l_greco::choose_levels(table, 1, settings, {1, 1, 1}, {1.4, 4, 0.1}).levels,
             (Assignment{0, 1, 1}));
-  EXPECT_EQ(l_greco::choose_levels(table, 1, settings, 0, {1, 1, 1}, {}).levels, (Assignment{1, 1, 1}));
+  EXPECT_EQ(l_greco::choose_levels(table, 1, settings, {1, 1, 1}, {}).levels, (Assignment{1, 1, 1}));
   settings.planner = Planner::accordion_dynamic;
-  const LevelChoice both = l_greco::choose_levels(table, 1, settings, 0, {1, 1, 1}, {1.4, 4, 0.1});
+  const LevelChoice both = l_greco::choose_levels(table, 1, settings, {1, 1, 1}, {1.4, 4, 0.1});
   EXPECT_LE(both.error, 6 + 3 + 2 + 0.01);
   EXPECT_LE(both.bytes, 10u + 200u + 10u);
 }

@@ -375,6 +375,33 @@ TEST(OnebitAdam, TheRatioRuleComparesNormsAWindowApart) {
   }
 }
 
+TEST(OnebitAdam, ASteadyVarianceIsSettledFromTheFirstWindowWhereItsBiasIsCorrected) {
+  for (const bool corrected : {true, false}) {
+    onebit_adam::FrozenVarianceSettings settings;
+    settings.adam.beta2 = 0.9;
+    settings.adam.bias_correction = corrected;
+    settings.freeze.window = 10;
+    onebit_adam::FrozenVarianceAdam adam({{"x", {1, 4}, 0, 4}}, settings, {});
+    std::vector<float> x(4, 0.0f);
+    std::vector<double> ratios;
+    std::uint64_t frozen_after = 0;
+    adam.on_variance = [&](std::uint64_t step, double norm, double ratio, bool frozen) {
+      if (corrected && !frozen) {
+        EXPECT_NEAR(norm, 14.25, 1e-4);
+      }
+      if (frozen && frozen_after == 0) frozen_after = step;
+      if (step == 20 || step == 40) ratios.push_back(ratio);
+    };
+    for (int step = 1; step <= 40; ++step) adam.apply(std::vector<float>{1, -2, 0.5f, 3}, x, 0.01);
+    // Uncorrected, v is (1 - 0.9^t) g^2.
+    EXPECT_EQ(frozen_after, corrected ? 20u : 40u);
+    EXPECT_NEAR(ratios[0], corrected ? 1 : 1 / (1 + std::pow(0.9, 10)), 1e-5);
+    if (!corrected) {
+      EXPECT_NEAR(ratios[1], (1 - std::pow(0.9, 30)) / (1 - std::pow(0.9, 40)), 1e-5);
+    }
+  }
+}
+
 TEST(OnebitAdam, TheShareOfTheRunIsItsFreezeStep) {
   run_ranks(1, [](Communicator& communicator) {
     EXPECT_THAT(onebit_adam::make_parts(request_for(communicator, {})).optimizer->text(),

@@ -2,10 +2,14 @@
 // consistent, and a second run takes the finished arms. Runs when LACONIC_NIGHTLY is set; takes minutes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
+#include "methods/method.h"
 #include "tests/apps/cli/command.h"
 
 namespace laconic {
@@ -14,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-class QuickReproduction : public testing::TestWithParam<const char*> {
+class QuickReproduction : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     if (const char* nightly = std::getenv("LACONIC_NIGHTLY"); nightly == nullptr || *nightly == 0) {
@@ -65,8 +69,21 @@ TEST_P(QuickReproduction, ClaimsAreCompleteAndFinishedArmsAreTaken) {
   for (const Json& arm : again.at("notes").at("arms")) EXPECT_EQ(arm.at("state"), "cached") << arm.at("name");
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, QuickReproduction, testing::Values("decoupleq", "evopress", "bitstack"),
-                         [](const auto& method) { return std::string(method.param); });
+// Every method that has claims.
+std::vector<std::string> reproducible() {
+  std::vector<std::string> slugs;
+  for (const MethodDescription& method : method_registry()) {
+    if (method.reproduce) slugs.push_back(method.slug);
+  }
+  return slugs;
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, QuickReproduction, testing::ValuesIn(reproducible()),
+                         [](const auto& method) {
+                           std::string name = method.param;
+                           std::replace(name.begin(), name.end(), '-', '_');  // what test names are made of
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace laconic

@@ -33,7 +33,7 @@ class BackOff {
  public:
   void pause() {
     std::this_thread::sleep_for(std::chrono::microseconds(micros_));
-    micros_ = std::min(micros_ * 2, 200);
+    micros_ = std::min(micros_ * 2, 50);
   }
 
  private:

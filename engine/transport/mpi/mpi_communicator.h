@@ -2,7 +2,7 @@
 // process; it is made, used and destroyed on one thread, which then owns MPI (MPI_THREAD_FUNNELED): give
 // make_mpi_communicator to a CommunicationThread.
 //
-// Waiting never spins: messages are looked for at intervals that grow from 5 to 200 microseconds, since a
+// Waiting never spins: messages are looked for at intervals that grow from 5 to 50 microseconds, since a
 // rank that spins takes the core on which another computes.
 #pragma once
 

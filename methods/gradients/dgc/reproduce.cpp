@@ -59,13 +59,13 @@ class Reproducing {
 
   Reproduction run() {
     pictures();
-    if (request_.scale == Scale::full) {
-      text();
+    if (request_.scale == Scale::quick) {
+      result_.notes.push_back("Nothing is trained on text; the other scales do.");
     } else {
-      result_.notes.push_back(
-          "A perceptron stands in for the card's small ResNet, and nothing is trained on text; --scale full "
-          "does both.");
+      text();
     }
+    if (budget_.model == "mlp")
+      result_.notes.push_back("A perceptron stands in for the card's small ResNet; --scale full trains one.");
     result_.arms = cache_.records();
     return std::move(result_);
   }
@@ -264,22 +264,25 @@ class Reproducing {
     result_.tables.push_back(std::move(table));
   }
 
+  // Four epochs, the first of them with a higher share: without it perplexity stays a quarter above dense.
   void text() {
-    const SmallTask small = text_task(request_);
+    const bool full = request_.scale == Scale::full;
+    const SmallTask small = full ? text_task(request_) : text_task(request_, small_text_options(4800));
     if (!small.note.empty()) result_.notes.push_back(small.note);
     if (!small.task) return;
     TrainingSettings settings;
     settings.optimizer.momentum = 0.9;
     settings.batch = 4;
-    settings.steps = 2000;
-    settings.evaluate_every = settings.steps / 6;
-    settings.evaluate_limit = 64;
+    const std::int64_t epoch = std::max<std::int64_t>(1, small.task->examples() / (workers * settings.batch));
+    settings.steps = 4 * epoch;
+    settings.evaluate_every = epoch;
+    settings.evaluate_limit = 256;
     settings.clip = 1;
     settings.rate.kind = RateSchedule::Kind::cosine;
-    settings.rate.warmup = settings.steps / 20;
+    settings.rate.warmup = settings.steps / 10;
     settings.rate.steps = settings.steps;
     TrainingTrial trial(request_, cache_, *small.task, workers, settings);
-    const std::vector<double> rates = {0.1, 0.3};
+    const std::vector<double> rates = {0.1, 0.3, 1, 3};
     std::vector<Row> rows;
     const auto tuned = [&](const std::string& name, const std::string& exchange, const Options& options) {
       auto [rate, arms] = trial.tuned({name, exchange, options}, rates, seeds_);
@@ -287,31 +290,53 @@ class Reproducing {
       return rows.size() - 1;
     };
     const std::size_t dense = tuned("dense", "dense", {});
-    const std::size_t percent = tuned("dgc 1 %", "dgc", dgc_options("0.01", 0));
-    tuned("dgc 0.1 %", "dgc", dgc_options("0.001", 0));
-    const double rate = rows[percent].rate;
-    TrainingArm after{"dgc 1 %, clipped after the exchange", "dgc", dgc_options("0.01", 0),
-                      [rate](TrainingSettings& changed) {
-                        changed.rate.rate = rate;
-                        changed.clip_where = TrainingSettings::Clip::after;
+    const std::size_t percent = tuned("dgc 1 %", "dgc", dgc_options("0.01", 1));
+    const std::size_t thousandth = tuned("dgc 0.1 %", "dgc", dgc_options("0.001", 1));
+    const auto changed = [&](const std::string& name, const Options& options, bool clip_after) {
+      const double rate = rows[percent].rate;
+      TrainingArm arm{name, "dgc", options, [rate, clip_after](TrainingSettings& other) {
+                        other.rate.rate = rate;
+                        if (clip_after) other.clip_where = TrainingSettings::Clip::after;
                       }};
-    rows.push_back({after.name, rate, trial.run(after, seeds_)});
+      rows.push_back({name, rate, trial.run(arm, seeds_)});
+    };
+    changed("dgc 1 %, clipped after the exchange", dgc_options("0.01", 1), true);
+    changed("dgc 1 %, no warm-up of sparsity", dgc_options("0.01", 0), false);
+    for (const std::size_t row : {percent, thousandth})
+      result_.claims.push_back(perplexity_claim(small, settings, rows[row], rows[dense], rates));
+    table(small.name, rows, epoch);
+    for (const std::size_t row : {dense, percent, thousandth})
+      result_.curves.push_back({small.name + ", 4 workers", rows[row].name, curve_of(rows[row].arms, "loss"),
+                                "bytes sent by a worker", "nats a token"});
+  }
+
+  Claim perplexity_claim(const SmallTask& small, const TrainingSettings& settings, const Row& row,
+                         const Row& dense, const std::vector<double>& rates) const {
     Claim claim;
-    const double a = std::exp(spread_of(rows[percent].arms, "loss").mean);
-    const double b = std::exp(spread_of(rows[dense].arms, "loss").mean);
-    claim.claim = small.name + ": perplexity at 1 %, gradients clipped on each worker";
+    const double a = std::exp(spread_of(row.arms, "loss").mean);
+    const double b = std::exp(spread_of(dense.arms, "loss").mean);
+    claim.claim =
+        fmt::format("{}: perplexity with {}, gradients clipped on each worker", small.name, row.name);
     claim.paper = "2-layer LSTM on PTB: 72.30 dense, 72.24 with DGC";
-    claim.baseline_name = "dense";
+    claim.baseline_name = dense.name;
     claim.baseline_value = b;
-    claim.baseline_bytes = bytes_of(rows[dense]);
+    claim.baseline_bytes = bytes_of(dense);
     claim.measured_value = a;
-    claim.measured_bytes = bytes_of(rows[percent]);
+    claim.measured_bytes = bytes_of(row);
     claim.threshold = "at most 2 % above dense";
     claim.met = a <= 1.02 * b;
-    claim.note = fmt::format("{} steps, {} workers, {} seeds; perplexity of a {}", settings.steps, workers,
-                             seeds_.size(), small.task->unit());
-    result_.claims.push_back(std::move(claim));
-    table(small.name, rows, settings.evaluate_every);
+    claim.note = fmt::format(
+        "perplexity of a byte, {:+.1f} %; loss {}, dense {}; {} parameters, {} steps in 4 epochs, the first "
+        "one with a higher share; {} workers",
+        100 * (a / b - 1), spread_text(spread_of(row.arms, "loss"), seeds_.size(), 4),
+        spread_text(spread_of(dense.arms, "loss"), seeds_.size(), 4), layout_size(small.task->parameters()),
+        settings.steps, workers);
+    for (const Row* tuned : {&dense, &row}) {
+      const bool inside = tuned->rate != rates.front() && tuned->rate != rates.back();
+      claim.note += fmt::format("; rate of {} {:.3g}{}", tuned->name, tuned->rate,
+                                inside ? "" : ", an end of the grid");
+    }
+    return claim;
   }
 
   const ReproduceRequest& request_;

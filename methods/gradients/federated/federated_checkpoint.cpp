@@ -23,6 +23,10 @@ bool has_federated_checkpoint(const std::filesystem::path& directory) {
 void save_federated(const std::filesystem::path& directory, const std::string& settings,
                     const FederatedState& state) {
   std::filesystem::create_directories(directory);
+  write_file(directory / federated_file, ByteSpan(federated_bytes(settings, state)));
+}
+
+Bytes federated_bytes(const std::string& settings, const FederatedState& state) {
   ByteWriter writer;
   writer.text(federated_magic);
   writer.text(settings);
@@ -33,7 +37,7 @@ void save_federated(const std::filesystem::path& directory, const std::string& s
   writer.f64(state.seconds);
   writer.varint(state.algorithm.size());
   writer.append(state.algorithm);
-  write_file(directory / federated_file, ByteSpan(sealed(std::move(writer))));
+  return sealed(std::move(writer));
 }
 
 FederatedState load_federated(const std::filesystem::path& directory, const std::string& settings) {
@@ -42,10 +46,13 @@ FederatedState load_federated(const std::filesystem::path& directory, const std:
          "start without --resume");
   }
   const std::filesystem::path path = directory / federated_file;
-  const Bytes bytes = read_file(path, std::size_t{1} << 40);
-  ByteReader reader(unsealed(bytes, path.string()), path.string());
+  return parse_federated(read_file(path, std::size_t{1} << 40), settings, path.string());
+}
+
+FederatedState parse_federated(ByteSpan bytes, const std::string& settings, const std::string& where) {
+  ByteReader reader(unsealed(bytes, where), where);
   if (reader.text(64) != federated_magic) reader.corrupt("not the state of federated training");
-  require_same_settings(reader.text(1 << 24), settings, path.string());
+  require_same_settings(reader.text(1 << 24), settings, where);
   FederatedState state;
   state.round = static_cast<std::int64_t>(reader.length(std::uint64_t{1} << 62));
   state.refused = static_cast<std::int64_t>(reader.length(std::uint64_t{1} << 62));

@@ -23,6 +23,9 @@ void save_federated(const std::filesystem::path& directory, const std::string& s
                     const FederatedState& state);
 // Throws Error(usage) that names the first line of the settings that differs, Error(corrupt) on damage.
 FederatedState load_federated(const std::filesystem::path& directory, const std::string& settings);
+// The file's bytes.
+Bytes federated_bytes(const std::string& settings, const FederatedState& state);
+FederatedState parse_federated(ByteSpan bytes, const std::string& settings, const std::string& where);
 bool has_federated_checkpoint(const std::filesystem::path& directory);
 
 }  // namespace laconic

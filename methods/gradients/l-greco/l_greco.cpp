@@ -33,6 +33,7 @@ l_greco::LeveledExchange leveled_exchange(const ExchangeRequest& request) {
   range.low = p.number("lowest");
   range.high = p.number("highest");
   range.exact = p.text("errors") == "exact";
+  range.factors = p.text("factors") == "bf16" ? DenseForm::bf16 : DenseForm::f32;
   return l_greco::low_rank_levels(levels, range);
 }
 
@@ -44,6 +45,7 @@ TrainingExchange l_greco_exchange(const ExchangeRequest& request) {
   choice.buckets = p.integer("buckets");
   choice.squares = p.boolean("squares");
   choice.eta = p.number("eta");
+  choice.spend = p.number("spend");
   choice.seed = request.seed;
   l_greco::PlanSchedule schedule;
   schedule.start = static_cast<std::uint64_t>(p.integer("start"));
@@ -51,6 +53,8 @@ TrainingExchange l_greco_exchange(const ExchangeRequest& request) {
   if (schedule.period == 0) schedule.period = std::max<std::uint64_t>(request.steps_per_epoch, 1);
   schedule.window = static_cast<std::uint64_t>(p.integer("window"));
   schedule.most = static_cast<std::uint64_t>(p.integer("most_plans"));
+  // Random levels are one draw of a run: drawn again every period, their errors would average out.
+  if (choice.planner == l_greco::Planner::random) schedule.most = 1;
   auto planned = std::make_unique<l_greco::PlannedExchange>(
       request.tensors, leveled_exchange(request), choice, schedule, request.rank, request.bucket_bytes);
   if (const std::string& file = p.text("read_plan"); file != "none")
@@ -93,6 +97,7 @@ MethodDescription describe_l_greco() {
        0,
        {"power", "exact"},
        "lowrank: errors by five rounds of subspace iteration, or from all singular values"},
+      {"factors", Type::choice, "f32", 0, 0, {"f32", "bf16"}, "lowrank: what factors travel in"},
       {"bits", Type::integer, "4", 2, 8, {}, "quantise: the default bits, of 2 to 8"},
       {"density",
        Type::number,
@@ -106,6 +111,13 @@ MethodDescription describe_l_greco() {
       {"buckets", Type::integer, "10000", 1, 1000000, {}, "steps the error is counted in"},
       {"squares", Type::boolean, "false", 0, 0, {}, "errors of layers add up as squares"},
       {"eta", Type::number, "0.5", 0, 1, {}, "accordion: a norm that changes by less of itself is steady"},
+      {"spend",
+       Type::number,
+       "0",
+       0,
+       1000,
+       {},
+       "random: bytes of its levels, as a share of the default level's; 0: those of the dynamic plan"},
       {"start", Type::integer, "10", 0, 1e9, {}, "steps without compression at the beginning"},
       {"period", Type::integer, "0", 0, 1e9, {}, "steps between plans; 0: an epoch"},
       {"window", Type::integer, "10", 1, 10000, {}, "steps whose mean gradient a plan is made on"},

@@ -16,15 +16,16 @@ void check_choice(const AllocationProblem& table, std::size_t default_level, con
   };
   if (!(settings.alpha > 0) || !std::isfinite(settings.alpha)) refuse("is not positive", "alpha");
   if (settings.buckets < 1) refuse("is below 1", "buckets");
+  if (!(settings.spend >= 0) || settings.spend > 1000) refuse("is not a share of 0 to 1000", "spend");
   for (std::size_t u = 0; u < table.units(); ++u) {
     if (table.cost[u].empty()) refuse("there is no level to choose from", "levels");
     if (default_level >= table.cost[u].size()) refuse("is not among the levels", "the default level");
   }
 }
 
-// Random levels whose bytes come as near to the budget as single changes of level bring them.
-Assignment random_levels(const AllocationProblem& table, std::uint64_t seed, std::uint64_t step) {
-  RandomStream random(seed, "l-greco", "random levels", step);
+// Every layer's level is drawn, then layers drawn at random go down a level while the budget is exceeded and
+// up a level while it allows.
+Assignment drawn_levels(const AllocationProblem& table, RandomStream& random) {
   Assignment levels;
   for (const auto& costs : table.cost)
     levels.push_back(static_cast<int>(random.below(static_cast<std::uint32_t>(costs.size()))));
@@ -55,6 +56,24 @@ Assignment random_levels(const AllocationProblem& table, std::uint64_t seed, std
   return levels;
 }
 
+// Draws until one spends 99.5 % of the budget or more; else the one of a thousand that spends most of it.
+Assignment random_levels(const AllocationProblem& table, std::uint64_t seed) {
+  RandomStream random(seed, "l-greco", "random levels");
+  Assignment nearest;
+  std::uint64_t most = 0;
+  for (int draw = 0; draw < 1000; ++draw) {
+    Assignment levels = drawn_levels(table, random);
+    const std::uint64_t cost = table.cost_of(levels);
+    const bool within = cost <= table.budget;
+    if (draw == 0 || (within && cost > most)) {
+      nearest = std::move(levels);
+      most = within ? cost : 0;
+    }
+    if (static_cast<double>(most) >= 0.995 * static_cast<double>(table.budget)) break;
+  }
+  return nearest;
+}
+
 }  // namespace
 
 std::vector<std::string> planner_names() {
@@ -71,8 +90,7 @@ Planner planner_named(std::string_view name) {
 }
 
 LevelChoice choose_levels(AllocationProblem table, std::size_t default_level, const ChoiceSettings& settings,
-                          std::uint64_t step, const std::vector<double>& norms,
-                          const std::vector<double>& norms_before) {
+                          const std::vector<double>& norms, const std::vector<double>& norms_before) {
   check_choice(table, default_level, settings);
   if (settings.squares) {
     for (auto& row : table.harm)
@@ -111,7 +129,11 @@ LevelChoice choose_levels(AllocationProblem table, std::size_t default_level, co
     choice.levels = found.levels;
     table.budget = found.cost;
     if (settings.planner == Planner::greedy) choice.levels = allocate_greedy(table).levels;
-    if (settings.planner == Planner::random) choice.levels = random_levels(table, settings.seed, step);
+    if (settings.planner == Planner::random) {
+      if (settings.spend > 0)
+        table.budget = static_cast<std::uint64_t>(settings.spend * static_cast<double>(choice.default_bytes));
+      choice.levels = random_levels(table, settings.seed);
+    }
   }
   choice.bytes = table.cost_of(choice.levels);
   choice.error = table.harm_of(choice.levels);

@@ -15,7 +15,7 @@ enum class Planner {
   dynamic,            // least bytes within the error of the default level at every layer
   uniform,            // the default level at every layer
   greedy,             // the bytes of dynamic, spent by the greatest drop of error per byte
-  random,             // the bytes of dynamic, spent at random
+  random,             // levels drawn at random that spend the bytes of dynamic, or `spend`
   accordion,          // coarsest where a layer's norm is steady, default where it changes
   accordion_dynamic,  // least bytes within the error of accordion's levels
 };
@@ -28,6 +28,7 @@ struct ChoiceSettings {
   std::int64_t buckets = 10000;
   bool squares = false;  // errors of layers add up as squares
   double eta = 0.5;      // accordion: a norm that changes by less than this share is steady
+  double spend = 0;      // random: its bytes, as a share of the default level's; 0: those of dynamic
   std::uint64_t seed = 0;
 };
 
@@ -46,7 +47,7 @@ struct LevelChoice {
 // choice before (empty at the first). Throws Error(usage) on alpha <= 0, buckets < 1, an empty table and a
 // default level that is not in it.
 LevelChoice choose_levels(AllocationProblem table, std::size_t default_level, const ChoiceSettings& settings,
-                          std::uint64_t step = 0, const std::vector<double>& norms = {},
+                          const std::vector<double>& norms = {},
                           const std::vector<double>& norms_before = {});
 
 }  // namespace laconic::l_greco

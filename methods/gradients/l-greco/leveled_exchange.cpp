@@ -174,14 +174,16 @@ LeveledExchange low_rank_levels(const LevelRequest& request, const LowRankRange&
   settings.seed = request.seed;
   settings.bucket_bytes = request.bucket_bytes;
   settings.feedback = request.feedback;
+  settings.factors = range.factors;
+  const std::int64_t width = range.factors == DenseForm::bf16 ? 2 : 4;
   auto exchange = std::make_unique<LowRankExchange>(request.tensors, ranks, settings);
   LowRankExchange* inner = exchange.get();
   made.set_level = [inner, level_ranks, matrices](std::size_t tensor, std::size_t level) {
     const MatrixShape& matrix = matrices[tensor];
     inner->set_rank(tensor, std::min({level_ranks[level], matrix.rows, matrix.columns}));
   };
-  made.costs = [level_ranks, matrices, exact = range.exact, seed = request.seed, tensors = request.tensors](
-                   std::size_t tensor, std::span<const float> gradient) {
+  made.costs = [level_ranks, matrices, width, exact = range.exact, seed = request.seed,
+                tensors = request.tensors](std::size_t tensor, std::span<const float> gradient) {
     const MatrixShape& matrix = matrices[tensor];
     const std::int64_t side = std::min(matrix.rows, matrix.columns);
     LevelCosts costs;
@@ -191,11 +193,11 @@ LeveledExchange low_rank_levels(const LevelRequest& request, const LowRankRange&
       const std::int64_t fitting = std::min(level, side);
       if (level > side && !costs.bytes.empty()) {
         // Not available: a truthful level of the same error is always cheaper.
-        costs.bytes.push_back(static_cast<std::uint64_t>((matrix.rows + matrix.columns) * side * 4 + 1));
+        costs.bytes.push_back(static_cast<std::uint64_t>((matrix.rows + matrix.columns) * side * width + 1));
         costs.error.push_back(costs.error.back());
         continue;
       }
-      costs.bytes.push_back(static_cast<std::uint64_t>((matrix.rows + matrix.columns) * fitting * 4));
+      costs.bytes.push_back(static_cast<std::uint64_t>((matrix.rows + matrix.columns) * fitting * width));
       costs.error.push_back(
           exact ? tails[static_cast<std::size_t>(fitting)]
                 : subspace_error(gradient, matrix.rows, matrix.columns, fitting, seed, tensors[tensor].name));

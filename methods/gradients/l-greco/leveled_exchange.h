@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/exchange/dense_exchange.h"
 #include "engine/exchange/gradient_exchange.h"
 
 namespace laconic::l_greco {
@@ -50,6 +51,7 @@ struct LowRankRange {
   std::int64_t rank = 4;
   double low = 0.5, high = 2;
   bool exact = false;
+  DenseForm factors = DenseForm::f32;  // what they travel in
 };
 LeveledExchange low_rank_levels(const LevelRequest& request, const LowRankRange& range);
 

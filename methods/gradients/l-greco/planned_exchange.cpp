@@ -59,13 +59,15 @@ PlannedExchange::PlannedExchange(std::vector<TensorSlice> tensors, LeveledExchan
   leveled_.watch(
       [this](std::size_t tensor, std::span<const float> gradient) { accumulate(tensor, gradient); });
   text_ = fmt::format(
-      "planned {}, levels {} to {}, alpha {}, {} buckets{}, eta {}, start {}, period {}, window {}, at most "
+      "planned {}{}, levels {} to {}, alpha {}, {} buckets{}, eta {}, start {}, period {}, window {}, at "
+      "most "
       "{} plans, seed {}; "
       "{}",
-      planner_names()[static_cast<std::size_t>(settings_.planner)], leveled_.levels.front(),
-      leveled_.levels.back(), settings_.alpha, settings_.buckets, settings_.squares ? ", squares" : "",
-      settings_.eta, schedule_.start, schedule_.period, schedule_.window, schedule_.most, settings_.seed,
-      leveled_.exchange->text());
+      planner_names()[static_cast<std::size_t>(settings_.planner)],
+      settings_.spend > 0 ? fmt::format(" of {} of the default's bytes", settings_.spend) : std::string(),
+      leveled_.levels.front(), leveled_.levels.back(), settings_.alpha, settings_.buckets,
+      settings_.squares ? ", squares" : "", settings_.eta, schedule_.start, schedule_.period,
+      schedule_.window, schedule_.most, settings_.seed, leveled_.exchange->text());
 }
 
 std::uint64_t PlannedExchange::next_choice(std::uint64_t step) const {
@@ -79,8 +81,7 @@ void PlannedExchange::begin_step(Communicator& communicator, std::uint64_t step)
   compared_ = true;
   is_dense_ = step <= schedule_.start;
   in_window_ = next_choice(step) - step <= schedule_.window && plans_on();
-  if (step > schedule_.start && (step - schedule_.start - 1) % schedule_.period == 0)
-    choose(communicator, step);
+  if (step > schedule_.start && (step - schedule_.start - 1) % schedule_.period == 0) choose(communicator);
   if (is_dense_) {
     dense_->begin_step(communicator, step);
   } else {
@@ -142,10 +143,10 @@ void PlannedExchange::end_step(bool accepted) {
   in_window_ = false;
 }
 
-void PlannedExchange::choose(Communicator& communicator, std::uint64_t step) {
+void PlannedExchange::choose(Communicator& communicator) {
   if (layers_.empty() || !plans_on()) return;
   require_equal_everywhere(communicator, as_text(level_bytes(levels_)), "the levels of the layers");
-  const Bytes bytes = broadcast(communicator, 0, leads_ ? chosen(step) : Bytes());
+  const Bytes bytes = broadcast(communicator, 0, leads_ ? chosen() : Bytes());
   ByteReader reader(bytes, "levels of rank 0");
   const std::uint8_t keep = reader.u8();
   if (keep > 1) reader.corrupt("neither levels nor none");
@@ -159,7 +160,7 @@ void PlannedExchange::choose(Communicator& communicator, std::uint64_t step) {
   }
 }
 
-Bytes PlannedExchange::chosen(std::uint64_t step) {
+Bytes PlannedExchange::chosen() {
   const Timing timing = encoding();
   LevelChoice choice;
   choice.keep = true;
@@ -177,7 +178,7 @@ Bytes PlannedExchange::chosen(std::uint64_t step) {
       table.harm.push_back(std::move(costs.error));
       table.cost.push_back(std::move(costs.bytes));
     }
-    choice = choose_levels(std::move(table), leveled_.default_level, settings_, step, norms, norms_before_);
+    choice = choose_levels(std::move(table), leveled_.default_level, settings_, norms, norms_before_);
     norms_before_ = std::move(norms);
   }
   for (std::vector<float>& sum : sums_) sum.clear();

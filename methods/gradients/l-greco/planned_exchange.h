@@ -56,8 +56,8 @@ class PlannedExchange final : public GradientExchange {
   void compare_layers(Communicator& communicator) const;
   bool plans_on() const { return plans_ && (schedule_.most == 0 || choices_ < schedule_.most); }
   std::uint64_t next_choice(std::uint64_t step) const;  // the first step after this one that begins a period
-  void choose(Communicator& communicator, std::uint64_t step);
-  Bytes chosen(std::uint64_t step);  // on rank 0: what it broadcasts
+  void choose(Communicator& communicator);
+  Bytes chosen();  // on rank 0: what it broadcasts
   void set_levels(const Assignment& levels);
   void accumulate(std::size_t tensor, std::span<const float> gradient);
 

@@ -3,7 +3,9 @@
 //
 //   min(|v_t| / |v_{t-D}|, |v_{t-D}| / |v_t|) >= ratio      every D steps, D = 1 / (1 - beta2)
 //
-// and not before the learning rate has warmed up.
+// and not before the learning rate has warmed up. Where Adam corrects biases, v is the corrected one: the
+// plain sum grows from 0 whatever the gradients do, so that its ratio is 0.73, 0.91, 0.97, ... for a variance
+// that never moves, and hides gradients that shrink at the same pace.
 #pragma once
 
 #include <cstdint>

@@ -116,7 +116,7 @@ void FrozenVarianceAdam::apply(std::span<const float> agreed, std::span<float> p
 double FrozenVarianceAdam::norm_of_variance() const {
   double norm = 0;
   for (const float value : second_) norm += value;  // none is negative
-  return norm;
+  return norm / second_bias(frozen_ ? frozen_after_ : steps_);
 }
 
 // Ranks hold the same bits of v, so all do it after the same step; their exchanges compare what they make of

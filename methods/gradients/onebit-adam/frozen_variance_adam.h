@@ -34,7 +34,7 @@ class FrozenVarianceAdam final : public Optimizer {
   FrozenVarianceAdam(std::vector<TensorSlice> tensors, const FrozenVarianceSettings& settings,
                      std::function<void(std::vector<std::uint8_t> carried)> on_freeze);
 
-  // After each step: |v|, the freeze rule's last ratio (0: none yet) and whether v is frozen. For plots.
+  // After each step: |v / c'|, the freeze rule's last ratio (0: none yet) and whether v is frozen. For plots.
   std::function<void(std::uint64_t step, double norm, double ratio, bool frozen)> on_variance;
 
   bool frozen() const { return frozen_; }

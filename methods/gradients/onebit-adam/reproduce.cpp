@@ -262,7 +262,12 @@ class SubjectTrial {
     Claim claim = claim_of(text, paper, adam, other, "perplexity at least 5 % above Adam's, or not finite");
     claim.met = claim.measured_value >= 1.05 * claim.baseline_value;
     claim.note += fmt::format("; {:+.2f} %", 100 * (claim.measured_value / claim.baseline_value - 1));
-    if (!claim.met) claim.note += "; the figure of the paper is BERT's, this is a small model";
+    if (!claim.met && claim.baseline_value < 1.5) {
+      // Near perplexity 1, 5 % of it are many times 5 % of the loss.
+      claim.note +=
+          fmt::format("; the task is easy: a perplexity near 1 leaves little room, the loss is {:+.1f} %",
+                      100 * (mean_of_numbers(other.arms, "loss") / mean_of_numbers(adam.arms, "loss") - 1));
+    }
     result_.claims.push_back(std::move(claim));
   }
 
@@ -277,11 +282,14 @@ class SubjectTrial {
     result_.claims.push_back(std::move(claim));
   }
 
-  // The automatic rule, with a beta2 whose window 1 / (1 - beta2) fits into the run several times.
+  // The automatic rule with the card's beta2, in a run of its own that holds six of its windows.
   void ratio_claim(double rate) {
-    const double beta2 = subject_.steps >= 2000 ? 0.995 : subject_.steps >= 500 ? 0.98 : 0.95;
+    const bool quick = subject_.steps < 500;
+    const double beta2 = quick ? 0.95 : 0.999;
     const std::uint64_t seed = seeds_.front();
     TrainingSettings settings = settings_of(subject_);
+    settings.steps = quick ? subject_.steps : 6000;
+    settings.rate.warmup = settings.steps / 20;
     settings.optimizer.beta2 = beta2;
     settings.rate.rate = rate;
     settings.rate.steps = settings.steps;
@@ -291,7 +299,7 @@ class SubjectTrial {
     settings.parameters.set("freeze", "ratio");
     settings.parameters.set("not_before", std::to_string(settings.rate.warmup));
     const std::string key =
-        fmt::format("onebit-adam variance 1\n{}\n{}\n{}\n{}\nsteps {} batch {} workers {} seed {}",
+        fmt::format("onebit-adam variance 2\n{}\n{}\n{}\n{}\nsteps {} batch {} workers {} seed {}",
                     task_->text(), settings.parameters.canonical("onebit-adam"), settings.optimizer.text(),
                     settings.rate.text(), settings.steps, settings.batch, workers, seed);
     const ArmNumbers numbers =
@@ -318,21 +326,30 @@ class SubjectTrial {
     claim.claim = subject_.name + ": the automatic rule ends the warm-up";
     claim.paper = "the ratio of the variance's norms reaches 0.96 before the rate has decayed";
     claim.baseline_name = "steps of the run";
-    claim.baseline_value = static_cast<double>(subject_.steps);
+    claim.baseline_value = static_cast<double>(settings.steps);
     claim.measured_value = numbers.at("frozen_after");
     claim.threshold = "it fires within the run";
     claim.met = claim.measured_value > 0 && claim.measured_value < claim.baseline_value;
     claim.note = fmt::format(
-        "beta2 {}: a window of {} steps, so that a short run holds several; rate {}, held-out perplexity "
-        "{:.4f}, one seed",
-        beta2, std::llround(1 / (1 - beta2)), settings.rate.rate, std::exp(numbers.at("loss")));
-    if (!claim.met) {
-      double largest = 0;
-      for (const auto& [step, value] : result_.curves.back().points) largest = std::max(largest, value);
-      claim.note += fmt::format(
-          "; the largest ratio was {:.3f}: gradients went on shrinking (or growing) until the end", largest);
+        "beta2 {}: a window of {} steps; the whole run, signs included, ends at held-out perplexity {:.4f}; "
+        "rate {}, one seed; ratios",
+        beta2, std::llround(1 / (1 - beta2)), std::exp(numbers.at("loss")), settings.rate.rate);
+    double last = 0;
+    for (const auto& [step, value] : result_.curves.back().points) {
+      if (value != last) claim.note += fmt::format(" {:.3f}", value);
+      last = value;
     }
+    if (!claim.met) claim.note += shrinking_note(result_.curves[result_.curves.size() - 2].points);
     result_.claims.push_back(std::move(claim));
+  }
+
+  static std::string shrinking_note(const std::vector<std::pair<double, double>>& norms) {
+    if (norms.size() < 2) return "";
+    const double middle = norms[norms.size() / 2].second, end = norms.back().second;
+    return fmt::format(
+        "; in the second half of the run the norm went from {:.3g} to {:.3g}: a network that fits its "
+        "examples has gradients that go on shrinking, and no variance that settles",
+        middle, end);
   }
 
   ArmNumbers variance_run(TrainingSettings settings) const {

@@ -16,6 +16,7 @@ TrainingExchange powersgd_exchange(const ExchangeRequest& request) {
   settings.bucket_bytes = request.bucket_bytes;
   settings.feedback = p.boolean("feedback");
   settings.warm_start = p.boolean("warm_start");
+  settings.factors = p.text("factors") == "bf16" ? DenseForm::bf16 : DenseForm::f32;
   TrainingExchange made;
   made.exchange = std::make_unique<LowRankExchange>(
       request.tensors, worthwhile_ranks(request.tensors, p.integer("rank"), p.number("least_saving")),
@@ -43,7 +44,14 @@ MethodDescription describe_powersgd() {
        {},
        "a tensor is compressed where its factors are this many times smaller"},
       {"feedback", Type::boolean, "true", 0, 0, {}, "what was lost is added to the next gradient"},
-      {"warm_start", Type::boolean, "true", 0, 0, {}, "a step begins at the factor of the one before"}};
+      {"warm_start", Type::boolean, "true", 0, 0, {}, "a step begins at the factor of the one before"},
+      {"factors",
+       Type::choice,
+       "f32",
+       0,
+       0,
+       {"f32", "bf16"},
+       "what the factors travel in; bf16 halves the bytes"}};
   method.exchange = powersgd_exchange;
   return method;
 }

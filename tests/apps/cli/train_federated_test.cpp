@@ -58,6 +58,25 @@ TEST_F(TrainFederated, LogsEveryRoundAndResumesBitForBit) {
   EXPECT_EQ(hash_of(resumed), hash_of(whole));
 }
 
+TEST_F(TrainFederated, WritesAReport) {
+  const std::string report = (folder_ / "report.html").string();
+  const CommandResult result = run({"--exchange", "scallion", "--rounds", "6", "--report", report});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const std::string html = read_text_file(report);
+  for (const char* part : {"scallion(", "held-out accuracy", "accuracy against uplink", "loss against rounds",
+                           "<svg", "per client and round"})
+    EXPECT_THAT(html, testing::HasSubstr(part));
+}
+
+TEST_F(TrainFederated, ARunFromBeforeHasAReportToo) {
+  const std::string report = (folder_ / "report.html").string(), state = (folder_ / "state").string();
+  ASSERT_EQ(run({"--exchange", "fedavg", "--rounds", "3", "--checkpoint", state}).code, 0);
+  const CommandResult result =
+      run({"--exchange", "fedavg", "--rounds", "3", "--resume", state, "--report", report});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(read_text_file(report), testing::HasSubstr("resumed after round"));
+}
+
 TEST_F(TrainFederated, RefusesWhatMakesNoSense) {
   const std::vector<std::vector<std::string>> wrong = {{"--exchange", "scallion", "--participation", "21"},
                                                        {"--exchange", "scallion", "--participation", "1.5"},

@@ -262,5 +262,49 @@ TEST(LowRankExchange, BytesAreThoseOfTheFactors) {
   });
 }
 
+// In 16 bits: half the bytes, the same bits everywhere, and what rounding loses is remembered.
+TEST(LowRankExchange, FactorsInBf16SendHalfAndLoseNothing) {
+  constexpr int ranks = 3;
+  LowRankSettings settings;
+  std::uint64_t sent[2] = {0, 0};
+  std::vector<double> sum(some_size, 0.0), memory(some_size, 0.0), given(some_size, 0.0);
+  std::vector<std::vector<float>> last(ranks);
+  std::mutex mutex;
+  for (const DenseForm form : {DenseForm::f32, DenseForm::bf16}) {
+    settings.factors = form;
+    const bool counted = form == DenseForm::bf16;
+    run_ranks(ranks, [&](Communicator& communicator) {
+      const auto exchange = make(2, settings);
+      std::vector<float> agreed;
+      for (std::uint64_t step = 1; step <= 8; ++step) {
+        const std::vector<float> own = gradient_of(communicator.rank(), step);
+        ASSERT_TRUE(one_step(*exchange, communicator, step, own, agreed));
+        const std::lock_guard lock(mutex);
+        for (std::size_t i = 0; i < some_size && counted; ++i) {
+          given[i] += own[i] / static_cast<double>(ranks);
+          if (communicator.rank() == 0) sum[i] += agreed[i];
+        }
+      }
+      const std::lock_guard lock(mutex);
+      last[static_cast<std::size_t>(communicator.rank())] = agreed;
+      if (communicator.rank() == 0) sent[counted ? 1 : 0] = communicator.traffic().sent_bytes;
+      for (std::size_t tensor = 0; tensor < exchange->tensors().size() && counted; ++tensor) {
+        if (exchange->feedback(tensor) == nullptr) continue;
+        const TensorSlice& slice = exchange->tensors()[tensor];
+        for (std::size_t i = 0; i < slice.size; ++i)
+          memory[slice.offset + i] += exchange->feedback(tensor)->error()[i] / static_cast<double>(ranks);
+      }
+    });
+    for (const auto& one : last) EXPECT_EQ(one, last.front());
+  }
+  EXPECT_NEAR(static_cast<double>(sent[1]) / static_cast<double>(sent[0]), 0.5, 0.05);
+  const auto tensors = some_tensors();
+  for (const std::size_t compressed : {0, 2}) {
+    const TensorSlice& slice = tensors[compressed];
+    for (std::size_t i = slice.offset; i < slice.offset + slice.size; ++i)
+      EXPECT_NEAR(sum[i] + memory[i], given[i], 1e-4) << i;
+  }
+}
+
 }  // namespace
 }  // namespace laconic
