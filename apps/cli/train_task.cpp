@@ -229,7 +229,7 @@ int train_task(const Arguments& arguments, const Session& session) {
   const bool over_mpi = started_by_mpi();
   // Mistakes are found before any rank is started.
   if (!over_mpi && launcher == "mpi") {
-    TrainingRun(arguments, session);
+    [[maybe_unused]] const TrainingRun checked(arguments, session);
     become_mpirun(workers);
   }
   TrainingRun run(arguments, session);

@@ -37,7 +37,8 @@ std::pair<std::string_view, std::string_view> split_memory(std::string_view text
 
 }  // namespace
 
-TrainingExchange gathered_training(const ExchangeRequest& request, std::shared_ptr<const TensorCodec> codec,
+TrainingExchange gathered_training(const ExchangeRequest& request,
+                                   const std::shared_ptr<const TensorCodec>& codec,
                                    const std::optional<FeedbackForm>& form, std::int64_t dense_below,
                                    std::vector<double> weights) {
   GatheredSettings settings = gathered_settings(request);

@@ -15,7 +15,8 @@ namespace laconic {
 
 // Every tensor of at least `dense_below` numbers travels as the codec's message, with a memory of its own
 // where there is a form; smaller ones in f32. `weights` of the ranks: gathered_exchange.h.
-TrainingExchange gathered_training(const ExchangeRequest& request, std::shared_ptr<const TensorCodec> codec,
+TrainingExchange gathered_training(const ExchangeRequest& request,
+                                   const std::shared_ptr<const TensorCodec>& codec,
                                    const std::optional<FeedbackForm>& form, std::int64_t dense_below = 0,
                                    std::vector<double> weights = {});
 
