@@ -321,7 +321,7 @@ TEST(OwnedSignExchange, AStateThatCarriesNumbersBeyondTheLastIsRefused) {
   writer.varint(1);
   writer.text(exchange.text());
   writer.text("rank 0 of 1");
-  for (const std::uint8_t byte : {1, 1, 255, 7}) writer.u8(byte);
+  for (const unsigned byte : {1u, 1u, 255u, 7u}) writer.u8(static_cast<std::uint8_t>(byte));
   try {
     exchange.restore(sealed(std::move(writer)), "test");
     FAIL() << "no error";
