@@ -21,7 +21,7 @@ std::pair<std::string, std::string> name_and_value(const std::string& text, std:
 
 std::string one_of(const Arguments& arguments, std::string_view name, std::string_view otherwise,
                    const std::vector<std::string>& known) {
-  const std::string value = arguments.text(name, otherwise);
+  std::string value = arguments.text(name, otherwise);
   std::string list;
   for (const std::string& each : known) {
     if (each == value) return value;

@@ -142,8 +142,7 @@ class ControlledReproduction {
     betas.variants = variants_of(
         "beta", quick ? std::vector<std::string>{"0.2"} : std::vector<std::string>{"0.05", "0.2", "1"});
     std::vector<ComparisonRow> rows;
-    rows.push_back(tuned_row(trial, {"FedAvg fp32" + suffix, "fedavg", equal}, plain, seeds_,
-                             exact ? "1.6e-3" : "1.6e-3"));
+    rows.push_back(tuned_row(trial, {"FedAvg fp32" + suffix, "fedavg", equal}, plain, seeds_, "1.6e-3"));
     rows.push_back(tuned_row(trial, {"SCAFFOLD fp32" + suffix, "scaffold", {}}, plain, seeds_,
                              exact ? "8e-32" : "7.9e-5"));
     if (!scallion_) {
