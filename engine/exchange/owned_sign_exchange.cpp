@@ -410,6 +410,8 @@ void OwnedSignExchange::restore(ByteSpan bytes, std::string_view where) {
   std::vector<std::uint8_t> carried;
   if (partial == 1) {
     const ByteSpan packed = reader.take(sign_bytes(size()));
+    if (size() % 8 != 0 && std::to_integer<unsigned>(packed.back()) >> size() % 8 != 0)
+      reader.corrupt("numbers beyond the last one");
     for (std::size_t j = 0; j < size(); ++j)
       carried.push_back(static_cast<std::uint8_t>(std::to_integer<unsigned>(packed[j / 8]) >> j % 8 & 1u));
   }

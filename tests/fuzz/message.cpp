@@ -5,6 +5,7 @@
 #include "engine/base/random.h"
 #include "engine/codec/composition.h"
 #include "engine/codec/message.h"
+#include "tests/fuzz/edits.h"
 
 namespace {
 
@@ -70,20 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   Bytes message = written.message;
-  // Edits of 4 bytes: kind, position (2), value.
-  for (std::size_t i = 2; i + 4 <= size && i < 64; i += 4) {
-    if (message.empty()) break;
-    const std::size_t at = (data[i + 1] | std::size_t{data[i + 2]} << 8) % message.size();
-    const auto value = std::byte{data[i + 3]};
-    const auto place = message.begin() + static_cast<std::ptrdiff_t>(at);
-    if (data[i] % 4 < 2) {
-      *place = value;
-    } else if (data[i] % 4 == 2) {
-      message.insert(place, value);
-    } else {
-      message.erase(place);
-    }
-  }
+  apply_edits({data + 2, size - 2}, message);
   decode(*written.codec, message);
   return 0;
 }

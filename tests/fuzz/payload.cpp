@@ -7,6 +7,7 @@
 #include "engine/base/hash.h"
 #include "engine/base/random.h"
 #include "engine/codec/composition.h"
+#include "tests/fuzz/edits.h"
 
 namespace {
 
@@ -76,20 +77,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   Bytes body = frames[(data[0] / 2) % frames.size()];
-  // Edits of 4 bytes: kind, position (2), value.
-  for (std::size_t i = 1; i + 4 <= size && i < 64; i += 4) {
-    if (body.empty()) break;
-    const std::size_t at = (data[i + 1] | std::size_t{data[i + 2]} << 8) % body.size();
-    const auto value = std::byte{data[i + 3]};
-    const auto place = body.begin() + static_cast<std::ptrdiff_t>(at);
-    if (data[i] % 4 < 2) {
-      *place = value;
-    } else if (data[i] % 4 == 2) {
-      body.insert(place, value);
-    } else {
-      body.erase(place);
-    }
-  }
+  apply_edits({data + 1, size - 1}, body);
   decode(std::move(body));
   return 0;
 }

@@ -34,6 +34,13 @@ Claim claim_between(const ComparisonRow& own, const ComparisonRow& baseline, con
   return claim;
 }
 
+// "0.021 and 0.0012": whether a curve still falls.
+std::string half_and_end(const ComparisonRow& row, const std::string& number) {
+  const std::vector<std::pair<double, double>> curve = curve_of(row.arms, number);
+  if (curve.empty()) return "nothing";
+  return fmt::format("{:.2g} and {:.2g}", curve[(curve.size() - 1) / 2].second, curve.back().second);
+}
+
 // Of an arm that diverged there is none.
 double accuracy_of(const ArmNumbers& arm) {
   const auto found = arm.find("accuracy");
@@ -81,6 +88,10 @@ Claim gap_claim(const ComparisonRow& own, const ComparisonRow& baseline, const s
   claim.note = fmt::format("{} seeds: {} against {}; bytes {:.4f} of the baseline's; rates {} against {}",
                            own.arms.size(), gap_per_seed(own), gap_per_seed(baseline), bytes, own.choice,
                            baseline.choice);
+  if (!claim.met) {
+    claim.note += fmt::format("; half way and in the end {} against {}", half_and_end(own, "loss"),
+                              half_and_end(baseline, "loss"));
+  }
   return claim;
 }
 

@@ -70,8 +70,10 @@ void controlled_convex(const ReproduceRequest& request, ArmCache& cache,
           rows[2], rows[1],
           fmt::format("{}{}, {} clients by label, {} rounds", what, suffix, convex_clients, settings.rounds),
           "converges where the baseline stalls (convex, curves only)");
-      claim.note +=
-          fmt::format("; SCAFFOLD fp32 is at {} after as many rounds", gap_text(mean_of(rows[0], "tail")));
+      const double full = mean_of(rows[0], "tail");
+      claim.note += fmt::format("; SCAFFOLD fp32 is at {} after as many rounds", gap_text(full));
+      if (!claim.met && full > 0.1 * claim.baseline_value)
+        claim.note += ": nothing is left to separate the methods by a factor of ten";
       result.claims.push_back(std::move(claim));
       result.tables.push_back(gap_table(
           fmt::format("training gap (f - f*) / (f(0) - f*) of logistic regression{} ({} clients sorted by "

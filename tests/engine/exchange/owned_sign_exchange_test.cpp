@@ -12,6 +12,7 @@
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
 #include "engine/base/random.h"
+#include "engine/base/saved_state.h"
 #include "engine/transport/collectives.h"
 #include "engine/transport/thread_world.h"
 
@@ -312,6 +313,22 @@ TEST(OwnedSignExchange, ARestoredExchangeGoesOnWithTheSameBits) {
     bytes.pop_back();
     EXPECT_THROW(other.restore(bytes, "test"), Error);
   });
+}
+
+TEST(OwnedSignExchange, AStateThatCarriesNumbersBeyondTheLastIsRefused) {
+  OwnedSignExchange exchange(vector_of(10), OwnedSignSettings());
+  ByteWriter writer;
+  writer.varint(1);
+  writer.text(exchange.text());
+  writer.text("rank 0 of 1");
+  for (const unsigned byte : {1u, 1u, 255u, 7u}) writer.u8(static_cast<std::uint8_t>(byte));
+  try {
+    exchange.restore(sealed(std::move(writer)), "test");
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::corrupt);
+    EXPECT_THAT(error.what(), testing::HasSubstr("beyond the last"));
+  }
 }
 
 Bytes message_of(std::vector<std::uint8_t> body, bool sealed) {
