@@ -110,8 +110,7 @@ class FedzipReproduction {
     table.title = fmt::format("one layer of {} numbers: f32 bytes over bytes, frames decoded", count);
     table.rows.push_back({"layer, kept", "huffman", "positions", "gaps", "rice", "rans", "entropy",
                           "paper huffman", "paper positions", "paper gaps", "squared error",
-                          "card: gaps as "
-                          "published, gamma, rice, error"});
+                          "card: gaps as published, gamma, rice, error"});
     double worst_rice = 0, worst_huffman = 0;
     const std::vector<std::tuple<std::string, double, std::string>> rows = {
         {"Gaussian", 0.8, "47.7, 28.0, 34.1, .38"},
