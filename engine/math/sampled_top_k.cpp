@@ -27,7 +27,8 @@ SampledSelection sampled_top_k(std::span<const float> values, std::int64_t k, do
   const double wanted = std::max(sample_share * static_cast<double>(n), 2 / ratio);
   // Odd, so that it does not run along the columns of a matrix.
   auto stride = static_cast<std::int64_t>(std::ceil(static_cast<double>(n) / wanted / 32)) * 32 + 1;
-  while (stride > 1 && static_cast<double>(n / stride) < wanted) stride -= 8;
+  const auto samples = [&] { return n / stride; };
+  while (stride > 1 && static_cast<double>(samples()) < wanted) stride -= 8;
   const auto begin = static_cast<std::int64_t>(random.below(static_cast<std::uint32_t>(stride)));
   std::vector<float> sample;
   for (std::int64_t i = begin; i < n; i += stride)

@@ -59,7 +59,7 @@ std::vector<float> start_centres(const ScalarSet& set, int k, CentreStart start,
     std::sort(sorted.begin(), sorted.end());
     const std::int64_t count = static_cast<std::int64_t>(sorted.size()) + set.zeros;
     for (std::int64_t i = 0; i < k; ++i) {
-      const std::int64_t rank = std::min(count - 1, (2 * i + 1) * count / (2 * k));
+      const std::int64_t rank = std::min(count - 1, (2 * i + 1) * count / (2 * std::int64_t{k}));
       centres[static_cast<std::size_t>(i)] = at_rank(sorted, set.zeros, rank);
     }
     return centres;

@@ -135,7 +135,8 @@ class Reproducing {
         {"6.8e-3", "8.4e+1", "1.1e-2", "5.1e-2", "7.6e-3", "", ""},
         {"1.4e-2", "1.1e+4", "4.7e-1", "1.4e-1", "2.1e-2", "", ""}};
     for (std::size_t c = 0; c < cells.size(); ++c) {
-      std::vector<std::string> row = {cells[c].text()}, best = row, card = {"card, " + cells[c].text()};
+      const std::string name = cells[c].text();
+      std::vector<std::string> row = {name}, best = {name}, card = {"card, " + name};
       std::vector<Arms> all;
       for (const DescentArm& arm : arms) {
         all.push_back(
