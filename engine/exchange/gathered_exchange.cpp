@@ -88,6 +88,7 @@ std::string GatheredExchange::text() const {
   }
   for (std::size_t i = 0; i < settings_.weights.size(); ++i)
     text += fmt::format("{}{}", i == 0 ? "; weights " : " ", settings_.weights[i]);
+  if (settings_.whole_start) text += "; whole start";
   return text;
 }
 
@@ -97,6 +98,10 @@ Shape GatheredExchange::shape_of(std::size_t tensor) const {
 }
 
 bool GatheredExchange::in_message(std::size_t tensor) const { return travel_[tensor].codec != nullptr; }
+
+bool GatheredExchange::goes_whole(std::size_t tensor) const {
+  return settings_.whole_start && !begun_ && !estimates_[tensor].empty();
+}
 
 void GatheredExchange::begin_step(Communicator& communicator, std::uint64_t step) {
   const bool has_estimate = std::any_of(estimates_.begin(), estimates_.end(),
@@ -137,6 +142,12 @@ Bytes GatheredExchange::encode_bucket(std::uint64_t step, const Bucket& bucket, 
       if (refused) break;
     }
     if (watcher_) watcher_(i, values);
+    if (goes_whole(i)) {
+      pending.decoded.assign(values.begin(), values.end());
+      pending.all_positions = true;
+      write_numbers(writer, pending.decoded);
+      continue;
+    }
     EncodeContext context;
     context.seed = settings_.seed;
     context.tensor_name = tensor.name;
@@ -179,18 +190,25 @@ bool GatheredExchange::add_message(ByteSpan message, int source, const Bucket& b
   for (std::size_t i = bucket.first; i < bucket.last; ++i) {
     if (!in_message(i)) continue;
     const TensorSlice& tensor = tensors()[i];
-    const TensorCodec& codec = *travel_[i].codec;
-    const Payload payload = read_message(reader, codec.canonical(), DType::f32, shape_of(i));
     const std::span<float> part = slice_of(sum, tensor);
+    const auto add_to = [&](std::span<float> out) {
+      if (goes_whole(i)) {
+        const std::vector<float> values = read_numbers<float>(reader, tensor.size);
+        for (std::size_t j = 0; j < out.size(); ++j) out[j] += values[j];
+        return;
+      }
+      const TensorCodec& codec = *travel_[i].codec;
+      codec.add_decoded(read_message(reader, codec.canonical(), DType::f32, shape_of(i)), out);
+    };
     if (settings_.weights.empty()) {
-      codec.add_decoded(payload, part);
+      add_to(part);
       continue;
     }
     // The sum is divided by the number of ranks later on.
     const auto share = static_cast<float>(settings_.weights[static_cast<std::size_t>(source)] *
                                           static_cast<double>(settings_.weights.size()));
     weighted_.assign(tensor.size, 0.0f);
-    codec.add_decoded(payload, weighted_);
+    add_to(weighted_);
     for (std::size_t j = 0; j < part.size(); ++j) part[j] += share * weighted_[j];
   }
   reader.expect_end();
@@ -272,6 +290,7 @@ bool GatheredExchange::exchange(Communicator& communicator, std::uint64_t step, 
 }
 
 void GatheredExchange::end_step(bool accepted) {
+  begun_ = begun_ || accepted;
   for (std::size_t i = 0; i < pending_.size(); ++i) {
     Pending& pending = pending_[i];
     if (!pending.made) continue;
@@ -291,6 +310,7 @@ void GatheredExchange::end_step(bool accepted) {
 Bytes GatheredExchange::save() const {
   ByteWriter writer;
   writer.text(text());
+  if (settings_.whole_start) writer.u8(begun_ ? 1 : 0);
   for (std::size_t i = 0; i < memories_.size(); ++i) {
     const Bytes memory = memories_[i] ? memories_[i]->save() : Bytes();
     writer.varint(memory.size());
@@ -305,6 +325,11 @@ void GatheredExchange::restore(ByteSpan bytes, std::string_view where) {
   if (reader.text(std::uint64_t{1} << 24) != text())
     fail(ErrorKind::usage, "is the state of another exchange", where,
          "resume with the settings that wrote it");
+  if (settings_.whole_start) {
+    const std::uint8_t begun = reader.u8();
+    if (begun > 1) reader.corrupt("neither begun nor not begun");
+    begun_ = begun == 1;
+  }
   for (std::size_t i = 0; i < memories_.size(); ++i) {
     const ByteSpan memory = reader.take(reader.length(reader.remaining()));
     if (memories_[i]) {

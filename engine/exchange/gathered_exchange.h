@@ -3,7 +3,9 @@
 //
 //   q_i = memory_i(g_i), sent as C(q_i); memory_i is settled with the decoded d_i          (feedback.h)
 //   agreed = (1/W) sum_i d_i,   or with an estimator  G += (1/W) sum_i d_i,  agreed = G = (1/W) sum_i h_i
-// With weights w_i of the ranks: memory_i(g_i / (W w_i)), and sum_i w_i d_i in place of the mean (EF21-W).
+// With a whole start, tensors with an estimator travel in f32 in the first step that is accepted: h_i begins
+// at the first gradient. With weights w_i of the ranks: memory_i(g_i / (W w_i)), and sum_i w_i d_i in place
+// of the mean (EF21-W).
 //
 // A rank sends (W - 1) times its message: right where messages are much smaller than the vector (top-k), or
 // ranks few. Tensors that are not worth a codec (biases, norms) are summed in f32.
@@ -37,6 +39,7 @@ struct GatheredSettings {
   std::uint64_t compare_every = 1000;
   // By rank, positive, of sum 1, the same everywhere; empty: 1 / W each. Only where every codec has a memory.
   std::vector<double> weights;
+  bool whole_start = false;  // the first message of an estimator carries all numbers
 };
 
 class GatheredExchange : public GradientExchange {
@@ -76,13 +79,15 @@ class GatheredExchange : public GradientExchange {
   // Adds a rank's message to the bucket's part of `sum`; false when it refuses.
   bool add_message(ByteSpan message, int source, const Bucket& bucket, std::span<float> sum);
   bool in_message(std::size_t tensor) const;
-  Shape shape_of(std::size_t tensor) const;  // as its codec sees it
+  bool goes_whole(std::size_t tensor) const;  // though it has a codec
+  Shape shape_of(std::size_t tensor) const;   // as its codec sees it
 
   std::vector<TensorTravel> travel_;
   GatheredSettings settings_;
   std::vector<std::unique_ptr<Feedback>> memories_;
   std::vector<std::vector<float>> estimates_;  // G by tensor; empty without an estimator
   std::vector<Pending> pending_;
+  bool begun_ = false;  // a step was accepted
   std::vector<float> dense_, weighted_;
   std::function<void(std::size_t, std::span<const float>)> watcher_;
 };

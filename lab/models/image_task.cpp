@@ -17,13 +17,15 @@ namespace {
 
 class ImageTask final : public TrainingTask {
  public:
-  ImageTask(const ImageData& data, std::unique_ptr<ImageNetwork> network, std::string text)
+  ImageTask(const ImageData& data, std::unique_ptr<ImageNetwork> network, std::string text,
+            const AttackSettings& attack)
       : by_(normalisation_of(data.train)),
         shape_{data.train.channels, data.train.height, data.train.width},
         train_(data.train, by_),
         test_(data.test, by_),
         network_(std::move(network)),
-        text_(std::move(text)) {}
+        text_(std::move(text)),
+        attack_(attack) {}
 
   std::string text() const override { return text_; }
   const std::vector<TensorSlice>& parameters() const override { return network_->plan().tensors(); }
@@ -35,7 +37,8 @@ class ImageTask final : public TrainingTask {
  private:
   class Replica final : public TrainingReplica {
    public:
-    explicit Replica(const ImageTask& task) : task_(task), tensors_(task.parameters()) {}
+    explicit Replica(const ImageTask& task)
+        : task_(task), tensors_(task.parameters()), attack_(task.attack_, task.train_) {}
 
     double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
                     std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) override {
@@ -52,6 +55,7 @@ class ImageTask final : public TrainingTask {
       const at::AutoGradMode with_gradient(true);
       tensors_.set(point);
       const Batch batch = gather(task_.train_, examples);
+      attack(batch);
       const at::Tensor loss =
           at::cross_entropy_loss(task_.network_->logits(tensors_.tensors(), batch.pictures), batch.classes);
       tensors_.backward(loss, gradient, on_ready);
@@ -70,6 +74,7 @@ class ImageTask final : public TrainingTask {
         std::vector<std::int64_t> examples;
         for (std::int64_t i = first; i < std::min(result.count, first + tile); ++i) examples.push_back(i);
         const Batch batch = gather(task_.test_, examples);
+        attack(batch);
         const at::Tensor logits = task_.network_->logits(tensors_.tensors(), batch.pictures);
         result.loss += at::cross_entropy_loss(logits, batch.classes, {}, at::Reduction::Sum).item<double>();
         right += logits.argmax(1).eq(batch.classes).sum().item<std::int64_t>();
@@ -96,8 +101,27 @@ class ImageTask final : public TrainingTask {
       return batch;
     }
 
+    // Moves the pictures to where they hurt.
+    void attack(const Batch& batch) {
+      if (!attack_.is_on()) return;
+      const at::AutoGradMode with_gradient(true);
+      // The tensors' gradients are not asked for: copies that need none save half of the backward pass.
+      std::vector<at::Tensor> fixed;
+      for (const at::Tensor& tensor : tensors_.tensors()) fixed.push_back(tensor.detach());
+      const auto size = static_cast<std::size_t>(batch.pictures.numel());
+      attack_.find(std::span(batch.pictures.data_ptr<float>(), size),
+                   [&](std::span<const float>, std::span<float> by_inputs) {
+                     const at::Tensor pictures = batch.pictures.detach().clone().set_requires_grad(true);
+                     const at::Tensor loss = at::cross_entropy_loss(task_.network_->logits(fixed, pictures),
+                                                                    batch.classes, {}, at::Reduction::Sum);
+                     const at::Tensor found = torch::autograd::grad({loss}, {pictures})[0].contiguous();
+                     std::copy_n(found.data_ptr<float>(), by_inputs.size(), by_inputs.begin());
+                   });
+    }
+
     const ImageTask& task_;
     FlatParameters tensors_;
+    InputAttack attack_;
   };
 
   ChannelNormalisation by_;
@@ -105,14 +129,15 @@ class ImageTask final : public TrainingTask {
   PictureRows train_, test_;
   std::unique_ptr<ImageNetwork> network_;
   std::string text_;
+  AttackSettings attack_;
 };
 
 }  // namespace
 
 std::unique_ptr<TrainingTask> make_image_task(const ImageData& data, std::unique_ptr<ImageNetwork> network,
-                                              std::string text) {
+                                              std::string text, const AttackSettings& attack) {
   prepare_libtorch();
-  return std::make_unique<ImageTask>(data, std::move(network), std::move(text));
+  return std::make_unique<ImageTask>(data, std::move(network), std::move(text), attack);
 }
 
 }  // namespace laconic::lab

@@ -28,8 +28,9 @@ std::unique_ptr<TrainingTask> training_task(const TaskRequest& request) {
   const PictureShape shape{images.train.channels, images.train.height, images.train.width,
                            images.train.classes};
   auto network = image_network(model, shape, options);
+  const AttackSettings attack = take_attack(options);
   options.finish();
-  return make_image_task(images, std::move(network), task_text(data, model, options));
+  return make_image_task(images, std::move(network), task_text(data, model, options), attack);
 }
 
 }  // namespace laconic::lab

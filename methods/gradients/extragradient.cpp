@@ -54,7 +54,7 @@ Extragradient::Extragradient(const Oracle& oracle, Workers& workers, const Chann
   for (std::vector<double>* vector : {&at_w_, &zbar_, &half_, &mean_, &decoded_, &refreshed_})
     vector->resize(z_.size());
   is_made_.resize(own_at_w_.size());
-  whole_ = exact_channel();
+  whole_ = settings_.whole_in_f32 ? codec_channel("raw", settings_.seed, "whole") : exact_channel();
 }
 
 bool Extragradient::has_reference() const {
@@ -74,7 +74,8 @@ bool Extragradient::evaluate_whole(const std::vector<double>& point, std::vector
     const auto index = static_cast<std::size_t>(i);
     thread_local std::vector<double> vector;
     vector.resize(z_.size());
-    oracle_.evaluate(point, workers_.first_local() + static_cast<int>(i), steps_, vector);
+    oracle_.evaluate(point, workers_.first_local() + static_cast<int>(i),
+                     settings_.sampled ? all_samples : steps_, vector);
     messages_[index].clear();
     if (all_finite(vector)) whole_->encode_into(vector, {}, messages_[index]);
   });
@@ -110,11 +111,12 @@ bool Extragradient::evaluate_compressed(const std::vector<double>& point, int ro
     messages_[index].clear();
     is_made_[index] = 0;
     oracle_.evaluate(point, worker, steps_, vector);
-    if (!all_finite(vector)) return;
     if (has_reference()) {
-      const std::vector<double>& reference = own_at_w_[index];
+      if (settings_.sampled) oracle_.evaluate(w_, worker, steps_, q);
+      const std::vector<double>& reference = settings_.sampled ? q : own_at_w_[index];
       for (std::size_t j = 0; j < d; ++j) vector[j] -= reference[j];
     }
+    if (!all_finite(vector)) return;
     memories_[index].make(vector, q, weight);
     is_made_[index] = 1;
     up_.encode_into(q, {key, static_cast<std::uint16_t>(worker)}, messages_[index]);
@@ -206,10 +208,11 @@ void Extragradient::halve_if_far() {
 
 std::string Extragradient::settings_text() const {
   return fmt::format(
-      "extragradient {} step {} up {} down {} tau {} seed {} workers {} dimension {} halving {}\n",
+      "extragradient {} step {} up {} down {} tau {} seed {} workers {} dimension {} halving {}{}{}\n",
       static_cast<int>(settings_.variant), std::ldexp(settings_.step, halvings_), up_.text(),
       down_ == nullptr ? std::string("f64") : down_->text(), settings_.tau, settings_.seed, workers_.count(),
-      z_.size(), settings_.halve_on_divergence);
+      z_.size(), settings_.halve_on_divergence, settings_.sampled ? " sampled" : "",
+      settings_.whole_in_f32 ? " f32" : "");
 }
 
 Bytes Extragradient::save() const {

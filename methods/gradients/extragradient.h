@@ -11,6 +11,10 @@
 //           z+ = P(zbar - gamma F(w) - g)
 //   With probability 1 - tau, w+ = z+ and F_m(w+) is sent whole.
 //
+// Of a problem with samples (minibatches), F(w) and F_m(w+) are over all data and the difference is between
+// the same sample at zh and at w: a variance-reduced step, as loopless SVRG takes it. The baselines take the
+// same sample at z and zh.
+//
 // The coin is drawn from a stream that all share.
 #pragma once
 
@@ -37,6 +41,8 @@ struct ExtragradientSettings {
   // A point farther out than 1e6 times the start (or its first step) halves gamma and goes back to w, with
   // empty memories; dense and naive go back to the start.
   bool halve_on_divergence = true;
+  bool sampled = false;       // the oracle has samples, and all_samples
+  bool whole_in_f32 = false;  // whole vectors travel in f32: half the bytes, and a floor of 1e-7
 };
 
 class Extragradient {

@@ -23,6 +23,13 @@ std::vector<ParameterSpec> sparsifier_parameters() {
       {"fraction", Type::number, "0.1", 1e-7, 1, {}, "share of a tensor's numbers that is sent"},
       {"dtype", Type::choice, "f32", 0, 0, {"f16", "bf16", "f32"}, "type of the values sent"},
       {"dense_below", Type::integer, "0", 0, 1e9, {}, "tensors of fewer numbers travel in f32"},
+      {"start",
+       Type::choice,
+       "zero",
+       0,
+       0,
+       {"zero", "dense"},
+       "where estimators begin: at zero, or at first gradients, which are sent whole"},
   };
 }
 
@@ -44,7 +51,8 @@ TrainingExchange sparsified_exchange(const ExchangeRequest& request, const Feedb
       p.text("compressor") == "topk"
           ? fmt::format("outliers(fraction={},dtype={})", p.number("fraction"), p.text("dtype"))
           : fmt::format("randk(fraction={},scaled=false,dtype={})", p.number("fraction"), p.text("dtype"));
-  return gathered_training(request, parse_codec(text), form, p.integer("dense_below"), std::move(weights));
+  return gathered_training(request, parse_codec(text), form, p.integer("dense_below"), std::move(weights),
+                           p.text("start") == "dense");
 }
 
 }  // namespace laconic

@@ -10,7 +10,8 @@
 namespace laconic {
 
 // compressor (topk: the k = max(1, round(fraction d)) largest of each tensor; randk: as many at random, not
-// scaled), fraction, dtype, dense_below.
+// scaled), fraction, dtype, dense_below, start (of the estimator: zero, or dense: the first message is
+// whole).
 std::vector<ParameterSpec> sparsifier_parameters();
 // delta of the least favourable tensor that is compressed: min k / d (1 when there is none).
 double least_contraction(const ExchangeRequest& request);

@@ -116,6 +116,24 @@ TEST(LabTasks, PerceptronEqualsTheLibrarys) {
   EXPECT_EQ(a.count, b.count);
 }
 
+TEST(LabTasks, AttackedPicturesEqualTheLibrarys) {
+  const TaskRequest request =
+      request_of("synthetic-classes", "mlp", {{"width", 24}, {"attack-radius", 0.1}, {"attack-steps", 2}});
+  const auto ours = make_training_task(request), of_lab = load_lab().training_task(request);
+  EXPECT_EQ(ours->text(), of_lab->text());
+  const std::vector<float> point = moved_start(*ours);
+  std::vector<float> first(point.size()), second(point.size());
+  const std::vector<std::int64_t> examples = first_examples(9);
+  // A sign may differ where a gradient is all but zero.
+  EXPECT_NEAR(ours->replica()->gradient(point, examples, first),
+              of_lab->replica()->gradient(point, examples, second), 1e-4);
+  const Evaluation a = ours->replica()->evaluate(point, 200), b = of_lab->replica()->evaluate(point, 200);
+  EXPECT_NEAR(a.loss, b.loss, 1e-3);
+  EXPECT_NEAR(a.accuracy.value(), b.accuracy.value(), 0.011);
+  expect_gradient(*make_training_task(
+      request_of("synthetic-classes", "cnn", {{"width", 4}, {"dense", 16}, {"attack-radius", 0.05}})));
+}
+
 TEST(LabTasks, LanguageModelOnBytesAndPieces) {
   const TemporaryFolder folder;
   std::string text;

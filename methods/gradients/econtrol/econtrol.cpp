@@ -8,7 +8,7 @@
 //
 // eta 0 is EF21; eta 1 is unstable, since feedback arrives 1 / delta steps late. Default: eta = delta = k / d
 // of the least favourable tensor. h begins at 0: no dense message is sent, the first 1 / delta steps are
-// shorter.
+// shorter; start=dense sends the first gradients whole, as the paper has it.
 #include <fmt/format.h>
 
 #include "methods/gradients/econtrol/reproduce.h"

@@ -372,20 +372,45 @@ class Reproducing {
     }
   }
 
-  // Label-skewed clients of a network. The library's perceptron stands in the place of the card's CNN.
-  void vision() {
+  // The card's small CNN where the plug-in is there (mnist: convention C15), else the library's perceptron.
+  struct VisionTask {
+    std::unique_ptr<TrainingTask> task;
+    std::string name, note;
+  };
+  VisionTask vision_task() const {
     TaskRequest wanted;
-    wanted.dataset = "fashion-mnist";
-    wanted.model = "mlp";
     wanted.data = request_.data;
     wanted.seed = request_.seed;
-    constexpr int clients = 5;
-    std::unique_ptr<TrainingTask> task;
+    std::string missing;
     try {
-      task = make_training_task(wanted);
+      wanted.dataset = "mnist";
+      wanted.model = "cnn";
+      wanted.options = {{"width", 8}, {"dense", 64}, {"examples", 10000}};
+      return {make_training_task(wanted), "mnist, cnn",
+              "10,000 pictures of MNIST to train on, 10,000 to test"};
+    } catch (const Error& error) {
+      const ErrorKind kind = error.kind();
+      if (kind != ErrorKind::unsupported && kind != ErrorKind::usage && kind != ErrorKind::input) throw;
+      missing = error.what();
+    }
+    wanted.dataset = "fashion-mnist";
+    wanted.model = "mlp";
+    wanted.options.clear();
+    try {
+      return {make_training_task(wanted), "fashion-mnist, perceptron",
+              "a perceptron in place of the card's CNN (" + missing + ")"};
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::input) throw;
-      result_.notes.push_back(std::string("fashion-mnist: ") + error.what());
+      return {nullptr, "", error.what()};
+    }
+  }
+
+  // Clients that see two classes each.
+  void vision() {
+    constexpr int clients = 5;
+    const VisionTask of = vision_task();
+    if (!of.task) {
+      result_.notes.push_back("no pictures: " + of.note);
       return;
     }
     TrainingSettings settings;
@@ -393,52 +418,63 @@ class Reproducing {
     settings.steps = request_.scale == Scale::full ? 3000 : 500;
     settings.batch = 16;
     settings.evaluate_every = settings.steps / 5;
-    settings.examples_of = worker_examples("labels:2", *task, clients, request_.seed);
-    TrainingTrial trial(request_, cache_, *task, clients, settings);
+    settings.evaluate_limit = 10000;
+    settings.examples_of = worker_examples("labels:2", *of.task, clients, request_.seed);
+    TrainingTrial trial(request_, cache_, *of.task, clients, settings);
     const std::vector<TrainingArm> arms = {
-        {"fashion-mnist, SGD", "dense", {}},
-        {"fashion-mnist, EC", "ef-topk", {{"fraction", "0.01"}, {"dtype", "f32"}}},
-        {"fashion-mnist, EF21", "ef21", {{"fraction", "0.01"}}},
-        {"fashion-mnist, EControl", "econtrol", {{"fraction", "0.01"}}}};
+        {of.name + ", SGD", "dense", {}},
+        {of.name + ", EC", "ef-topk", {{"fraction", "0.01"}, {"dtype", "f32"}}},
+        {of.name + ", EF21", "ef21", {{"fraction", "0.01"}}},
+        {of.name + ", EControl", "econtrol", {{"fraction", "0.01"}}}};
+    // Tried where EControl as it is does not come within a point.
+    const std::vector<TrainingArm> attempts = {
+        {of.name + ", EControl, eta = 0.05", "econtrol", {{"fraction", "0.01"}, {"eta", "0.05"}}},
+        {of.name + ", EControl, first message whole",
+         "econtrol",
+         {{"fraction", "0.01"}, {"start", "dense"}}}};
     ReproductionTable table;
-    table.title = fmt::format(
-        "fashion-mnist, perceptron, {} clients of 2 classes each, Top-1 %, {} steps: test accuracy", clients,
-        settings.steps);
+    table.title = fmt::format("{}, {} clients of 2 classes each, Top-1 %, {} steps: test accuracy", of.name,
+                              clients, settings.steps);
     table.rows.push_back({"method", "accuracy", "loss", "rate", "MB from one client"});
     std::vector<Arms> all;
-    for (const TrainingArm& arm : arms) {
-      const auto [rate, numbers] = trial.tuned(arm, {0.3, 0.1, 0.03, 0.01}, seeds_);
+    const auto run = [&](const TrainingArm& arm) {
+      const auto [rate, numbers] = trial.tuned_inside(arm, {0.3, 0.1, 0.03}, seeds_);
       table.rows.push_back({arm.name, spread_text(spread_of(numbers, "accuracy"), seeds_.size(), 4),
                             spread_text(spread_of(numbers, "loss"), seeds_.size(), 3),
                             fmt::format("{:g}", rate),
                             fmt::format("{:.3g}", 1e-6 * spread_of(numbers, "bytes").mean)});
-      result_.curves.push_back({"fashion-mnist", arm.name, curve_of(numbers, "accuracy"),
-                                "bytes from one client", "test accuracy"});
-      all.push_back(numbers);
-    }
-    result_.tables.push_back(std::move(table));
-    const auto accuracy = [&](std::size_t i) { return spread_of(all[i], "accuracy").mean; };
+      result_.curves.push_back(
+          {of.name, arm.name, curve_of(numbers, "accuracy"), "bytes from one client", "test accuracy"});
+      return numbers;
+    };
+    const auto accuracy = [](const Arms& numbers) { return spread_of(numbers, "accuracy").mean; };
+    for (const TrainingArm& arm : arms) all.push_back(run(arm));
     Claim claim;
     claim.paper = "accuracy and stability beat the EC and EF21 variants";
     claim.baseline_name = "SGD";
-    claim.baseline_value = accuracy(0);
+    claim.baseline_value = accuracy(all[0]);
     claim.baseline_bytes = bytes_of(all[0]);
-    claim.measured_value = accuracy(3);
+    claim.measured_value = accuracy(all[3]);
     claim.measured_bytes = bytes_of(all[3]);
-    claim.claim = "fashion-mnist, clients of 2 classes: EControl comes near uncompressed SGD";
+    claim.claim = of.name + ", clients of 2 classes: EControl comes near uncompressed SGD";
     claim.threshold = "test accuracy within 1 point";
-    claim.met = accuracy(3) >= accuracy(0) - 0.01;
-    claim.note =
-        fmt::format("{} seeds, a perceptron in place of the card's CNN; h begins at 0", seeds_.size());
+    claim.met = accuracy(all[3]) >= accuracy(all[0]) - 0.01;
+    claim.note = fmt::format("{} seeds, {}; eta = delta = 0.01, h begins at 0", seeds_.size(), of.note);
+    if (!claim.met) {
+      for (const TrainingArm& attempt : attempts)
+        claim.note += fmt::format("; {}: {:.4f}", attempt.name, accuracy(run(attempt)));
+    }
+    result_.tables.push_back(std::move(table));
     result_.claims.push_back(claim);
+    claim.note = fmt::format("{} seeds, {}", seeds_.size(), of.note);
     for (const std::size_t other : {std::size_t{1}, std::size_t{2}}) {
       claim.claim =
-          fmt::format("fashion-mnist, clients of 2 classes: EControl above {}", other == 1 ? "EC" : "EF21");
+          fmt::format("{}, clients of 2 classes: EControl above {}", of.name, other == 1 ? "EC" : "EF21");
       claim.baseline_name = other == 1 ? "EC" : "EF21";
-      claim.baseline_value = accuracy(other);
+      claim.baseline_value = accuracy(all[other]);
       claim.baseline_bytes = bytes_of(all[other]);
       claim.threshold = "a higher test accuracy";
-      claim.met = accuracy(3) > accuracy(other);
+      claim.met = accuracy(all[3]) > accuracy(all[other]);
       result_.claims.push_back(claim);
     }
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/base/error.h"
 
@@ -39,11 +40,21 @@ void gather_picture(const ImageExamples& images, const ChannelNormalisation& by,
   }
 }
 
+ClassifiedRows::Range ClassifiedRows::range_of(std::size_t) const {
+  return {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity(), 1};
+}
+
 PictureRows::PictureRows(ImageExamples images, ChannelNormalisation by)
     : images_(std::move(images)), by_(std::move(by)) {
   width_ = images_.numbers();
   classes_ = images_.classes;
   labels_ = images_.labels;
+}
+
+ClassifiedRows::Range PictureRows::range_of(std::size_t number) const {
+  const std::size_t channel = number / static_cast<std::size_t>(images_.height * images_.width);
+  const float mean = by_.mean[channel], scale = by_.scale[channel];
+  return {-mean * scale, (255 - mean) * scale, 255 * scale};
 }
 
 void PictureRows::gather(std::int64_t index, std::span<float> out) const {

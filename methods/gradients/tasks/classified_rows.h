@@ -27,6 +27,11 @@ class ClassifiedRows {
   std::int32_t classes() const { return classes_; }
   std::int64_t count() const { return static_cast<std::int64_t>(labels_.size()); }
   const std::vector<std::int32_t>& labels() const { return labels_; }
+  // What number `number` of a row may be, and what a distance of 1 is there: black to white.
+  struct Range {
+    float least, most, unit;
+  };
+  virtual Range range_of(std::size_t number) const;
   // Writes row `index`, [width].
   virtual void gather(std::int64_t index, std::span<float> out) const = 0;
 
@@ -39,6 +44,7 @@ class ClassifiedRows {
 class PictureRows final : public ClassifiedRows {
  public:
   PictureRows(ImageExamples images, ChannelNormalisation by);
+  Range range_of(std::size_t number) const override;
   void gather(std::int64_t index, std::span<float> out) const override;
 
  private:

@@ -21,7 +21,7 @@ ConvexOracle::ConvexOracle(LinearModel model, Partition rows, std::int64_t batch
 void ConvexOracle::evaluate(std::span<const double> point, int worker, std::uint64_t sample,
                             std::span<double> vector) const {
   const std::vector<std::int64_t>& own = rows_of(worker);
-  if (batch_ == 0 || own.empty()) {
+  if (batch_ == 0 || sample == all_samples || own.empty()) {
     model_.gradient_only(point, std::span<const std::int64_t>(own), vector);
     return;
   }

@@ -18,7 +18,8 @@ namespace laconic {
 
 class ConvexOracle : public Oracle {
  public:
-  // `batch` rows of a worker are drawn with replacement for every evaluation; 0: all of them, in order.
+  // `batch` rows of a worker are drawn with replacement for every evaluation; 0, and
+  // for all_samples: all of them, in order.
   ConvexOracle(LinearModel model, Partition rows, std::int64_t batch = 0, std::uint64_t seed = 0);
 
   std::size_t dimension() const override { return model_.dimension(); }

@@ -4,6 +4,8 @@
 //
 // W [out, in]; weights start normal with deviation sqrt(2 / in) before a rectifier (He et al. 2015) and
 // sqrt(1 / in) before the logits, biases at 0. No hidden layer: softmax regression, which starts at 0.
+//
+// With an attack (input_attack.h) losses, gradients and accuracies are those at the attacked rows.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -14,6 +16,7 @@
 #include "engine/base/random.h"
 #include "engine/math/blas.h"
 #include "methods/gradients/tasks/classified_rows.h"
+#include "methods/gradients/tasks/input_attack.h"
 #include "methods/gradients/tasks/task_models.h"
 
 namespace laconic {
@@ -22,8 +25,13 @@ namespace {
 class PerceptronTask final : public TrainingTask {
  public:
   PerceptronTask(std::unique_ptr<ClassifiedRows> train, std::unique_ptr<ClassifiedRows> test,
-                 std::string text, std::vector<std::int64_t> hidden, double regulariser)
-      : train_(std::move(train)), test_(std::move(test)), text_(std::move(text)), regulariser_(regulariser) {
+                 std::string text, std::vector<std::int64_t> hidden, double regulariser,
+                 const AttackSettings& attack)
+      : train_(std::move(train)),
+        test_(std::move(test)),
+        text_(std::move(text)),
+        regulariser_(regulariser),
+        attack_(attack) {
     widths_.push_back(static_cast<std::int64_t>(train_->width()));
     widths_.insert(widths_.end(), hidden.begin(), hidden.end());
     widths_.push_back(train_->classes());
@@ -62,14 +70,16 @@ class PerceptronTask final : public TrainingTask {
 
   class Replica final : public TrainingReplica {
    public:
-    explicit Replica(const PerceptronTask& task) : task_(task), outputs_(task.widths_.size()) {}
+    explicit Replica(const PerceptronTask& task)
+        : task_(task), outputs_(task.widths_.size()), attack_(task.attack_, *task.train_) {}
 
     double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
                     std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) override {
       const auto batch = static_cast<std::int64_t>(examples.size());
       require(gradient.size() == point.size(), "a gradient of the model's size");
       require(batch >= 1, "a batch with examples");
-      forward(*task_.train_, point, examples);
+      load(*task_.train_, point, examples);
+      forward(point);
       double loss = 0;
       std::int64_t right = 0;
       softmax(*task_.train_, examples, loss, right);  // the logits become their gradient
@@ -88,12 +98,7 @@ class PerceptronTask final : public TrainingTask {
         loss += regularise(weight, to_weight);
         if (on_ready) on_ready(2 * l);
         if (l == 0) break;
-        // Before the rectifier, in place of what it let through.
-        below_.resize(outputs_[l].size());
-        gemm(Transpose::no, Transpose::no, batch, in, out, 1.0f, above.data(), out, weight.data(), in, 0.0f,
-             below_.data(), in);
-        for (std::size_t i = 0; i < below_.size(); ++i)
-          outputs_[l][i] = outputs_[l][i] > 0 ? below_[i] : 0.0f;
+        descend(point, l);
       }
       return loss;
     }
@@ -107,7 +112,8 @@ class PerceptronTask final : public TrainingTask {
       for (std::int64_t first = 0; first < result.count; first += tile) {
         std::vector<std::int64_t> examples;
         for (std::int64_t i = first; i < std::min(result.count, first + tile); ++i) examples.push_back(i);
-        forward(rows, point, examples);
+        load(rows, point, examples);
+        forward(point);
         softmax(rows, examples, result.loss, right);
       }
       result.loss /= static_cast<double>(result.count);
@@ -116,20 +122,32 @@ class PerceptronTask final : public TrainingTask {
     }
 
    private:
-    // outputs_[l]: [batch, widths[l]]; the last are the logits.
-    void forward(const ClassifiedRows& rows, std::span<const float> point,
-                 std::span<const std::int64_t> examples) {
-      const auto batch = static_cast<std::int64_t>(examples.size());
+    // outputs_[l]: [batch, widths[l]]; the last are the logits. The rows, attacked where there is an attack.
+    void load(const ClassifiedRows& rows, std::span<const float> point,
+              std::span<const std::int64_t> examples) {
+      batch_ = static_cast<std::int64_t>(examples.size());
       for (std::size_t l = 0; l < outputs_.size(); ++l)
         outputs_[l].resize(examples.size() * static_cast<std::size_t>(task_.widths_[l]));
       for (std::size_t i = 0; i < examples.size(); ++i)
         rows.gather(examples[i], std::span(outputs_[0]).subspan(i * rows.width(), rows.width()));
+      if (!attack_.is_on()) return;
+      attack_.find(outputs_[0], [&](std::span<const float>, std::span<float> by_inputs) {
+        forward(point);
+        double loss = 0;
+        std::int64_t right = 0;
+        softmax(rows, examples, loss, right);
+        for (std::size_t l = task_.layers(); --l > 0;) descend(point, l);
+        below(point, 0, by_inputs);
+      });
+    }
+
+    void forward(std::span<const float> point) {
       for (std::size_t l = 0; l < task_.layers(); ++l) {
         const std::int64_t in = task_.widths_[l], out = task_.widths_[l + 1];
         const auto weight = slice_of(point, task_.tensors_[2 * l]);
         const auto bias = slice_of(point, task_.tensors_[2 * l + 1]);
         std::vector<float>& above = outputs_[l + 1];
-        gemm(Transpose::no, Transpose::yes, batch, out, in, 1.0f, outputs_[l].data(), in, weight.data(), in,
+        gemm(Transpose::no, Transpose::yes, batch_, out, in, 1.0f, outputs_[l].data(), in, weight.data(), in,
              0.0f, above.data(), out);
         const bool rectified = l + 1 < task_.layers();
         for (std::size_t i = 0; i < above.size(); ++i) {
@@ -137,6 +155,19 @@ class PerceptronTask final : public TrainingTask {
           if (rectified) above[i] = above[i] > 0 ? above[i] : 0.0f;
         }
       }
+    }
+
+    // The gradient by the inputs of layer l, from that by its outputs.
+    void below(std::span<const float> point, std::size_t l, std::span<float> result) const {
+      const std::int64_t in = task_.widths_[l], out = task_.widths_[l + 1];
+      gemm(Transpose::no, Transpose::no, batch_, in, out, 1.0f, outputs_[l + 1].data(), out,
+           slice_of(point, task_.tensors_[2 * l]).data(), in, 0.0f, result.data(), in);
+    }
+    // Before the rectifier below layer l, in place of what it let through.
+    void descend(std::span<const float> point, std::size_t l) {
+      below_.resize(outputs_[l].size());
+      below(point, l, below_);
+      for (std::size_t i = 0; i < below_.size(); ++i) outputs_[l][i] = outputs_[l][i] > 0 ? below_[i] : 0.0f;
     }
 
     // Adds losses and right answers; the logits become (softmax - class) / batch.
@@ -175,11 +206,14 @@ class PerceptronTask final : public TrainingTask {
     const PerceptronTask& task_;
     std::vector<std::vector<float>> outputs_;
     std::vector<float> below_;
+    std::int64_t batch_ = 0;
+    InputAttack attack_;
   };
 
   std::unique_ptr<ClassifiedRows> train_, test_;
   std::string text_;
   double regulariser_;
+  AttackSettings attack_;
   std::vector<std::int64_t> widths_;  // [layers + 1], of the rows to the classes
   std::vector<TensorSlice> tensors_;
 };
@@ -213,6 +247,7 @@ std::unique_ptr<TrainingTask> make_perceptron_task(const TaskData& data, std::st
     hidden.assign(static_cast<std::size_t>(options.take_count("layers", 1, 1, 16)),
                   options.take_count("width", 128, 1, 1 << 16));
   const double regulariser = options.take("regulariser", 0, 0, 1e6);
+  const AttackSettings attack = take_attack(options);
   options.finish();
   const std::size_t outputs =
       hidden.empty() ? static_cast<std::size_t>(train->classes()) : static_cast<std::size_t>(hidden[0]);
@@ -221,7 +256,7 @@ std::unique_ptr<TrainingTask> make_perceptron_task(const TaskData& data, std::st
          fmt::format("a dense first layer of {} x {} numbers is too large", outputs, train->width()),
          data.name, "take a smaller width, or a linear model, which stays sparse");
   return std::make_unique<PerceptronTask>(std::move(train), std::move(test), task_text(data, model, options),
-                                          std::move(hidden), regulariser);
+                                          std::move(hidden), regulariser, attack);
 }
 
 }  // namespace laconic

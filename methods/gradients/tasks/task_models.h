@@ -15,7 +15,8 @@ namespace laconic {
 // regulariser.
 std::unique_ptr<TrainingTask> make_linear_task(const TaskData& data, std::string_view model,
                                                TaskOptions& options);
-// "softmax" (no hidden layer) and "mlp" over pictures or sparse rows. Options: width, layers, regulariser.
+// "softmax" (no hidden layer) and "mlp" over pictures or sparse rows. Options: width, layers, regulariser,
+// and those of an attack on its inputs (input_attack.h).
 std::unique_ptr<TrainingTask> make_perceptron_task(const TaskData& data, std::string_view model,
                                                    TaskOptions& options);
 // "factorisation" of ratings. Options: width, regulariser.

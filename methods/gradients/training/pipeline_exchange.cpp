@@ -40,9 +40,10 @@ std::pair<std::string_view, std::string_view> split_memory(std::string_view text
 TrainingExchange gathered_training(const ExchangeRequest& request,
                                    const std::shared_ptr<const TensorCodec>& codec,
                                    const std::optional<FeedbackForm>& form, std::int64_t dense_below,
-                                   std::vector<double> weights) {
+                                   std::vector<double> weights, bool whole_start) {
   GatheredSettings settings = gathered_settings(request);
   settings.weights = std::move(weights);
+  settings.whole_start = whole_start;
   std::vector<TensorTravel> travel;
   for (const TensorSlice& tensor : request.tensors) {
     const bool dense = static_cast<std::int64_t>(tensor.size) < dense_below;

@@ -14,11 +14,11 @@
 namespace laconic {
 
 // Every tensor of at least `dense_below` numbers travels as the codec's message, with a memory of its own
-// where there is a form; smaller ones in f32. `weights` of the ranks: gathered_exchange.h.
+// where there is a form; smaller ones in f32. `weights` of the ranks and `whole_start`: gathered_exchange.h.
 TrainingExchange gathered_training(const ExchangeRequest& request,
                                    const std::shared_ptr<const TensorCodec>& codec,
                                    const std::optional<FeedbackForm>& form, std::int64_t dense_below = 0,
-                                   std::vector<double> weights = {});
+                                   std::vector<double> weights = {}, bool whole_start = false);
 
 // "ef:outliers(fraction=0.01)": a memory and rules of the composition language, selectors of tensor names
 // included ("[*.weight] qsgd(bits=4) ; keep"; what is kept travels in f32).

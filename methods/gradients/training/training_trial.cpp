@@ -136,6 +136,23 @@ std::pair<double, std::vector<ArmNumbers>> TrainingTrial::tuned(const TrainingAr
   return {best, run(at_rate(best), seeds)};
 }
 
+std::pair<double, std::vector<ArmNumbers>> TrainingTrial::tuned_inside(
+    const TrainingArm& arm, std::vector<double> rates, const std::vector<std::uint64_t>& seeds,
+    std::size_t most) {
+  std::sort(rates.begin(), rates.end());
+  // One digit: 0.3 after 0.1, 1 after 0.3.
+  const auto next = [](double rate, double factor) {
+    return std::stod(fmt::format("{:.0e}", rate * factor));
+  };
+  for (;;) {
+    const double best = tuned(arm, rates, {seeds.front()}).first;
+    const bool below = best == rates.front(), above = best == rates.back();
+    if (rates.size() >= most || !(below || above)) return tuned(arm, rates, seeds);
+    if (below) rates.insert(rates.begin(), next(rates.front(), 0.32));
+    if (above) rates.push_back(next(rates.back(), 3.2));
+  }
+}
+
 Spread spread_of(const std::vector<ArmNumbers>& arms, const std::string& number) {
   require(!arms.empty(), "a spread has values");
   Spread spread;

@@ -43,6 +43,12 @@ class TrainingTrial {
   std::pair<double, std::vector<ArmNumbers>> tuned(const TrainingArm& arm, const std::vector<double>& rates,
                                                    const std::vector<std::uint64_t>& seeds);
 
+  // The same, but a grid whose best rate lies at an end is continued there by factors of about 3 (1, 0.3,
+  // 0.1) until the best is inside, or `most` rates were tried.
+  std::pair<double, std::vector<ArmNumbers>> tuned_inside(const TrainingArm& arm, std::vector<double> rates,
+                                                          const std::vector<std::uint64_t>& seeds,
+                                                          std::size_t most = 7);
+
  private:
   const ReproduceRequest& request_;
   ArmCache& cache_;

@@ -39,13 +39,14 @@ FeedbackForm estimator_form() {
 }
 
 std::unique_ptr<GatheredExchange> made(int rank, const std::string& codec, std::optional<FeedbackForm> form,
-                                       std::size_t bucket_bytes = 4000) {
+                                       std::size_t bucket_bytes = 4000, bool whole_start = false) {
   const std::shared_ptr<const TensorCodec> shared = parse_codec(codec);
   GatheredSettings settings;
   settings.rank = rank;
   settings.seed = 5;
   settings.bucket_bytes = bucket_bytes;
   settings.compare_every = 2;
+  settings.whole_start = whole_start;
   return std::make_unique<GatheredExchange>(
       tensors(), std::vector<TensorTravel>{{shared, form}, {}, {shared, form}}, settings);
 }
@@ -137,6 +138,45 @@ TEST(GatheredExchange, AnEstimatorsMeanIsAgreed) {
   });
   for (std::size_t i = 0; i < 400; ++i) EXPECT_NEAR(agreed[i], mean[i], 1e-5) << i;
   for (std::size_t i = 416; i < 2416; ++i) EXPECT_NEAR(agreed[i], mean[i], 1e-5) << i;
+}
+
+TEST(GatheredExchange, AWholeStartBeginsAtTheFirstGradients) {
+  FeedbackForm form = estimator_form();
+  form.error = true;
+  form.eta = 0.1;
+  on_ranks(ranks, [&](Communicator& communicator) {
+    const auto fresh = [&] { return made(communicator.rank(), "outliers(fraction=0.05)", form, 4000, true); };
+    const auto exchange = fresh();
+    std::vector<float> result(2416), again(2416);
+    // A refused step does not count.
+    auto broken = gradient_of(communicator.rank(), 1);
+    if (communicator.rank() == 1) broken[3] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_FALSE(exchange_step(*exchange, communicator, 1, broken, result));
+    const auto own = gradient_of(communicator.rank(), 2);
+    const Traffic before = communicator.traffic();
+    ASSERT_TRUE(exchange_step(*exchange, communicator, 2, own, result));
+    const Traffic whole = communicator.traffic() - before;
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      double mean = 0;
+      for (int rank = 0; rank < ranks; ++rank) mean += static_cast<double>(gradient_of(rank, 2)[i]) / ranks;
+      ASSERT_NEAR(result[i], mean, 1e-5) << i;
+    }
+    for (std::size_t i = 0; i < 400; ++i) {
+      ASSERT_EQ(exchange->feedback(0)->estimate()[i], own[i]);
+      ASSERT_EQ(exchange->feedback(0)->error()[i], 0);
+    }
+    // The next one is compressed, in a resumed exchange as well.
+    const auto other = fresh();
+    other->restore(exchange->save(), "state");
+    const Traffic middle = communicator.traffic();
+    ASSERT_TRUE(exchange_step(*exchange, communicator, 3, gradient_of(communicator.rank(), 3), result));
+    EXPECT_LT((communicator.traffic() - middle).sent_bytes * 4, whole.sent_bytes);
+    ASSERT_TRUE(exchange_step(*other, communicator, 3, gradient_of(communicator.rank(), 3), again));
+    EXPECT_EQ(result, again);
+    EXPECT_THROW(
+        made(communicator.rank(), "outliers(fraction=0.05)", form)->restore(exchange->save(), "state"),
+        Error);
+  });
 }
 
 TEST(GatheredExchange, ARefusedStepLeavesNothingBehind) {
