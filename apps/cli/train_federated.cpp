@@ -142,7 +142,7 @@ int train_federated(const Arguments& arguments, const Session& session) {
   const std::unique_ptr<TrainingTask> task = make_training_task(task_request(arguments));
   const FederatedSettings settings = federated_settings(arguments, method, *task);
   const nlohmann::json named = {{"task", task->text()},
-                                {"exchange", settings_text(method.slug, settings.parameters)},
+                                {"exchange", settings.parameters.canonical(method.slug)},
                                 {"clients", settings.examples_of.size()},
                                 {"participation", settings.participants},
                                 {"partition", arguments.text("partition", "iid")},
@@ -193,7 +193,7 @@ int train_federated(const Arguments& arguments, const Session& session) {
   if (session.json) {
     fmt::print("{}\n", result_json(result, named).dump(2));
   } else {
-    print_result(result, settings, *task, settings_text(method.slug, settings.parameters));
+    print_result(result, settings, *task, settings.parameters.canonical(method.slug));
   }
   return 0;
 }

@@ -1,6 +1,7 @@
 // PowerSGD, DGC and L-GreCo in the training loop: a small network learns with a part of the bytes, replicas
 // agree, and a run that stops in the middle goes on with the same bits.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -64,7 +65,8 @@ TEST_P(AdaptiveExchange, LearnsWithAPartOfTheBytes) {
 TEST_P(AdaptiveExchange, AResumedRunGivesTheSameBits) {
   settings_.steps = 24;
   const std::string straight = train_on_threads(*task_, settings_, 2).hash;
-  settings_.checkpoint = std::filesystem::path(testing::TempDir()) / ("laconic-adaptive-" + GetParam().name);
+  settings_.checkpoint = std::filesystem::path(testing::TempDir()) /
+                         ("laconic-adaptive-" + std::to_string(::getpid()) + "-" + GetParam().name);
   std::filesystem::remove_all(settings_.checkpoint);
   settings_.steps = 15;  // in the middle of a period, after a plan
   train_on_threads(*task_, settings_, 2);

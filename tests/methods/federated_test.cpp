@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -109,7 +110,8 @@ FederatedSettings settings_of(const std::string& slug,
 }
 
 std::filesystem::path federated_folder(const std::string& name) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / ("laconic-federated-" + name);
+  const auto folder = std::filesystem::path(testing::TempDir()) /
+                      ("laconic-federated-" + std::to_string(::getpid()) + "-" + name);
   std::filesystem::remove_all(folder);
   return folder;
 }

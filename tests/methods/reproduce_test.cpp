@@ -1,6 +1,7 @@
 #include "methods/reproduce.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -17,7 +18,8 @@ class ArmCacheTest : public testing::Test {
  protected:
   void SetUp() override {
     directory_ = std::filesystem::path(testing::TempDir()) /
-                 (std::string("arms_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+                 ("arms_" + std::to_string(::getpid()) + "_" +
+                  testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::remove_all(directory_);
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }

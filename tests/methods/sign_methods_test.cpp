@@ -1,6 +1,7 @@
 // 1-bit Adam and its baseline, signs with error feedback, on a least-squares task over several ranks.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -198,7 +199,9 @@ TEST(OnebitAdam, AResumedRunGivesTheSameBitsInBothStages) {
                                                               {"dense", "vectors"}});
       settings.steps = 45;
       const std::string straight = train_on_threads(task, settings, 3).hash;
-      settings.checkpoint = std::filesystem::path(testing::TempDir()) / "laconic-onebit-resume";
+      settings.checkpoint =
+          std::filesystem::path(testing::TempDir()) /
+          ("laconic-onebit-resume-" + std::to_string(::getpid()) + "-" + std::to_string(::getpid()));
       std::filesystem::remove_all(settings.checkpoint);
       settings.steps = stop;
       train_on_threads(task, settings, 3);
@@ -434,7 +437,9 @@ TEST(EfSign, AResumedRunGivesTheSameBits) {
   TrainingSettings settings = settings_of("ef-sign", {{"block", "8"}, {"dense", "vectors"}});
   settings.steps = 20;
   const std::string straight = train_on_threads(task, settings, 2).hash;
-  settings.checkpoint = std::filesystem::path(testing::TempDir()) / "laconic-ef-sign-resume";
+  settings.checkpoint =
+      std::filesystem::path(testing::TempDir()) /
+      ("laconic-ef-sign-resume-" + std::to_string(::getpid()) + "-" + std::to_string(::getpid()));
   std::filesystem::remove_all(settings.checkpoint);
   settings.steps = 9;
   train_on_threads(task, settings, 2);

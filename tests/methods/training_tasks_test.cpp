@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -141,7 +142,8 @@ TEST(TrainingTasks, WrongRequestsAreRefused) {
 }
 
 TEST(TrainingTasks, FilesOfTheUsers) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "laconic-tasks";
+  const auto folder = std::filesystem::path(testing::TempDir()) /
+                      ("laconic-tasks-" + std::to_string(::getpid()) + "-" + std::to_string(::getpid()));
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   std::string binary, classes, targets;
@@ -182,7 +184,8 @@ void write_idx(const std::filesystem::path& path, std::vector<std::uint8_t> shap
 }
 
 TEST(TrainingTasks, PicturesOfTheUsers) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "laconic-pictures";
+  const auto folder = std::filesystem::path(testing::TempDir()) /
+                      ("laconic-pictures-" + std::to_string(::getpid()) + "-" + std::to_string(::getpid()));
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   write_idx(folder / "train-images-idx3-ubyte", {30, 3, 4}, 251);
@@ -204,7 +207,8 @@ TEST(TrainingTasks, PicturesOfTheUsers) {
 }
 
 TEST(TrainingTasks, Factorisation) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "laconic-ratings";
+  const auto folder = std::filesystem::path(testing::TempDir()) /
+                      ("laconic-ratings-" + std::to_string(::getpid()) + "-" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder / "ctr/ml-100k");
   std::string ratings;
   for (int i = 0; i < 60; ++i)

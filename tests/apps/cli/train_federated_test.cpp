@@ -1,6 +1,7 @@
 // laconic train over clients: the log, exact resume, and what is refused.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -13,7 +14,8 @@ namespace {
 class TrainFederated : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / "laconic-train-federated";
+    folder_ = std::filesystem::path(testing::TempDir()) /
+              ("laconic-train-federated-" + std::to_string(::getpid()) + "-" + std::to_string(::getpid()));
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
   }

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <array>
@@ -99,7 +100,8 @@ TEST(Libsvm, SignsAndClasses) {
 }
 
 TEST(Gzip, FilesAreReadEitherWay) {
-  const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "laconic-set.gz";
+  const std::filesystem::path path =
+      std::filesystem::path(testing::TempDir()) / ("laconic-set-" + std::to_string(::getpid()) + ".gz");
   const std::string text = "-1 3:1\n+1 2:1\n";
   write_file(path, gzip(text));
   EXPECT_EQ(read_libsvm(path).rows(), 2);

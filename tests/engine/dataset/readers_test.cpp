@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <png.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -26,7 +27,9 @@ class Readers : public testing::Test {
     std::filesystem::create_directories(folder);
   }
   ~Readers() override { std::filesystem::remove_all(folder); }
-  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "laconic-readers";
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) /
+      ("laconic-readers-" + std::to_string(::getpid()) + "-" + std::to_string(::getpid()));
 };
 
 Bytes idx(std::vector<std::uint32_t> shape, std::size_t elements, std::uint8_t type = 8) {
