@@ -14,6 +14,7 @@
 #include "methods/gradients/onebit-adam/exchange.h"
 #include "methods/gradients/training/trainer.h"
 #include "methods/method.h"
+#include "tests/engine/exchange/exchange_step.h"
 
 namespace laconic {
 namespace {
@@ -227,12 +228,8 @@ bool step_of(onebit_adam::Parts& parts, Communicator& communicator, std::uint64_
              std::vector<float> own, std::vector<float>& point) {
   for (std::size_t i = 0; i < parts.exchange->tensors().size(); ++i)
     parts.optimizer->prepare(i, slice_of(std::span(own), parts.exchange->tensors()[i]));
-  parts.exchange->begin_step(communicator, step);
-  std::vector<float> agreed(own.size());
-  bool accepted = true;
-  for (std::size_t b = 0; b < parts.exchange->buckets().size(); ++b)
-    accepted &= parts.exchange->exchange(communicator, step, b, own, agreed);
-  parts.exchange->end_step(accepted);
+  std::vector<float> agreed;
+  const bool accepted = exchange_step(*parts.exchange, communicator, step, own, agreed);
   if (accepted) parts.optimizer->apply(agreed, point, 0.01);
   return accepted;
 }
