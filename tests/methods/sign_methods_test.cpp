@@ -321,6 +321,19 @@ TEST(OnebitAdam, TheRatioRuleComparesNormsAWindowApart) {
   }
 }
 
+TEST(OnebitAdam, NormsThatNoVarianceHasAreNoState) {
+  using Pair = std::pair<double, double>;
+  for (const auto& [norm, ratio] : {Pair{-1, 0.5}, Pair{1, 1.5}, Pair{1, -0.1}, Pair{std::nan(""), 0.5},
+                                    Pair{std::numeric_limits<double>::infinity(), 0.5}}) {
+    ByteWriter writer;
+    writer.f64(norm);
+    writer.f64(ratio);
+    ByteReader reader(writer.span());
+    onebit_adam::FreezeRule rule({});
+    EXPECT_THROW(rule.restore(reader), Error) << norm << ' ' << ratio;
+  }
+}
+
 TEST(OnebitAdam, ASteadyVarianceIsSettledFromTheFirstWindowWhereItsBiasIsCorrected) {
   for (const bool corrected : {true, false}) {
     onebit_adam::FrozenVarianceSettings settings;
