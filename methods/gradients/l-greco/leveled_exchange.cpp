@@ -77,7 +77,6 @@ LeveledExchange gathered_levels(const LevelRequest& request, Codecs codecs, std:
   return made;
 }
 
-// Square of the Frobenius norm.
 // sqrt of the energy beyond the first r singular values, by r.
 std::vector<double> tails_of(std::span<const float> gradient, const MatrixShape& matrix) {
   const Svd svd = exact_svd(gradient.data(), matrix.rows, matrix.columns);
