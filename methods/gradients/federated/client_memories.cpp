@@ -72,18 +72,18 @@ void ClientMemories::write(ByteWriter& writer) const {
   }
 }
 
-void ClientMemories::read(ByteReader& reader, std::string_view where) {
-  std::vector<Slot> slots(slots_.size());
-  const std::uint64_t count = reader.length(form_ ? slots.size() : 0);
+ClientMemories ClientMemories::read(ByteReader& reader, std::string_view where) const {
+  ClientMemories memories(form_, static_cast<int>(slots_.size()), size_);
+  const std::uint64_t count = reader.length(form_ ? slots_.size() : 0);
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t client = reader.varint();
-    if (client >= slots.size()) reader.corrupt("the memory of a client that is not there");
-    Slot& own = slots[static_cast<std::size_t>(client)];
+    if (client >= slots_.size()) reader.corrupt("the memory of a client that is not there");
+    Slot& own = memories.slot(static_cast<int>(client));
     if (own.memory != nullptr) reader.corrupt("two memories of one client");
     own.memory = std::make_unique<Feedback>(*form_, size_);
     own.memory->restore(reader.take(reader.length(reader.remaining())), where);
   }
-  slots_ = std::move(slots);
+  return memories;
 }
 
 }  // namespace laconic

@@ -18,7 +18,7 @@ class ClientMemories {
   // Without a form nothing is remembered: what is made is the input.
   ClientMemories(std::optional<FeedbackForm> form, int clients, std::size_t size);
 
-  // Different clients may be used at the same time in make(), send() and undo().
+  // Different clients may be used at the same time in make(), decoded() and undo().
   void make(int client, std::span<const float> input, std::span<float> to_send);
   // Room for what the message that was made decodes to, kept until the memory is settled.
   std::span<float> decoded(int client);
@@ -32,7 +32,8 @@ class ClientMemories {
   const Feedback* memory(int client) const { return slots_[static_cast<std::size_t>(client)].memory.get(); }
 
   void write(ByteWriter& writer) const;
-  void read(ByteReader& reader, std::string_view where);
+  // What write() wrote of memories like these; these stay as they are.
+  ClientMemories read(ByteReader& reader, std::string_view where) const;
 
  private:
   struct Slot {

@@ -13,10 +13,7 @@
 // is safer where eta_l is tiny. m messages arrived; N clients have examples. c stays the mean of the c_i.
 #pragma once
 
-#include "methods/gradients/federated/client_memories.h"
-#include "methods/gradients/federated/federated_algorithm.h"
-#include "methods/gradients/federated/federated_message.h"
-#include "methods/gradients/federated/update_codec.h"
+#include "methods/gradients/federated/summing_algorithm.h"
 
 namespace laconic {
 
@@ -27,30 +24,20 @@ struct ControlledAveragingForm {
   UpdateCodec::Scope scope = UpdateCodec::Scope::model;
 };
 
-class ControlledAveraging final : public FederatedAlgorithm {
+class ControlledAveraging final : public SummingAlgorithm {
  public:
   ControlledAveraging(const FederatedRequest& request, const ControlledAveragingForm& form);
 
   std::string text() const override;
   std::vector<std::string> notes() const override;
-  const std::vector<float>& point() const override { return x_; }
-  const std::vector<float>& control() const { return c_; }
-  const Feedback* memory(int client) const { return memories_.memory(client); }
-
-  Bytes broadcast(std::uint64_t round) const override;
-  ClientUpdate client_round(std::uint64_t round, int client, ByteSpan broadcast,
-                            LocalTraining& local) override;
-  RoundOutcome server_round(std::uint64_t round, const std::vector<Bytes>& messages) override;
-  Bytes save() const override;
-  void restore(ByteSpan bytes, std::string_view where) override;
+  const std::vector<float>& control() const { return server_vector(1); }
 
  private:
-  FederatedRequest request_;
+  // The memory of a client: estimate c_i; SCAFCOM: average v_i.
+  Trained train(Vectors received, std::span<const float> estimate, LocalTraining& local) const override;
+  void move(const Sums& sums, Vectors& server) const override;
+
   FeedbackForm feedback_;
-  UpdateCodec codec_;
-  FederatedWire wire_;
-  ClientMemories memories_;  // estimate c_i; SCAFCOM: average v_i
-  std::vector<float> x_, c_;
 };
 
 }  // namespace laconic

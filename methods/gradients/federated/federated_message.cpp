@@ -36,14 +36,13 @@ FederatedWire::FederatedWire(const std::vector<TensorSlice>& tensors, int client
       clients_(clients),
       agreed_(low_hash(as_byte_span(layout_text(tensors) + std::string(codec)))) {}
 
-Bytes FederatedWire::broadcast(std::uint64_t round,
-                               std::initializer_list<std::span<const float>> vectors) const {
+Bytes FederatedWire::broadcast(std::uint64_t round, const std::vector<std::vector<float>>& vectors) const {
   ByteWriter writer;
   writer.varint(round);
   writer.u32(agreed_);
-  for (const std::span<const float> vector : vectors) {
+  for (const std::vector<float>& vector : vectors) {
     require(vector.size() == size_, "a broadcast vector has the length of the model");
-    writer.append(std::as_bytes(vector));
+    writer.append(std::as_bytes(std::span(vector)));
   }
   return with_checksum(std::move(writer));
 }

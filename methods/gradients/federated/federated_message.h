@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,7 +29,7 @@ class FederatedWire {
   // `codec`: text of what bodies are written with.
   FederatedWire(const std::vector<TensorSlice>& tensors, int clients, std::string_view codec);
 
-  Bytes broadcast(std::uint64_t round, std::initializer_list<std::span<const float>> vectors) const;
+  Bytes broadcast(std::uint64_t round, const std::vector<std::vector<float>>& vectors) const;
   std::vector<std::vector<float>> read_broadcast(ByteSpan message, std::uint64_t round,
                                                  std::size_t vectors) const;
 

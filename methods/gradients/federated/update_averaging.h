@@ -7,10 +7,7 @@
 //   server    x += eta_g sum w_i d_i / sum w_i, w_i the client's examples, or 1
 #pragma once
 
-#include "methods/gradients/federated/client_memories.h"
-#include "methods/gradients/federated/federated_algorithm.h"
-#include "methods/gradients/federated/federated_message.h"
-#include "methods/gradients/federated/update_codec.h"
+#include "methods/gradients/federated/summing_algorithm.h"
 
 namespace laconic {
 
@@ -21,28 +18,17 @@ struct UpdateAveragingForm {
   bool weighted = true;  // by examples
 };
 
-class UpdateAveraging final : public FederatedAlgorithm {
+class UpdateAveraging final : public SummingAlgorithm {
  public:
   UpdateAveraging(const FederatedRequest& request, const UpdateAveragingForm& form);
-
   std::string text() const override;
-  const std::vector<float>& point() const override { return x_; }
-  const Feedback* memory(int client) const { return memories_.memory(client); }
-
-  Bytes broadcast(std::uint64_t round) const override;
-  ClientUpdate client_round(std::uint64_t round, int client, ByteSpan broadcast,
-                            LocalTraining& local) override;
-  RoundOutcome server_round(std::uint64_t round, const std::vector<Bytes>& messages) override;
-  Bytes save() const override;
-  void restore(ByteSpan bytes, std::string_view where) override;
 
  private:
-  FederatedRequest request_;
+  Trained train(Vectors received, std::span<const float> estimate, LocalTraining& local) const override;
+  double weight(std::int64_t examples) const override;
+  void move(const Sums& sums, Vectors& server) const override;
+
   bool weighted_, error_feedback_;
-  UpdateCodec codec_;
-  FederatedWire wire_;
-  ClientMemories memories_;
-  std::vector<float> x_;
 };
 
 }  // namespace laconic

@@ -8,34 +8,21 @@
 //   server    x += eta_g (1/m) sum (y_i - x);  c += (1/N) sum (c_i+ - c_i)
 #pragma once
 
-#include "methods/gradients/federated/client_memories.h"
-#include "methods/gradients/federated/federated_algorithm.h"
-#include "methods/gradients/federated/federated_message.h"
-#include "methods/gradients/federated/update_codec.h"
+#include "methods/gradients/federated/summing_algorithm.h"
 
 namespace laconic {
 
-class Scaffold final : public FederatedAlgorithm {
+class Scaffold final : public SummingAlgorithm {
  public:
   explicit Scaffold(const FederatedRequest& request);
 
   std::string text() const override;
-  const std::vector<float>& point() const override { return x_; }
-  const std::vector<float>& control() const { return c_; }
-
-  Bytes broadcast(std::uint64_t round) const override;
-  ClientUpdate client_round(std::uint64_t round, int client, ByteSpan broadcast,
-                            LocalTraining& local) override;
-  RoundOutcome server_round(std::uint64_t round, const std::vector<Bytes>& messages) override;
-  Bytes save() const override;
-  void restore(ByteSpan bytes, std::string_view where) override;
+  const std::vector<float>& control() const { return server_vector(1); }
 
  private:
-  FederatedRequest request_;
-  UpdateCodec whole_;
-  FederatedWire wire_;
-  ClientMemories memories_;  // c_i
-  std::vector<float> x_, c_;
+  // The memory of a client: estimate c_i.
+  Trained train(Vectors received, std::span<const float> estimate, LocalTraining& local) const override;
+  void move(const Sums& sums, Vectors& server) const override;
 };
 
 }  // namespace laconic
