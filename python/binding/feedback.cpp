@@ -21,19 +21,11 @@ class Memory {
  public:
   Memory(std::size_t size, const FeedbackForm& form) : feedback_(form, size) {}
 
-  py::object make(const py::object& input, const py::object& out, float weight) {
+  py::object make(const py::object& input, py::object out, float weight) {
     require_turn(false);
     const BorrowedArray array(input, Access::read, "input");
     check_size(array.floats().size(), "input");
-    if (out.is_none()) {
-      Tensor made(DType::f32, array.shape());
-      {
-        const py::gil_scoped_release released;
-        feedback_.make(array.floats(), made.f32(), weight);
-      }
-      made_ = true;
-      return array_of(std::move(made));
-    }
+    if (out.is_none()) out = array_of(Tensor(DType::f32, array.shape()));
     BorrowedArray target(out, Access::write, "out");
     check_size(target.writable_floats().size(), "out");
     {
