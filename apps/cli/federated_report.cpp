@@ -3,36 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
+#include "apps/cli/run_report.h"
 #include "apps/cli/verb.h"
 #include "apps/report/report.h"
 
 namespace laconic::cli {
 namespace {
 
-// Curves of many thousand rounds are drawn by their means over runs of rounds.
-constexpr std::size_t most_round_points = 400;
-
+// A round that nobody is left of has no loss.
 ChartSeries mean_round_losses(const std::vector<RoundRecord>& rounds) {
-  ChartSeries series{"local minibatches", {}};
-  const std::size_t run =
-      std::max<std::size_t>(1, (rounds.size() + most_round_points - 1) / most_round_points);
-  double loss = 0;
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < rounds.size(); ++i) {
-    // A round that nobody is left of has no loss.
-    if (rounds[i].clients > 0 && std::isfinite(rounds[i].loss)) {
-      loss += rounds[i].loss;
-      ++count;
-    }
-    if ((i + 1) % run != 0 && i + 1 != rounds.size()) continue;
-    if (count > 0)
-      series.points.emplace_back(static_cast<double>(rounds[i].round), loss / static_cast<double>(count));
-    loss = 0;
-    count = 0;
+  std::vector<std::pair<double, double>> points;
+  for (const RoundRecord& round : rounds) {
+    if (round.clients > 0) points.emplace_back(static_cast<double>(round.round), round.loss);
   }
-  return series;
+  return {"local minibatches", thinned(points)};
 }
 
 Chart chart_named(const std::string& title, const std::string& x_label, const std::string& y_label) {
@@ -49,9 +34,7 @@ std::string federated_html(const std::vector<std::pair<std::string, std::string>
                            const std::string& unit, int participants, const std::vector<RoundRecord>& rounds,
                            const FederatedResult& result) {
   HtmlReport report("laconic train");
-  std::vector<std::vector<std::string>> rows = {{"setting", "value"}};
-  for (const auto& [name, value] : settings) rows.push_back({name, value});
-  report.table(rows);
+  report.table(settings_table(settings));
 
   const Evaluation& last = *result.evaluations.back().held_out;
   report.heading("Result");
@@ -75,7 +58,6 @@ std::string federated_html(const std::vector<std::pair<std::string, std::string>
     loss_by_round.points.emplace_back(static_cast<double>(record.round), record.held_out->loss);
     if (record.held_out->accuracy) accuracy.points.emplace_back(bytes, *record.held_out->accuracy);
   }
-  const std::string loss_label = "loss, nats per " + unit.substr(0, unit.size() - 1);
   if (!accuracy.points.empty()) {
     report.heading("Accuracy");
     Chart chart = chart_named("accuracy against uplink", "bytes up of all clients", "accuracy");
@@ -83,10 +65,10 @@ std::string federated_html(const std::vector<std::pair<std::string, std::string>
     report.chart(chart);
   }
   report.heading("Loss");
-  Chart bytes_chart = chart_named("loss against uplink", "bytes up of all clients", loss_label);
+  Chart bytes_chart = chart_named("loss against uplink", "bytes up of all clients", loss_label(unit));
   bytes_chart.series = {loss_by_bytes};
   report.chart(bytes_chart);
-  Chart rounds_chart = chart_named("loss against rounds", "round", loss_label);
+  Chart rounds_chart = chart_named("loss against rounds", "round", loss_label(unit));
   rounds_chart.series = {mean_round_losses(rounds), loss_by_round};
   report.chart(rounds_chart);
 

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/verb.h"
@@ -113,19 +112,6 @@ int show_stored(const std::filesystem::path& path, const std::string& slug) {
   return 0;
 }
 
-std::filesystem::path data_directory(const Arguments& arguments) {
-  if (arguments.has("data")) {
-    std::filesystem::path data = arguments.text("data");
-    if (!std::filesystem::is_directory(data)) {
-      fail(ErrorKind::input, "there is no such directory", data.string(),
-           "--data takes the folder of reference models and texts");
-    }
-    return data;
-  }
-  const char* variable = std::getenv("LACONIC_DATA");
-  return variable == nullptr ? "" : variable;
-}
-
 int reproduce(const Arguments& arguments, const Session& session) {
   const MethodDescription& method = method_named(arguments.text("method"));
   if (arguments.has("stored")) return show_stored(arguments.text("stored"), method.slug);
@@ -144,7 +130,7 @@ int reproduce(const Arguments& arguments, const Session& session) {
   if (scale == "full") request.scale = ReproduceRequest::Scale::full;
   if (arguments.flag("quick")) request.scale = ReproduceRequest::Scale::quick;
   request.seed = static_cast<std::uint64_t>(arguments.integer("seed", 0, 0, std::int64_t{1} << 53));
-  request.data = data_directory(arguments);
+  request.data = data_folder(arguments);
   request.cache = default_arm_cache();
   if (arguments.has("cache")) request.cache = arguments.text("cache");
   request.progress = session.progress;

@@ -61,11 +61,10 @@ FederatedSettings federated_settings(const Arguments& arguments, const MethodDes
   settings.evaluate_every =
       arguments.integer("evaluate-every", std::max<std::int64_t>(settings.rounds / 20, 1), 0, most_rounds);
   settings.evaluate_limit = arguments.integer("evaluate-limit", 0, 0, most_rounds);
-  if (arguments.has("checkpoint") && arguments.has("resume"))
-    fail(ErrorKind::usage, "--resume CHECKPOINT already says where the checkpoint is", "--checkpoint");
-  settings.resume = arguments.has("resume");
-  settings.checkpoint = arguments.text(settings.resume ? "resume" : "checkpoint");
-  settings.checkpoint_every = arguments.integer("checkpoint-every", 0, 0, most_rounds);
+  const CheckpointOptions kept = checkpoint_options(arguments);
+  settings.resume = kept.resume;
+  settings.checkpoint = kept.directory;
+  settings.checkpoint_every = kept.every;
   return settings;
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <cstdlib>
 
 #include "engine/base/error.h"
 
@@ -69,18 +68,6 @@ RateSchedule rate_schedule(const Arguments& arguments, const TrainingSettings& s
 
 }  // namespace
 
-std::filesystem::path data_folder(const Arguments& arguments) {
-  if (arguments.has("data")) {
-    std::filesystem::path folder = arguments.text("data");
-    if (!std::filesystem::is_directory(folder))
-      fail(ErrorKind::input, "there is no such directory", folder.string(),
-           "--data takes the folder of data sets");
-    return folder;
-  }
-  const char* variable = std::getenv("LACONIC_DATA");
-  return variable == nullptr ? "" : variable;
-}
-
 TaskRequest task_request(const Arguments& arguments) {
   TaskRequest request;
   request.dataset = arguments.text("task");
@@ -102,6 +89,16 @@ std::vector<std::pair<std::string, std::string>> method_parameters(const Argumen
   for (const std::string& text : arguments.list("parameter"))
     parameters.push_back(name_and_value(text, "-p"));
   return parameters;
+}
+
+CheckpointOptions checkpoint_options(const Arguments& arguments) {
+  if (arguments.has("checkpoint") && arguments.has("resume"))
+    fail(ErrorKind::usage, "--resume CHECKPOINT already says where the checkpoint is", "--checkpoint");
+  CheckpointOptions options;
+  options.resume = arguments.has("resume");
+  options.directory = arguments.text(options.resume ? "resume" : "checkpoint");
+  options.every = arguments.integer("checkpoint-every", 0, 0, largest_count);
+  return options;
 }
 
 TrainingSettings training_settings(const Arguments& arguments) {
@@ -128,11 +125,10 @@ TrainingSettings training_settings(const Arguments& arguments) {
   settings.evaluate_every =
       arguments.integer("evaluate-every", std::max<std::int64_t>(settings.steps / 20, 1), 0, largest_count);
   settings.evaluate_limit = arguments.integer("evaluate-limit", 0, 0, largest_count);
-  if (arguments.has("checkpoint") && arguments.has("resume"))
-    fail(ErrorKind::usage, "--resume CHECKPOINT already says where the checkpoint is", "--checkpoint");
-  settings.resume = arguments.has("resume");
-  settings.checkpoint = arguments.text(settings.resume ? "resume" : "checkpoint");
-  settings.checkpoint_every = arguments.integer("checkpoint-every", 0, 0, largest_count);
+  const CheckpointOptions kept = checkpoint_options(arguments);
+  settings.resume = kept.resume;
+  settings.checkpoint = kept.directory;
+  settings.checkpoint_every = kept.every;
   return settings;
 }
 

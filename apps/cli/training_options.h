@@ -13,12 +13,17 @@ namespace laconic::cli {
 
 std::vector<OptionSpec> training_options();
 
-// --data, else $LACONIC_DATA, else nothing.
-std::filesystem::path data_folder(const Arguments& arguments);
 // TASK, --model, --data, --option.
 TaskRequest task_request(const Arguments& arguments);
 // -p name=value, as often as it is given.
 std::vector<std::pair<std::string, std::string>> method_parameters(const Arguments& arguments);
+// --checkpoint or --resume, and --checkpoint-every.
+struct CheckpointOptions {
+  std::filesystem::path directory;
+  std::int64_t every = 0;
+  bool resume = false;
+};
+CheckpointOptions checkpoint_options(const Arguments& arguments);
 // Everything but the exchange and the workers' examples.
 TrainingSettings training_settings(const Arguments& arguments);
 

@@ -3,47 +3,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
+#include "apps/cli/run_report.h"
 #include "apps/cli/verb.h"
 #include "apps/report/report.h"
 
 namespace laconic::cli {
 namespace {
 
-// Curves of many thousand steps are drawn by their means over runs of steps.
-constexpr std::size_t most_points = 400;
-
-struct CurvePoint {
-  double bytes = 0, seconds = 0, loss = 0;
-};
-
-std::vector<CurvePoint> step_curve(const std::vector<StepRecord>& steps) {
-  const std::size_t run = std::max<std::size_t>(1, (steps.size() + most_points - 1) / most_points);
-  std::vector<CurvePoint> points;
-  double bytes = 0, seconds = 0, loss = 0;
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    bytes += static_cast<double>(steps[i].sent_bytes);
-    seconds += steps[i].total;
-    if (std::isfinite(steps[i].loss)) {
-      loss += steps[i].loss;
-      ++count;
-    }
-    if ((i + 1) % run == 0 || i + 1 == steps.size()) {
-      if (count > 0) points.push_back({bytes, seconds, loss / static_cast<double>(count)});
-      loss = 0;
-      count = 0;
-    }
-  }
-  return points;
-}
-
 Chart curve_chart(const std::string& title, const std::string& x_label, const std::string& unit) {
   Chart chart;
   chart.title = title;
   chart.x_label = x_label;
-  chart.y_label = "loss, nats per " + unit.substr(0, unit.size() - 1);
+  chart.y_label = loss_label(unit);
   return chart;
 }
 
@@ -53,9 +25,7 @@ std::string training_html(const std::vector<std::pair<std::string, std::string>>
                           const std::string& unit, const std::vector<StepRecord>& steps,
                           const TrainingResult& result) {
   HtmlReport report("laconic train");
-  std::vector<std::vector<std::string>> rows = {{"setting", "value"}};
-  for (const auto& [name, value] : settings) rows.push_back({name, value});
-  report.table(rows);
+  report.table(settings_table(settings));
 
   const EvaluationRecord& last = result.evaluations.back();
   report.heading("Result");
@@ -74,12 +44,16 @@ std::string training_html(const std::vector<std::pair<std::string, std::string>>
   outcome.push_back({"refused steps", std::to_string(result.refused)});
   report.table(outcome);
 
-  ChartSeries by_bytes{"training", {}}, by_time{"training", {}}, held_bytes{"held out", {}},
-      held_time{"held out", {}};
-  for (const CurvePoint& point : step_curve(steps)) {
-    by_bytes.points.emplace_back(point.bytes, point.loss);
-    by_time.points.emplace_back(point.seconds, point.loss);
+  std::vector<std::pair<double, double>> bytes_points, time_points;
+  double bytes = 0, elapsed = 0;
+  for (const StepRecord& step : steps) {
+    bytes += static_cast<double>(step.sent_bytes);
+    elapsed += step.total;
+    bytes_points.emplace_back(bytes, step.loss);
+    time_points.emplace_back(elapsed, step.loss);
   }
+  const ChartSeries by_bytes{"training", thinned(bytes_points)}, by_time{"training", thinned(time_points)};
+  ChartSeries held_bytes{"held out", {}}, held_time{"held out", {}};
   for (const EvaluationRecord& record : result.evaluations) {
     held_bytes.points.emplace_back(static_cast<double>(record.sent_bytes), record.held_out.loss);
     held_time.points.emplace_back(record.seconds, record.held_out.loss);

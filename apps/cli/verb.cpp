@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 
 #include "engine/base/error.h"
 
@@ -83,6 +84,18 @@ std::uint64_t parse_bytes(std::string_view text, std::string_view option) {
   if (value < 1 || value > 1e18)
     fail(ErrorKind::usage, fmt::format("{} is not a sensible size", text), option);
   return static_cast<std::uint64_t>(value);
+}
+
+std::filesystem::path data_folder(const Arguments& arguments) {
+  if (arguments.has("data")) {
+    std::filesystem::path folder = arguments.text("data");
+    if (!std::filesystem::is_directory(folder))
+      fail(ErrorKind::input, "there is no such directory", folder.string(),
+           "--data takes the folder of reference models, texts and data sets");
+    return folder;
+  }
+  const char* variable = std::getenv("LACONIC_DATA");
+  return variable == nullptr ? "" : variable;
 }
 
 std::string human_bytes(std::uint64_t bytes) {

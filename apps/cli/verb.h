@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <optional>
@@ -67,6 +68,9 @@ Verb reproduce_verb();
 Verb bench_verb();
 Verb demo_verb();
 Verb train_verb();
+
+// --data, else $LACONIC_DATA, else nothing. Throws Error(input) where --data names no directory.
+std::filesystem::path data_folder(const Arguments& arguments);
 
 // One line on standard error: what a user should know about a model that was read.
 void print_notice(std::string_view text);

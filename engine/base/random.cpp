@@ -58,10 +58,12 @@ float RandomStream::uniform_at(std::uint64_t index) const {
   return static_cast<float>(bits_at(index) >> 8) * 0x1p-24f;
 }
 
-float RandomStream::gaussian_at(std::uint64_t index) const {
+float RandomStream::gaussian_of(std::uint32_t bits) {
   // The midpoint of one of 2^32 equal cells: never 0 or 1.
-  return static_cast<float>(normal_quantile((static_cast<double>(bits_at(index)) + 0.5) * 0x1p-32));
+  return static_cast<float>(normal_quantile((static_cast<double>(bits) + 0.5) * 0x1p-32));
 }
+
+float RandomStream::gaussian_at(std::uint64_t index) const { return gaussian_of(bits_at(index)); }
 
 std::uint32_t RandomStream::below(std::uint32_t bound) {
   const std::uint32_t threshold = (0u - bound) % bound;

@@ -30,6 +30,8 @@ class RandomStream {
   float uniform_at(std::uint64_t index) const;   // [0, 1), top 24 bits * 2^-24
   float gaussian_at(std::uint64_t index) const;  // standard normal by the inverse normal polynomial
 
+  static float gaussian_of(std::uint32_t bits);  // what gaussian_at makes of its draw
+
   // Sequential access over the same draws.
   std::uint32_t bits() { return bits_at(next_++); }
   float uniform() { return uniform_at(next_++); }

@@ -2,8 +2,7 @@
 // forms, of which the smallest is kept:
 //   huffman    every label as a byte through huffman.h
 //   positions  per label but the implied one: Elias-gamma of count + 1, the positions in ceil(log2 n) bits
-//   each gaps       per label but the implied one: Elias-gamma of count + 1, then of the distance to the
-//   position
+//   gaps       per label but the implied one: Elias-gamma of count + 1, then of each distance to the position
 //              before (the first counted from -1)
 //   rice       all positions whose label is not implied, ascending: Elias-gamma of count + 1, 5 bits of
 //              parameter, distances - 1 as Golomb-Rice codes; then their labels in ceil(log2 (labels - 1))

@@ -38,6 +38,11 @@ struct MatrixShape {
 };
 std::optional<MatrixShape> matrix_shape(const Shape& shape);
 
+// By tensor: min(rank, smaller side) where (rows + columns) rank times `least_saving` is under rows times
+// columns (the `min_compression_rate` of PyTorch's PowerSGD hook), else 0.
+std::vector<std::int64_t> worthwhile_ranks(const std::vector<TensorSlice>& tensors, std::int64_t rank,
+                                           double least_saving = 2);
+
 class LowRankExchange final : public GradientExchange {
  public:
   // By tensor: the rank, at most min(rows, columns); 0: dense, and no memory.

@@ -27,6 +27,12 @@ FeedbackForm plain_error_feedback() {
   return form;
 }
 
+FeedbackForm estimator_feedback() {
+  FeedbackForm form;
+  form.estimator = true;
+  return form;
+}
+
 template <class Real>
 BasicFeedback<Real>::BasicFeedback(const FeedbackForm& form, std::size_t size) : form_(form), size_(size) {
   const auto refuse = [](std::string_view what) { fail(ErrorKind::usage, what, "feedback"); };

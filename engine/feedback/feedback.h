@@ -46,7 +46,8 @@ struct FeedbackForm {
   // A line of text that says all of it; forms are equal when their texts are.
   std::string text() const;
 };
-FeedbackForm plain_error_feedback();
+FeedbackForm plain_error_feedback();  // EF
+FeedbackForm estimator_feedback();    // EF21
 
 // Real is float, or double for the algorithms whose theory is checked beyond f32.
 template <class Real>

@@ -10,5 +10,7 @@ namespace laconic {
 
 // words[i] = random.bits_at(first + i); `first` is a multiple of 4.
 void random_bits(const RandomStream& random, std::uint64_t first, std::span<std::uint32_t> words);
+// values[i] = random.gaussian_at(i).
+void random_gaussians(const RandomStream& random, std::span<float> values);
 
 }  // namespace laconic

@@ -62,6 +62,9 @@ std::size_t RandomBits(std::uint64_t key, std::uint64_t step, std::uint16_t peer
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include <algorithm>
+#include <array>
+
 namespace laconic {
 HWY_EXPORT(RandomBits);
 
@@ -70,6 +73,15 @@ void random_bits(const RandomStream& random, std::uint64_t first, std::span<std:
   std::size_t done = HWY_DYNAMIC_DISPATCH(RandomBits)(random.key(), random.step(), random.peer(), first / 4,
                                                       words.data(), words.size());
   for (; done < words.size(); ++done) words[done] = random.bits_at(first + done);
+}
+
+void random_gaussians(const RandomStream& random, std::span<float> values) {
+  std::array<std::uint32_t, 256> words;
+  for (std::size_t first = 0; first < values.size(); first += words.size()) {
+    const std::size_t count = std::min(words.size(), values.size() - first);
+    random_bits(random, first, std::span(words).first(count));
+    for (std::size_t i = 0; i < count; ++i) values[first + i] = RandomStream::gaussian_of(words[i]);
+  }
 }
 }  // namespace laconic
 #endif

@@ -91,38 +91,43 @@ std::unique_ptr<Communicator> ThreadWorld::communicator(int rank) {
   return std::make_unique<ThreadCommunicator>(rank, static_cast<int>(state_->mailboxes.size()), state_);
 }
 
-void run_ranks(int size, const std::function<void(Communicator&)>& body) {
-  ThreadWorld world(size);
+void run_rank_threads(int size, const std::function<void(int rank)>& body) {
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(size));
-  std::vector<bool> lost_peer(static_cast<std::size_t>(size), false);
+  std::vector<char> lost_peer(static_cast<std::size_t>(size), 0);
   std::vector<std::thread> threads;
-  std::mutex mutex;
   for (int rank = 0; rank < size; ++rank) {
     threads.emplace_back([&, rank] {
-      const auto communicator = world.communicator(rank);
       const auto index = static_cast<std::size_t>(rank);
-      std::string reason = "it has ended";
       try {
-        body(*communicator);
+        body(rank);
       } catch (const Error& error) {
-        const std::lock_guard lock(mutex);
         failures[index] = std::current_exception();
         lost_peer[index] = error.kind() == ErrorKind::io;
-        reason = error.what();
-      } catch (const std::exception& error) {
-        const std::lock_guard lock(mutex);
+      } catch (...) {
         failures[index] = std::current_exception();
-        reason = error.what();
       }
-      communicator->abandon(reason);
     });
   }
   for (std::thread& thread : threads) thread.join();
-  for (const bool merely_lost : {false, true}) {
+  for (const char merely_lost : {0, 1}) {
     for (std::size_t i = 0; i < failures.size(); ++i) {
       if (failures[i] && lost_peer[i] == merely_lost) std::rethrow_exception(failures[i]);
     }
   }
+}
+
+void run_ranks(int size, const std::function<void(Communicator&)>& body) {
+  ThreadWorld world(size);
+  run_rank_threads(size, [&](int rank) {
+    const auto communicator = world.communicator(rank);
+    try {
+      body(*communicator);
+    } catch (const std::exception& error) {
+      communicator->abandon(error.what());
+      throw;
+    }
+    communicator->abandon("it has ended");
+  });
 }
 
 }  // namespace laconic

@@ -22,7 +22,9 @@ class ThreadWorld {
 };
 
 // Runs body on one thread per rank and returns when all have ended. When some throw, the first by rank of
-// those that did not merely lose a peer is rethrown.
+// those that did not merely lose a peer (Error(io)) is rethrown.
+void run_rank_threads(int size, const std::function<void(int rank)>& body);
+// The same with each rank's end of one world of threads.
 void run_ranks(int size, const std::function<void(Communicator&)>& body);
 
 }  // namespace laconic

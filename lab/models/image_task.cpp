@@ -1,14 +1,12 @@
 #include "lab/models/image_task.h"
 
-#include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <torch/autograd.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "engine/base/error.h"
-#include "lab/guarded.h"
+#include "lab/models/tensor_replica.h"
 #include "lab/training/workers.h"
 #include "methods/gradients/tasks/classified_rows.h"
 
@@ -35,60 +33,33 @@ class ImageTask final : public TrainingTask {
   std::unique_ptr<TrainingReplica> replica() const override { return std::make_unique<Replica>(*this); }
 
  private:
-  class Replica final : public TrainingReplica {
+  class Replica final : public TensorReplica {
    public:
     explicit Replica(const ImageTask& task)
-        : task_(task), tensors_(task.parameters()), attack_(task.attack_, task.train_) {}
-
-    double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
-                    std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) override {
-      return guarded([&] { return mean_loss(point, examples, gradient, on_ready); });
-    }
-    Evaluation evaluate(std::span<const float> point, std::int64_t limit) override {
-      return guarded([&] { return held_out(point, limit); });
-    }
+        : TensorReplica(task.parameters(), task.test_.count(), 128),
+          task_(task),
+          attack_(task.attack_, task.train_) {}
 
    private:
-    double mean_loss(std::span<const float> point, std::span<const std::int64_t> examples,
-                     std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) {
-      at::set_num_threads(1);  // OpenMP keeps this number per thread
-      const at::AutoGradMode with_gradient(true);
-      tensors_.set(point);
+    at::Tensor mean_loss(std::span<const std::int64_t> examples) override {
       const Batch batch = gather(task_.train_, examples);
       attack(batch);
-      const at::Tensor loss =
-          at::cross_entropy_loss(task_.network_->logits(tensors_.tensors(), batch.pictures), batch.classes);
-      tensors_.backward(loss, gradient, on_ready);
-      return loss.item<double>();
+      return at::cross_entropy_loss(task_.network_->logits(tensors(), batch.pictures), batch.classes);
     }
 
-    Evaluation held_out(std::span<const float> point, std::int64_t limit) {
-      at::set_num_threads(1);
-      const c10::NoGradGuard no_gradient;
-      tensors_.set(point);
-      Evaluation result;
-      result.count = limit > 0 ? std::min(limit, task_.test_.count()) : task_.test_.count();
-      std::int64_t right = 0;
-      constexpr std::int64_t tile = 128;
-      for (std::int64_t first = 0; first < result.count; first += tile) {
-        std::vector<std::int64_t> examples;
-        for (std::int64_t i = first; i < std::min(result.count, first + tile); ++i) examples.push_back(i);
-        const Batch batch = gather(task_.test_, examples);
-        attack(batch);
-        const at::Tensor logits = task_.network_->logits(tensors_.tensors(), batch.pictures);
-        result.loss += at::cross_entropy_loss(logits, batch.classes, {}, at::Reduction::Sum).item<double>();
-        right += logits.argmax(1).eq(batch.classes).sum().item<std::int64_t>();
-      }
-      result.loss /= static_cast<double>(result.count);
-      result.accuracy = static_cast<double>(right) / static_cast<double>(result.count);
-      return result;
+    HeldOutSums held_out_sums(std::span<const std::int64_t> examples) override {
+      const Batch batch = gather(task_.test_, examples);
+      attack(batch);
+      const at::Tensor logits = task_.network_->logits(tensors(), batch.pictures);
+      return {at::cross_entropy_loss(logits, batch.classes, {}, at::Reduction::Sum).item<double>(),
+              static_cast<std::int64_t>(examples.size()),
+              logits.argmax(1).eq(batch.classes).sum().item<std::int64_t>()};
     }
 
     struct Batch {
       at::Tensor pictures, classes;
     };
     Batch gather(const PictureRows& rows, std::span<const std::int64_t> examples) const {
-      require(!examples.empty(), "a batch with examples");
       const auto count = static_cast<std::int64_t>(examples.size());
       Batch batch{
           at::empty({count, task_.shape_.channels, task_.shape_.height, task_.shape_.width}, at::kFloat),
@@ -107,7 +78,7 @@ class ImageTask final : public TrainingTask {
       const at::AutoGradMode with_gradient(true);
       // The tensors' gradients are not asked for: copies that need none save half of the backward pass.
       std::vector<at::Tensor> fixed;
-      for (const at::Tensor& tensor : tensors_.tensors()) fixed.push_back(tensor.detach());
+      for (const at::Tensor& tensor : tensors()) fixed.push_back(tensor.detach());
       const auto size = static_cast<std::size_t>(batch.pictures.numel());
       attack_.find(std::span(batch.pictures.data_ptr<float>(), size),
                    [&](std::span<const float>, std::span<float> by_inputs) {
@@ -120,7 +91,6 @@ class ImageTask final : public TrainingTask {
     }
 
     const ImageTask& task_;
-    FlatParameters tensors_;
     InputAttack attack_;
   };
 

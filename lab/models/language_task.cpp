@@ -1,9 +1,7 @@
 #include "lab/models/language_task.h"
 
-#include <ATen/Parallel.h>
-#include <c10/core/GradMode.h>
 #include <stdlib.h>
-#include <torch/autograd.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,9 +11,8 @@
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "engine/dataset/text_windows.h"
-#include "lab/guarded.h"
 #include "lab/language_model.h"
-#include "lab/models/flat_parameters.h"
+#include "lab/models/tensor_replica.h"
 #include "lab/training/workers.h"
 #include "methods/gradients/tasks/task_models.h"
 #include "runtime/tokenizer/bpe_trainer.h"
@@ -103,53 +100,25 @@ class LanguageTask final : public TrainingTask {
   std::unique_ptr<TrainingReplica> replica() const override { return std::make_unique<Replica>(*this); }
 
  private:
-  class Replica final : public TrainingReplica {
+  class Replica final : public TensorReplica {
    public:
     explicit Replica(const LanguageTask& task)
-        : task_(task), tensors_(task.tensors_), model_(task.config_, 0) {
+        : TensorReplica(task.tensors_, task.held_out_, 16), task_(task), model_(task.config_, 0) {
       const auto places = model_.parameters();
-      for (std::size_t i = 0; i < places.size(); ++i) *places[i].second = tensors_.tensors()[i];
-    }
-
-    double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
-                    std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) override {
-      return guarded([&] { return mean_loss(point, examples, gradient, on_ready); });
-    }
-    Evaluation evaluate(std::span<const float> point, std::int64_t limit) override {
-      return guarded([&] { return held_out(point, limit); });
+      for (std::size_t i = 0; i < places.size(); ++i) *places[i].second = tensors()[i];
     }
 
    private:
-    double mean_loss(std::span<const float> point, std::span<const std::int64_t> examples,
-                     std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) {
-      at::set_num_threads(1);  // OpenMP keeps this number per thread
-      const at::AutoGradMode with_gradient(true);
-      tensors_.set(point);
-      const at::Tensor loss = loss_of(task_.train_, examples, at::Reduction::Mean);
-      tensors_.backward(loss, gradient, on_ready);
-      return loss.item<double>();
+    at::Tensor mean_loss(std::span<const std::int64_t> examples) override {
+      return loss_of(task_.train_, examples, at::Reduction::Mean);
     }
-
-    Evaluation held_out(std::span<const float> point, std::int64_t limit) {
-      at::set_num_threads(1);
-      const c10::NoGradGuard no_gradient;
-      tensors_.set(point);
-      const std::int64_t windows = limit > 0 ? std::min(limit, task_.held_out_) : task_.held_out_;
-      Evaluation result;
-      result.count = windows * task_.test_.context();
-      constexpr std::int64_t tile = 16;
-      for (std::int64_t first = 0; first < windows; first += tile) {
-        std::vector<std::int64_t> examples;
-        for (std::int64_t i = first; i < std::min(windows, first + tile); ++i) examples.push_back(i);
-        result.loss += loss_of(task_.test_, examples, at::Reduction::Sum).item<double>();
-      }
-      result.loss /= static_cast<double>(result.count);
-      return result;
+    HeldOutSums held_out_sums(std::span<const std::int64_t> examples) override {
+      return {loss_of(task_.test_, examples, at::Reduction::Sum).item<double>(),
+              static_cast<std::int64_t>(examples.size()) * task_.test_.context(), std::nullopt};
     }
 
     at::Tensor loss_of(const TextWindows& windows, std::span<const std::int64_t> examples,
                        std::int64_t reduction) const {
-      require(!examples.empty(), "a batch with examples");
       const auto count = static_cast<std::int64_t>(examples.size());
       const std::int64_t context = windows.context();
       const at::Tensor inputs = at::empty({count, context}, at::kLong);
@@ -166,7 +135,6 @@ class LanguageTask final : public TrainingTask {
     }
 
     const LanguageTask& task_;
-    FlatParameters tensors_;
     LanguageModel model_;
   };
 

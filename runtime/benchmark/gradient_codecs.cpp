@@ -5,6 +5,7 @@
 #include "engine/base/random.h"
 #include "engine/base/threads.h"
 #include "engine/codec/composition.h"
+#include "engine/coding/sign_bits.h"
 
 namespace laconic {
 namespace {
@@ -62,10 +63,35 @@ Pass add_pass(const char* name, const char* codec_text) {
   return pass;
 }
 
+Pass sign_pass(bool packs) {
+  const auto gradients = random_gradients();
+  const auto bits =
+      std::make_shared<std::vector<std::uint8_t>>(sign_bytes(gradient_numbers), std::uint8_t{0x5A});
+  const auto values = std::make_shared<std::vector<float>>(packs ? 0 : gradient_numbers);
+  Pass pass;
+  pass.name = packs ? "gradient signs, pack" : "gradient signs, unpack";
+  pass.bytes = std::uint64_t{4} * gradient_numbers * gradient_count;
+  pass.items = pass.bytes / 4;
+  pass.wanted_ratio = 0.5;
+  pass.per_core = true;
+  if (packs) {
+    pass.run = [gradients, bits] {
+      for (const Tensor& gradient : *gradients) pack_signs(gradient.f32(), SignSum::squares, *bits);
+    };
+  } else {
+    pass.run = [bits, values] {
+      for (int i = 0; i < gradient_count; ++i) unpack_signs(*bits, 0.5f, *values);
+    };
+  }
+  return pass;
+}
+
 }  // namespace
 
 std::vector<PassMaker> gradient_codec_passes() {
   std::vector<PassMaker> makers;
+  makers.push_back({"gradient signs, pack", [] { return sign_pass(true); }});
+  makers.push_back({"gradient signs, unpack", [] { return sign_pass(false); }});
   makers.push_back({"gradient top-k 0.1 %, encode", [] {
                       return encode_pass("gradient top-k 0.1 %, encode", "outliers(fraction=0.001)", 0.25);
                     }});

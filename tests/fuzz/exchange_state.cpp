@@ -10,6 +10,7 @@
 #include "engine/transport/thread_world.h"
 #include "methods/gradients/training/exchange_by_name.h"
 #include "methods/method.h"
+#include "tests/engine/exchange/exchange_step.h"
 
 namespace {
 
@@ -68,15 +69,11 @@ Training training_of(const ExchangeCandidate& candidate, OptimizerSettings::Kind
 }
 
 void one_step(Training& training, Communicator& communicator, std::uint64_t step) {
-  std::vector<float> own = gradient_of(step), agreed(own.size()), point(own.size(), 0.5f);
+  std::vector<float> own = gradient_of(step), agreed, point(own.size(), 0.5f);
   for (std::size_t i = tensors().size(); i-- > 0;)
     training.optimizer->prepare(i, slice_of(std::span(own), tensors()[i]));
-  training.exchange->begin_step(communicator, step);
-  bool accepted = true;
-  for (std::size_t bucket = 0; bucket < training.exchange->buckets().size(); ++bucket)
-    accepted = training.exchange->exchange(communicator, step, bucket, own, agreed) && accepted;
-  training.exchange->end_step(accepted);
-  if (accepted) training.optimizer->apply(agreed, point, 0.01);
+  if (exchange_step(*training.exchange, communicator, step, own, agreed))
+    training.optimizer->apply(agreed, point, 0.01);
 }
 
 void add_training(std::vector<Subject>& subjects, Communicator& communicator, const std::string& name,

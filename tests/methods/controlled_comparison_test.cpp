@@ -1,11 +1,17 @@
 // Logistic regression over clients sorted by label, and what decides whether a comparison's claim is met.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "engine/base/error.h"
+#include "engine/base/files.h"
 #include "engine/base/random.h"
 #include "methods/gradients/federated/comparison_rows.h"
+#include "methods/gradients/federated/controlled_convex.h"
 #include "methods/gradients/federated/convex_clients.h"
 #include "methods/method.h"
 
@@ -120,6 +126,68 @@ TEST(ComparisonClaims, AccuracyIsNearOrAboveAndADivergedArmHasNone) {
       row("a", {{{"loss", 1e30}, {"bytes_up", 0}}, {{"accuracy", 0.9}, {"bytes_up", 1000}}});
   EXPECT_DOUBLE_EQ(mean_of(diverged, "accuracy"), 0.45);
   EXPECT_FALSE(accuracy_claim(diverged, baseline, "a against b", -0.01, "threshold", 20).met);
+}
+
+class ControlledConvex : public testing::Test {
+ protected:
+  ControlledConvex() {
+    request_.scale = ReproduceRequest::Scale::quick;
+    request_.data = folder_;
+  }
+  ~ControlledConvex() override { std::filesystem::remove_all(folder_); }
+  static std::filesystem::path fresh_folder() {
+    const auto folder = std::filesystem::path(testing::TempDir()) /
+                        ("laconic-controlled-convex-" + std::to_string(::getpid()));
+    std::filesystem::remove_all(folder);
+    return folder;
+  }
+  Reproduction run(bool scallion) {
+    Reproduction result;
+    controlled_convex(request_, cache_, {1}, scallion, result);
+    return result;
+  }
+
+  const std::filesystem::path folder_ = fresh_folder();
+  ReproduceRequest request_;
+  ArmCache cache_{folder_ / "arms"};
+};
+
+TEST_F(ControlledConvex, WithoutDataItSaysWhatIsLeftOut) {
+  const Reproduction result = run(true);
+  EXPECT_THAT(result.notes, testing::ElementsAre(testing::HasSubstr("a9a is left out")));
+  EXPECT_TRUE(result.claims.empty());
+  EXPECT_TRUE(result.tables.empty());
+}
+
+TEST_F(ControlledConvex, EachMethodIsHeldAgainstItsBaseline) {
+  std::filesystem::create_directories(folder_ / "convex/a9a");
+  const SparseExamples rows = two_clouds(240);
+  std::string text;
+  for (std::int64_t i = 0; i < rows.rows(); ++i) {
+    text += rows.label[static_cast<std::size_t>(i)] > 0 ? "+1" : "-1";
+    for (std::size_t j = 0; j < 6; ++j) text += fmt::format(" {}:{}", j + 1, rows.row(i).values[j]);
+    text += "\n";
+  }
+  write_file(folder_ / "convex/a9a/a9a", text);
+  const std::vector<std::pair<bool, std::string>> methods = {
+      {true, "SCALLION 1-level against FedAvg with 1-level QSGD, a9a"},
+      {false, "SCAFCOM Top-5% against Fed-EF Top-5%, a9a"}};
+  for (const auto& [scallion, claim] : methods) {
+    const Reproduction result = run(scallion);
+    EXPECT_TRUE(result.notes.empty());
+    ASSERT_EQ(result.claims.size(), 1u);
+    EXPECT_THAT(result.claims[0].claim, testing::HasSubstr(claim));
+    // The gap is 1 at the start; f* is its zero.
+    EXPECT_GT(result.claims[0].measured_value, 0);
+    EXPECT_LT(result.claims[0].measured_value, 1);
+    EXPECT_GT(result.claims[0].baseline_bytes, 0u);
+    ASSERT_EQ(result.tables.size(), 1u);
+    EXPECT_EQ(result.tables[0].rows.size(), 4u) << "a head, fp32, the baseline, the method";
+    EXPECT_EQ(result.curves.size(), 3u);
+  }
+  const int fresh = cache_.fresh();
+  run(true);
+  EXPECT_EQ(cache_.fresh(), fresh) << "arms are kept";
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include "methods/gradients/problems/rank_one_quadratics.h"
 #include "methods/gradients/problems/scaled_quadratics.h"
 #include "methods/method.h"
-#include "tests/engine/exchange/ranks.h"
+#include "tests/engine/exchange/exchange_step.h"
 
 namespace laconic {
 namespace {
@@ -220,13 +220,13 @@ TEST(Ef21Weighted, ItsExchangeAgreesOnTheMeanAndRefusesWrongWeights) {
     request.rank = rank;
     return method.exchange(request);
   };
-  testing_ranks::on_ranks(3, [&](Communicator& communicator) {
+  run_ranks(3, [&](Communicator& communicator) {
     const TrainingExchange training = made(communicator.rank(), "4_1_0.5");
     std::vector<float> own(30), agreed(30);
     for (std::uint64_t step = 1; step <= 3; ++step) {
       for (std::size_t j = 0; j < 30; ++j)
         own[j] = static_cast<float>(communicator.rank()) + static_cast<float>(j * step);
-      EXPECT_TRUE(testing_ranks::exchange_step(*training.exchange, communicator, step, own, agreed));
+      EXPECT_TRUE(exchange_step(*training.exchange, communicator, step, own, agreed));
       for (std::size_t j = 0; j < 30; ++j) EXPECT_NEAR(agreed[j], 1 + static_cast<float>(j * step), 1e-4);
     }
   });

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "engine/base/error.h"
-#include "engine/base/gaussian_fill.h"
 #include "engine/base/random.h"
+#include "engine/math/random_fill.h"
 #include "engine/math/top_k.h"
 #include "methods/gradients/ef21-weighted/step_sizes.h"
 #include "methods/gradients/problems/bilinear_saddle.h"
@@ -204,7 +204,7 @@ TEST(ConvexProblems, StepSizesOfEf21) {
 TEST(ConvexProblems, DrawsAtOnceAreTheDrawsOfTheStream) {
   const RandomStream random(5, "test", "fill", 9, 3);
   std::vector<float> values(11);
-  fill_gaussian(random.key(), 9, 3, values);
+  random_gaussians(random, values);
   for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(values[i], random.gaussian_at(i));
 }
 

@@ -10,6 +10,7 @@
 #include "engine/transport/thread_world.h"
 #include "methods/gradients/dgc/dgc_exchange.h"
 #include "methods/method.h"
+#include "tests/engine/exchange/exchange_step.h"
 
 namespace laconic {
 namespace {
@@ -26,17 +27,6 @@ ExchangeRequest dgc_request(std::vector<TensorSlice> tensors,
   return request;
 }
 
-bool dgc_step(GradientExchange& exchange, Communicator& communicator, std::uint64_t step, const Vector& own,
-              Vector& agreed) {
-  agreed.resize(own.size());
-  exchange.begin_step(communicator, step);
-  bool accepted = true;
-  for (std::size_t bucket = 0; bucket < exchange.buckets().size(); ++bucket)
-    accepted = exchange.exchange(communicator, step, bucket, own, agreed) && accepted;
-  exchange.end_step(accepted);
-  return accepted;
-}
-
 TEST(Dgc, WorkedExampleOfCard07) {
   run_ranks(1, [](Communicator& communicator) {
     const ExchangeRequest request =
@@ -50,7 +40,7 @@ TEST(Dgc, WorkedExampleOfCard07) {
     const Vector velocity[] = {{0, -0.5f, 0.2f}, {0.1f, 0, 0.58f}, {0.49f, 0.1f, 0}};
     Vector agreed;
     for (std::uint64_t step = 1; step <= 3; ++step) {
-      ASSERT_TRUE(dgc_step(*made.exchange, communicator, step, gradients[step - 1], agreed));
+      ASSERT_TRUE(exchange_step(*made.exchange, communicator, step, gradients[step - 1], agreed));
       for (std::size_t i = 0; i < 3; ++i) {
         EXPECT_NEAR(agreed[i], sent[step - 1][i], 1e-6) << step << ' ' << i;
         EXPECT_NEAR(exchange.feedback(0)->momentum()[i], momentum[step - 1][i], 1e-6) << step << ' ' << i;
@@ -83,7 +73,7 @@ Vector trained(const std::vector<std::pair<std::string, std::string>>& parameter
     Vector point(209, 1.0f), agreed;
     for (std::uint64_t step = 1; step <= steps; ++step) {
       ASSERT_TRUE(
-          dgc_step(*made.exchange, communicator, step, gradient_for(communicator.rank(), step), agreed));
+          exchange_step(*made.exchange, communicator, step, gradient_for(communicator.rank(), step), agreed));
       made.optimizer->apply(agreed, point, 0.1);
     }
     const std::lock_guard lock(mutex);
@@ -145,7 +135,7 @@ TEST(Dgc, WhatWasSentAndWhatIsKeptAddUpToAllMomenta) {
           // u as it is right after the momentum update.
           for (std::size_t i = 0; i < 200; ++i)
             given[i] += 0.9f * exchange.feedback(0)->momentum()[i] + own[i];
-          ASSERT_TRUE(dgc_step(*made.exchange, communicator, step, own, agreed));
+          ASSERT_TRUE(exchange_step(*made.exchange, communicator, step, own, agreed));
           std::size_t count = 0;
           for (std::size_t i = 0; i < 200; ++i) {
             sent[i] += agreed[i];
@@ -169,7 +159,7 @@ TEST(Dgc, WithoutKeepingItRoundingIsLost) {
     const TrainingExchange made = method_named("dgc").exchange(request);
     const auto& exchange = dynamic_cast<const GatheredExchange&>(*made.exchange);
     Vector agreed;
-    ASSERT_TRUE(dgc_step(*made.exchange, communicator, 1, {1.0001f, 0.5f}, agreed));
+    ASSERT_TRUE(exchange_step(*made.exchange, communicator, 1, {1.0001f, 0.5f}, agreed));
     EXPECT_EQ(agreed[0], 1.0f);
     EXPECT_EQ(exchange.feedback(0)->velocity()[0], 0.0f);
   });
@@ -184,7 +174,7 @@ TEST(Dgc, RanksAddWhatTheySendAtTheSamePlace) {
     EXPECT_NEAR(made.clip_share, 1 / std::sqrt(3.0), 1e-12);
     Vector own(10, 0.1f), agreed;
     own[communicator.rank() == 2 ? 7 : 4] = static_cast<float>(communicator.rank() + 1);
-    ASSERT_TRUE(dgc_step(*made.exchange, communicator, 1, own, agreed));
+    ASSERT_TRUE(exchange_step(*made.exchange, communicator, 1, own, agreed));
     const Vector wanted = {0, 0, 0, 0, 1, 0, 0, 1, 0, 0};
     for (std::size_t i = 0; i < 10; ++i) EXPECT_NEAR(agreed[i], wanted[i], 1e-6) << i;
   });
@@ -215,10 +205,10 @@ TEST(Dgc, EpochsChangeTheShareAndRefusedStepsChangeNothing) {
       const Bytes before = made.exchange->save();
       Vector broken = gradient_for(communicator.rank(), 100 + step);
       if (communicator.rank() == 1) broken[step % 2 == 0 ? 11 : 205] = std::numeric_limits<float>::infinity();
-      EXPECT_FALSE(dgc_step(*made.exchange, communicator, step, broken, agreed));
+      EXPECT_FALSE(exchange_step(*made.exchange, communicator, step, broken, agreed));
       EXPECT_EQ(made.exchange->save(), before);
       ASSERT_TRUE(
-          dgc_step(*made.exchange, communicator, step, gradient_for(communicator.rank(), step), agreed));
+          exchange_step(*made.exchange, communicator, step, gradient_for(communicator.rank(), step), agreed));
       std::size_t count = 0;
       for (std::size_t i = 0; i < 200; ++i) count += agreed[i] != 0;
       EXPECT_GE(count, wanted[step - 1]);  // of two ranks
@@ -228,8 +218,8 @@ TEST(Dgc, EpochsChangeTheShareAndRefusedStepsChangeNothing) {
     TrainingExchange other = method_named("dgc").exchange(request);
     other.exchange->restore(made.exchange->save(), "state");
     const Vector own = gradient_for(communicator.rank(), 6);
-    ASSERT_TRUE(dgc_step(*made.exchange, communicator, 6, own, agreed));
-    ASSERT_TRUE(dgc_step(*other.exchange, communicator, 6, own, again));
+    ASSERT_TRUE(exchange_step(*made.exchange, communicator, 6, own, agreed));
+    ASSERT_TRUE(exchange_step(*other.exchange, communicator, 6, own, again));
     EXPECT_EQ(agreed, again);
   });
 }

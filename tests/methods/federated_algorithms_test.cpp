@@ -10,7 +10,7 @@
 #include "methods/gradients/federated/controlled_averaging.h"
 #include "methods/gradients/federated/update_averaging.h"
 #include "methods/gradients/scaffold/scaffold.h"
-#include "pulling_clients.h"
+#include "tests/methods/pulling_clients.h"
 
 namespace laconic {
 namespace {

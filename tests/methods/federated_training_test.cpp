@@ -15,7 +15,7 @@
 #include "methods/gradients/federated/federated_checkpoint.h"
 #include "methods/gradients/federated/federated_trial.h"
 #include "methods/gradients/federated/quadratic_clients.h"
-#include "pulling_clients.h"
+#include "tests/methods/pulling_clients.h"
 
 namespace laconic {
 namespace {

@@ -15,6 +15,7 @@
 #include "engine/transport/thread_world.h"
 #include "methods/gradients/l-greco/planned_exchange.h"
 #include "methods/method.h"
+#include "tests/engine/exchange/exchange_step.h"
 
 namespace laconic {
 namespace {
@@ -217,17 +218,6 @@ TrainingExchange make_planned(const std::string& family, Communicator& communica
   return method_named("l-greco").exchange(request);
 }
 
-bool planned_step(GradientExchange& exchange, Communicator& communicator, std::uint64_t step,
-                  const std::vector<float>& own, std::vector<float>& agreed) {
-  agreed.resize(own.size());
-  exchange.begin_step(communicator, step);
-  bool accepted = true;
-  for (std::size_t bucket = 0; bucket < exchange.buckets().size(); ++bucket)
-    accepted = exchange.exchange(communicator, step, bucket, own, agreed) && accepted;
-  exchange.end_step(accepted);
-  return accepted;
-}
-
 TEST(LGreco, PlansAreMadeAtTheirStepsAndAllRanksHaveThem) {
   for (const std::string family : {"lowrank", "quantise", "sparse"}) {
     std::mutex mutex;
@@ -239,7 +229,7 @@ TEST(LGreco, PlansAreMadeAtTheirStepsAndAllRanksHaveThem) {
       std::vector<float> agreed, joined;
       for (std::uint64_t step = 1; step <= 9; ++step) {
         const auto own = model_gradient(communicator.rank(), step);
-        ASSERT_TRUE(planned_step(exchange, communicator, step, own, agreed));
+        ASSERT_TRUE(exchange_step(exchange, communicator, step, own, agreed));
         joined.insert(joined.end(), agreed.begin(), agreed.end());
         EXPECT_EQ(exchange.choices_made(), step < 4 ? 0u : step < 8 ? 1u : 2u) << step;
         if (step > 3) continue;
@@ -278,7 +268,7 @@ TEST(LGreco, RefusedStepsAreNotPlannedOnAndAStateGoesOn) {
         const bool broken = step == 3 || step == 6;
         if (broken && communicator.rank() == 1) own[3000] = std::numeric_limits<float>::quiet_NaN();
         const Bytes before = exchange.save();
-        EXPECT_EQ(planned_step(exchange, communicator, step, own, agreed), !broken);
+        EXPECT_EQ(exchange_step(exchange, communicator, step, own, agreed), !broken);
         if (broken && communicator.rank() == 1) {
           Bytes after = exchange.save();
           EXPECT_EQ(after, before);
@@ -290,8 +280,8 @@ TEST(LGreco, RefusedStepsAreNotPlannedOnAndAStateGoesOn) {
       EXPECT_EQ(dynamic_cast<PlannedExchange&>(*other.exchange).levels(), exchange.levels());
       for (std::uint64_t step = 7; step <= 9; ++step) {
         const auto own = model_gradient(communicator.rank(), step);
-        ASSERT_TRUE(planned_step(exchange, communicator, step, own, agreed));
-        ASSERT_TRUE(planned_step(*other.exchange, communicator, step, own, again));
+        ASSERT_TRUE(exchange_step(exchange, communicator, step, own, agreed));
+        ASSERT_TRUE(exchange_step(*other.exchange, communicator, step, own, again));
         EXPECT_EQ(agreed, again);
       }
       EXPECT_EQ(dynamic_cast<PlannedExchange&>(*other.exchange).levels(), exchange.levels());
@@ -317,7 +307,7 @@ TEST(LGreco, PlansNoMoreOftenThanItIsAskedTo) {
     std::vector<float> agreed;
     for (std::uint64_t step = 1; step <= 9; ++step) {
       ASSERT_TRUE(
-          planned_step(exchange, communicator, step, model_gradient(communicator.rank(), step), agreed));
+          exchange_step(exchange, communicator, step, model_gradient(communicator.rank(), step), agreed));
       // Nothing to plan by in step 1; then in steps 3 and 5.
       EXPECT_EQ(exchange.choices_made(), step < 3 ? 0u : step < 5 ? 1u : 2u) << step;
     }
@@ -333,7 +323,7 @@ TEST(LGreco, APlanIsWrittenReadAndTrainedBy) {
     EXPECT_TRUE(exchange.plan().empty());
     std::vector<float> agreed;
     for (std::uint64_t step = 1; step <= 4; ++step)
-      ASSERT_TRUE(planned_step(exchange, communicator, step, model_gradient(0, step), agreed));
+      ASSERT_TRUE(exchange_step(exchange, communicator, step, model_gradient(0, step), agreed));
     const std::string text = l_greco::plan_text(exchange.plan());
     auto plan = l_greco::parse_plan(text, "plan");
     ASSERT_EQ(plan.size(), 2u);
@@ -343,7 +333,7 @@ TEST(LGreco, APlanIsWrittenReadAndTrainedBy) {
     fixed.fix_levels(plan);
     EXPECT_EQ(fixed.levels(), exchange.levels());
     for (std::uint64_t step = 1; step <= 9; ++step)
-      ASSERT_TRUE(planned_step(fixed, communicator, step, model_gradient(0, step), agreed));
+      ASSERT_TRUE(exchange_step(fixed, communicator, step, model_gradient(0, step), agreed));
     EXPECT_EQ(fixed.choices_made(), 0u);
     plan[1].level = "rank 77";
     EXPECT_THROW(exchange.fix_levels(plan), Error);

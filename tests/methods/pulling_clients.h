@@ -7,7 +7,6 @@
 
 #include <filesystem>
 #include <limits>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,65 +14,41 @@
 #include "engine/base/random.h"
 #include "methods/gradients/federated/federated_training.h"
 #include "methods/method.h"
+#include "tests/methods/example_task.h"
 
 namespace laconic {
 
 // f_e(x) = 1/2 sum h_e (x - t_e)^2: each example pulls to a point of its own.
-class Pulls : public TrainingTask {
+class Pulls : public ExampleTask {
  public:
   static constexpr std::size_t width = 12;
 
-  explicit Pulls(std::int64_t count, std::int64_t broken = -1) : count_(count), broken_(broken) {
-    tensors_ = {{"first", {2, 4}, 0, 8}, {"second.bias", {4}, 8, 4}};
+  // Example `broken` has a gradient that is not finite; -1: none has.
+  explicit Pulls(std::int64_t count, std::int64_t broken = -1)
+      : ExampleTask("pulls", {{"first", {2, 4}, 0, 8}, {"second.bias", {4}, 8, 4}}, count, 0.25f),
+        broken_(broken) {
     RandomStream random(3, "pulls", "points");
     for (std::size_t i = 0; i < static_cast<std::size_t>(count) * width; ++i) {
       targets_.push_back(1 + 2 * random.gaussian());
       curvature_.push_back(0.2f + random.uniform());
     }
   }
-  std::string text() const override { return "pulls"; }
-  const std::vector<TensorSlice>& parameters() const override { return tensors_; }
-  std::vector<float> initial(std::uint64_t) const override { return std::vector<float>(width, 0.25f); }
-  std::int64_t examples() const override { return count_; }
-  const std::vector<std::int32_t>& labels() const override { return labels_; }
-
-  class Replica : public TrainingReplica {
-   public:
-    explicit Replica(const Pulls& task) : task_(task) {}
-    double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
-                    std::span<float> gradient, const std::function<void(std::size_t)>&) override {
-      std::fill(gradient.begin(), gradient.end(), 0.0f);
-      double loss = 0;
-      const auto n = static_cast<float>(examples.size());
-      for (const std::int64_t example : examples) {
-        for (std::size_t j = 0; j < width; ++j) {
-          const std::size_t at = static_cast<std::size_t>(example) * width + j;
-          const float distance = point[j] - task_.targets_[at];
-          gradient[j] += task_.curvature_[at] * distance / n;
-          loss += 0.5 * task_.curvature_[at] * distance * distance / n;
-        }
-        if (example == task_.broken_) gradient[9] = std::numeric_limits<float>::quiet_NaN();
-      }
-      return loss;
+  double add_example(std::span<const float> point, std::int64_t example, float batch,
+                     std::span<float> gradient) const override {
+    double loss = 0;
+    for (std::size_t j = 0; j < width; ++j) {
+      const std::size_t at = static_cast<std::size_t>(example) * width + j;
+      const float distance = point[j] - targets_[at];
+      gradient[j] += curvature_[at] * distance / batch;
+      loss += 0.5 * curvature_[at] * distance * distance / batch;
     }
-    Evaluation evaluate(std::span<const float> point, std::int64_t) override {
-      std::vector<std::int64_t> all(static_cast<std::size_t>(task_.count_));
-      std::iota(all.begin(), all.end(), 0);
-      std::vector<float> ignored(width);
-      return {gradient(point, all, ignored, {}), std::nullopt, task_.count_};
-    }
-
-   private:
-    const Pulls& task_;
-  };
-  std::unique_ptr<TrainingReplica> replica() const override { return std::make_unique<Replica>(*this); }
+    if (example == broken_) gradient[9] = std::numeric_limits<float>::quiet_NaN();
+    return loss;
+  }
 
  private:
-  friend class Replica;
-  std::int64_t count_, broken_;
-  std::vector<TensorSlice> tensors_;
+  std::int64_t broken_;
   std::vector<float> targets_, curvature_;
-  std::vector<std::int32_t> labels_;
 };
 
 // Runs of `each` examples.

@@ -9,6 +9,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/files.h"
+#include "methods/weights/decoupleq/reproduce.h"
 #include "methods/weights/trial.h"
 
 namespace laconic {
@@ -134,6 +135,16 @@ TEST_F(ArmCacheTest, ATrialMeasuresWhatWasWritten) {
   trial.compressed("rtn", {{"bits", "2"}}, 0);
   EXPECT_EQ(cache.cached(), 1);
   EXPECT_THROW(trial.compressed("rtn", {{"bitz", "2"}}, 0), Error);
+}
+
+// 1 is the optimum over all codes: no search gets below it, and each does better than the one before.
+TEST(DecoupleqAgainstExhaustive, RatiosToTheOptimumAreInOrder) {
+  const ArmNumbers numbers = decoupleq_against_exhaustive(8);
+  EXPECT_GE(numbers.at("default"), 1 - 1e-6);
+  EXPECT_LE(numbers.at("default"), 1.15);
+  EXPECT_LT(numbers.at("default"), numbers.at("card"));
+  EXPECT_LT(numbers.at("card"), numbers.at("gptq"));
+  EXPECT_EQ(decoupleq_against_exhaustive(8), numbers);
 }
 
 }  // namespace

@@ -14,77 +14,24 @@
 #include "methods/gradients/onebit-adam/exchange.h"
 #include "methods/gradients/training/trainer.h"
 #include "methods/method.h"
+#include "tests/engine/exchange/exchange_step.h"
+#include "tests/methods/least_squares_task.h"
 
 namespace laconic {
 namespace {
 
-// 1/2 (a_i . x - b_i)^2; number 20 never has a gradient.
-class Regression : public TrainingTask {
- public:
-  static constexpr std::size_t width = 32, silent = 20;
-  static constexpr std::int64_t count = 96;
+constexpr std::size_t width = 32, silent = 20;
+constexpr std::int64_t examples = 96;
 
-  Regression() {
-    tensors_ = {{"first", {5, 3}, 0, 15}, {"second", {9}, 15, 9}, {"third", {4, 2}, 24, 8}};
-    RandomStream random(2, "regression", "rows");
-    std::vector<float> truth;
-    for (std::size_t j = 0; j < width; ++j) truth.push_back(random.gaussian());
-    for (std::int64_t i = 0; i < count; ++i) {
-      float target = 0.1f * random.gaussian();
-      for (std::size_t j = 0; j < width; ++j) {
-        rows_.push_back(j == silent ? 0 : random.gaussian());
-        target += rows_.back() * truth[j];
-      }
-      targets_.push_back(target);
-    }
-  }
-  std::string text() const override { return "regression"; }
-  const std::vector<TensorSlice>& parameters() const override { return tensors_; }
-  std::vector<float> initial(std::uint64_t) const override { return std::vector<float>(width, 0.25f); }
-  std::int64_t examples() const override { return count; }
-  const std::vector<std::int32_t>& labels() const override { return labels_; }
-
-  class Replica : public TrainingReplica {
-   public:
-    explicit Replica(const Regression& task) : task_(task) {}
-    double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
-                    std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) override {
-      std::fill(gradient.begin(), gradient.end(), 0.0f);
-      double loss = 0;
-      const auto n = static_cast<float>(examples.size());
-      for (const std::int64_t example : examples) {
-        const float* row = task_.rows_.data() + static_cast<std::size_t>(example) * width;
-        float residual = -task_.targets_[static_cast<std::size_t>(example)];
-        for (std::size_t j = 0; j < width; ++j) residual += row[j] * point[j];
-        loss += 0.5 * residual * residual / n;
-        for (std::size_t j = 0; j < width; ++j) gradient[j] += residual * row[j] / n;
-      }
-      if (on_ready) {
-        for (std::size_t tensor = 3; tensor-- > 0;) on_ready(tensor);
-      }
-      return loss;
-    }
-    Evaluation evaluate(std::span<const float> point, std::int64_t) override {
-      std::vector<std::int64_t> all(count);
-      for (std::int64_t i = 0; i < count; ++i) all[static_cast<std::size_t>(i)] = i;
-      std::vector<float> ignored(width);
-      Evaluation evaluation;
-      evaluation.loss = gradient(point, all, ignored, {});
-      evaluation.count = count;
-      return evaluation;
-    }
-
-   private:
-    const Regression& task_;
-  };
-  std::unique_ptr<TrainingReplica> replica() const override { return std::make_unique<Replica>(*this); }
-
- private:
-  friend class Replica;
-  std::vector<TensorSlice> tensors_;
-  std::vector<float> rows_, targets_;
-  std::vector<std::int32_t> labels_;
-};
+// Number 20 never has a gradient.
+LeastSquaresTask regression() {
+  LeastSquaresOptions options;
+  options.tensors = {{"first", {5, 3}, 0, 15}, {"second", {9}, 15, 9}, {"third", {4, 2}, 24, 8}};
+  options.examples = examples;
+  options.start = 0.25f;
+  options.silent = silent;
+  return LeastSquaresTask(options);
+}
 
 using Values = std::vector<std::pair<std::string, std::string>>;
 
@@ -119,7 +66,7 @@ TrainingSettings dense_adam() {
 double loss_of(const TrainingResult& result) { return result.evaluations.back().held_out.loss; }
 
 TEST(OnebitAdam, TheWarmUpIsAdam) {
-  const Regression task;
+  const LeastSquaresTask task = regression();
   TrainingSettings settings = settings_of("onebit-adam", {{"freeze_step", "1000"}});
   std::vector<std::string> messages;
   TrainingListener listener;
@@ -131,7 +78,7 @@ TEST(OnebitAdam, TheWarmUpIsAdam) {
 }
 
 TEST(OnebitAdam, ConvergesAfterTheFreezeAndSendsABitANumber) {
-  const Regression task;
+  const LeastSquaresTask task = regression();
   const double start = task.replica()->evaluate(task.initial(1), 0).loss;
   for (const int ranks : {1, 2, 4}) {
     TrainingSettings settings = settings_of("onebit-adam", {{"freeze_step", "60"}, {"scale", "mean"}});
@@ -149,7 +96,7 @@ TEST(OnebitAdam, ConvergesAfterTheFreezeAndSendsABitANumber) {
     const double dense = loss_of(train_on_threads(task, adam, ranks));
     EXPECT_LT(loss_of(result), 0.05 * start) << ranks;
     EXPECT_LT(loss_of(result), dense + 0.02 * start) << ranks;
-    EXPECT_EQ(result.final_parameters[Regression::silent], 0.25f);
+    EXPECT_EQ(result.final_parameters[silent], 0.25f);
     if (ranks != 4) continue;
     // 31 numbers are carried, in four parts of a byte. Of tensors of 15, 8 and 8 numbers the parts hold 1, 2,
     // 2 and 1 pieces, so messages have 10, 15, 15 and 10 bytes: rank 0 sends the last three, and its own
@@ -160,7 +107,7 @@ TEST(OnebitAdam, ConvergesAfterTheFreezeAndSendsABitANumber) {
 }
 
 TEST(OnebitAdam, WithoutCompressionItIsAdamWithAFrozenVariance) {
-  const Regression task;
+  const LeastSquaresTask task = regression();
   TrainingSettings settings =
       settings_of("onebit-adam", {{"freeze_step", "10"}, {"compress", "false"}, {"floor", "0"}});
   settings.optimizer.bias_correction = false;
@@ -168,10 +115,10 @@ TEST(OnebitAdam, WithoutCompressionItIsAdamWithAFrozenVariance) {
   settings.steps = 25;
   std::vector<std::vector<float>> points;
   // The reference, in the order of the trainer's batches: all examples at once.
-  settings.batch = Regression::count;
+  settings.batch = examples;
   const TrainingResult result = train_on_threads(task, settings, 1);
-  std::vector<float> x = task.initial(1), m(Regression::width), v(Regression::width), g(Regression::width);
-  std::vector<std::int64_t> all(Regression::count);
+  std::vector<float> x = task.initial(1), m(width), v(width), g(width);
+  std::vector<std::int64_t> all(examples);
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
   const auto replica = task.replica();
   for (int step = 1; step <= 25; ++step) {
@@ -189,7 +136,7 @@ TEST(OnebitAdam, WithoutCompressionItIsAdamWithAFrozenVariance) {
 }
 
 TEST(OnebitAdam, AResumedRunGivesTheSameBitsInBothStages) {
-  const Regression task;
+  const LeastSquaresTask task = regression();
   for (const char* ratio : {"0", "0.5"}) {
     for (const std::int64_t stop : {11, 33}) {
       TrainingSettings settings = settings_of("onebit-adam", {{"freeze", "ratio"},
@@ -214,7 +161,7 @@ TEST(OnebitAdam, AResumedRunGivesTheSameBitsInBothStages) {
 
 ExchangeRequest request_for(const Communicator& communicator, const Values& values) {
   ExchangeRequest request;
-  request.tensors = Regression().parameters();
+  request.tensors = regression().parameters();
   request.parameters = parameters_of("onebit-adam", values);
   request.optimizer.kind = OptimizerSettings::Kind::adam;
   request.ranks = communicator.size();
@@ -227,19 +174,15 @@ bool step_of(onebit_adam::Parts& parts, Communicator& communicator, std::uint64_
              std::vector<float> own, std::vector<float>& point) {
   for (std::size_t i = 0; i < parts.exchange->tensors().size(); ++i)
     parts.optimizer->prepare(i, slice_of(std::span(own), parts.exchange->tensors()[i]));
-  parts.exchange->begin_step(communicator, step);
-  std::vector<float> agreed(own.size());
-  bool accepted = true;
-  for (std::size_t b = 0; b < parts.exchange->buckets().size(); ++b)
-    accepted &= parts.exchange->exchange(communicator, step, b, own, agreed);
-  parts.exchange->end_step(accepted);
+  std::vector<float> agreed;
+  const bool accepted = exchange_step(*parts.exchange, communicator, step, own, agreed);
   if (accepted) parts.optimizer->apply(agreed, point, 0.01);
   return accepted;
 }
 
 std::vector<float> gradient_of(int rank, std::uint64_t step) {
   const RandomStream random(4, "gradient", "numbers", step, static_cast<std::uint16_t>(rank));
-  std::vector<float> values(Regression::width);
+  std::vector<float> values(width);
   for (std::size_t j = 0; j < values.size(); ++j) values[j] = random.gaussian_at(j);
   return values;
 }
@@ -248,7 +191,7 @@ TEST(OnebitAdam, ARefusedStepChangesNothingInEitherStage) {
   run_ranks(3, [](Communicator& communicator) {
     onebit_adam::Parts parts =
         onebit_adam::make_parts(request_for(communicator, {{"freeze_step", "3"}, {"dense", "vectors"}}));
-    std::vector<float> point(Regression::width, 0.0f);
+    std::vector<float> point(width, 0.0f);
     for (std::uint64_t step = 1; step <= 6; ++step) {
       ASSERT_TRUE(step_of(parts, communicator, step, gradient_of(communicator.rank(), step), point));
       EXPECT_EQ(parts.optimizer->frozen(), step >= 3);
@@ -269,7 +212,7 @@ TEST(OnebitAdam, MomentumIsWhatIsSentAfterTheFreeze) {
   run_ranks(1, [](Communicator& communicator) {
     onebit_adam::Parts parts =
         onebit_adam::make_parts(request_for(communicator, {{"freeze_step", "2"}, {"dense", "vectors"}}));
-    std::vector<float> point(Regression::width, 0.0f);
+    std::vector<float> point(width, 0.0f);
     for (std::uint64_t step = 1; step <= 2; ++step)
       step_of(parts, communicator, step, gradient_of(0, step), point);
     const std::vector<float> m(parts.optimizer->first().begin(), parts.optimizer->first().end());
@@ -378,6 +321,19 @@ TEST(OnebitAdam, TheRatioRuleComparesNormsAWindowApart) {
   }
 }
 
+TEST(OnebitAdam, NormsThatNoVarianceHasAreNoState) {
+  using Pair = std::pair<double, double>;
+  for (const auto& [norm, ratio] : {Pair{-1, 0.5}, Pair{1, 1.5}, Pair{1, -0.1}, Pair{std::nan(""), 0.5},
+                                    Pair{std::numeric_limits<double>::infinity(), 0.5}}) {
+    ByteWriter writer;
+    writer.f64(norm);
+    writer.f64(ratio);
+    ByteReader reader(writer.span());
+    onebit_adam::FreezeRule rule({});
+    EXPECT_THROW(rule.restore(reader), Error) << norm << ' ' << ratio;
+  }
+}
+
 TEST(OnebitAdam, ASteadyVarianceIsSettledFromTheFirstWindowWhereItsBiasIsCorrected) {
   for (const bool corrected : {true, false}) {
     onebit_adam::FrozenVarianceSettings settings;
@@ -415,7 +371,7 @@ TEST(OnebitAdam, TheShareOfTheRunIsItsFreezeStep) {
 }
 
 TEST(EfSign, ErrorFeedbackIsWhatMakesSignsConverge) {
-  const Regression task;
+  const LeastSquaresTask task = regression();
   const double start = task.replica()->evaluate(task.initial(1), 0).loss;
   const auto run = [&](const Values& values) {
     TrainingSettings settings = settings_of("ef-sign", values);
@@ -433,7 +389,7 @@ TEST(EfSign, ErrorFeedbackIsWhatMakesSignsConverge) {
 }
 
 TEST(EfSign, AResumedRunGivesTheSameBits) {
-  const Regression task;
+  const LeastSquaresTask task = regression();
   TrainingSettings settings = settings_of("ef-sign", {{"block", "8"}, {"dense", "vectors"}});
   settings.steps = 20;
   const std::string straight = train_on_threads(task, settings, 2).hash;

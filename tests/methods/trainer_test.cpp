@@ -9,81 +9,23 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
-#include <limits>
 
 #include "engine/base/error.h"
 #include "engine/base/files.h"
-#include "engine/base/random.h"
 #include "engine/exchange/dense_exchange.h"
 #include "methods/gradients/training/example_order.h"
 #include "methods/gradients/training/training_checkpoint.h"
+#include "tests/methods/least_squares_task.h"
 
 namespace laconic {
 namespace {
 
-// 1/2 (a_i . x - b_i)^2 over rows a_i of three tensors' width.
-class LeastSquares : public TrainingTask {
- public:
-  static constexpr std::size_t width = 12;
-  static constexpr std::int64_t count = 64;
-
-  // Example `broken` has a gradient that is not finite; -1: none has.
-  explicit LeastSquares(std::int64_t broken = -1) : broken_(broken) {
-    tensors_ = {{"first", {2, 3}, 0, 6}, {"second", {4}, 6, 4}, {"third", {2}, 10, 2}};
-    RandomStream random(1, "least squares", "rows");
-    for (std::size_t i = 0; i < static_cast<std::size_t>(count) * width; ++i)
-      rows_.push_back(random.gaussian());
-    for (std::int64_t i = 0; i < count; ++i) targets_.push_back(random.gaussian());
-  }
-  std::string text() const override { return "least squares"; }
-  const std::vector<TensorSlice>& parameters() const override { return tensors_; }
-  std::vector<float> initial(std::uint64_t) const override { return std::vector<float>(width, 0.5f); }
-  std::int64_t examples() const override { return count; }
-  const std::vector<std::int32_t>& labels() const override { return labels_; }
-
-  class Replica : public TrainingReplica {
-   public:
-    explicit Replica(const LeastSquares& task) : task_(task) {}
-    double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
-                    std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) override {
-      std::fill(gradient.begin(), gradient.end(), 0.0f);
-      double loss = 0;
-      const auto n = static_cast<float>(examples.size());
-      for (const std::int64_t example : examples) {
-        const float* row = task_.rows_.data() + static_cast<std::size_t>(example) * width;
-        float residual = -task_.targets_[static_cast<std::size_t>(example)];
-        for (std::size_t j = 0; j < width; ++j) residual += row[j] * point[j];
-        loss += 0.5 * residual * residual / n;
-        for (std::size_t j = 0; j < width; ++j) gradient[j] += residual * row[j] / n;
-        if (example == task_.broken_) gradient[7] = std::numeric_limits<float>::quiet_NaN();
-      }
-      if (on_ready) {
-        for (const std::size_t tensor : {2, 0, 1}) on_ready(tensor);
-      }
-      return loss;
-    }
-    Evaluation evaluate(std::span<const float> point, std::int64_t) override {
-      std::vector<std::int64_t> all(count);
-      for (std::int64_t i = 0; i < count; ++i) all[static_cast<std::size_t>(i)] = i;
-      std::vector<float> ignored(width);
-      Evaluation evaluation;
-      evaluation.loss = gradient(point, all, ignored, {});
-      evaluation.count = count;
-      return evaluation;
-    }
-
-   private:
-    const LeastSquares& task_;
-  };
-  std::unique_ptr<TrainingReplica> replica() const override { return std::make_unique<Replica>(*this); }
-
- private:
-  friend class Replica;
-  std::int64_t broken_;
-  std::vector<TensorSlice> tensors_;
-  std::vector<float> rows_, targets_;
-  std::vector<std::int32_t> labels_;
-};
+LeastSquaresOptions three_tensors() {
+  LeastSquaresOptions options;
+  options.tensors = {{"first", {2, 3}, 0, 6}, {"second", {4}, 6, 4}, {"third", {2}, 10, 2}};
+  options.ready_order = {2, 0, 1};
+  return options;
+}
 
 TrainingSettings dense_settings() {
   TrainingSettings settings;
@@ -125,7 +67,7 @@ TEST(ExampleOrder, WorkersPartAnEpochAndPermuteItAnew) {
 }
 
 TEST(Trainer, RanksTogetherEqualOneWithTheWholeBatch) {
-  const LeastSquares task;
+  const LeastSquaresTask task(three_tensors());
   TrainingSettings settings = dense_settings();
   const TrainingResult four = train_on_threads(task, settings, 4);
   settings.batch = 16;
@@ -133,15 +75,14 @@ TEST(Trainer, RanksTogetherEqualOneWithTheWholeBatch) {
   ASSERT_EQ(four.final_parameters.size(), one.final_parameters.size());
   for (std::size_t j = 0; j < one.final_parameters.size(); ++j)
     EXPECT_NEAR(four.final_parameters[j], one.final_parameters[j], 1e-5) << j;
-  EXPECT_LT(four.evaluations.back().held_out.loss,
-            0.9 * LeastSquares().replica()->evaluate(task.initial(1), 0).loss);
+  EXPECT_LT(four.evaluations.back().held_out.loss, 0.9 * task.replica()->evaluate(task.initial(1), 0).loss);
   EXPECT_EQ(one.sent_bytes, 0u);
   EXPECT_EQ(four.dense_bytes, 30u * 2 * 3 * 4 * 12 / 4);
   EXPECT_GE(four.sent_bytes, four.dense_bytes);
 }
 
 TEST(Trainer, AccumulationEqualsALargerBatch) {
-  const LeastSquares task;
+  const LeastSquaresTask task(three_tensors());
   TrainingSettings settings = dense_settings();
   settings.batch = 2;
   settings.accumulate = 4;
@@ -154,7 +95,7 @@ TEST(Trainer, AccumulationEqualsALargerBatch) {
 }
 
 TEST(Trainer, ClippingBoundsTheStep) {
-  const LeastSquares task;
+  const LeastSquaresTask task(three_tensors());
   for (const auto where : {TrainingSettings::Clip::before, TrainingSettings::Clip::after}) {
     TrainingSettings settings = dense_settings();
     settings.optimizer.momentum = 0;
@@ -170,7 +111,10 @@ TEST(Trainer, ClippingBoundsTheStep) {
 }
 
 TEST(Trainer, AGradientThatIsNotFiniteIsRefusedEverywhereAndNamed) {
-  const LeastSquares healthy, broken(5);
+  LeastSquaresOptions options = three_tensors();
+  options.broken = 5;
+  options.broken_at = 7;
+  const LeastSquaresTask broken(options);
   TrainingSettings settings = dense_settings();
   settings.examples_of = {{0, 1, 2, 3}, {4, 5, 6, 7}};
   settings.steps = 3;
@@ -190,7 +134,7 @@ TEST(Trainer, AGradientThatIsNotFiniteIsRefusedEverywhereAndNamed) {
 }
 
 TEST(Trainer, AResumedRunGivesTheSameBits) {
-  const LeastSquares task;
+  const LeastSquaresTask task(three_tensors());
   TrainingSettings settings = dense_settings();
   settings.optimizer.weight_decay = 0.01;
   const std::string straight = train_on_threads(task, settings, 3).hash;
@@ -210,7 +154,7 @@ TEST(Trainer, AResumedRunGivesTheSameBits) {
 }
 
 TEST(Trainer, ACheckpointOfAnotherRunIsRefusedWithTheDifference) {
-  const LeastSquares task;
+  const LeastSquaresTask task(three_tensors());
   TrainingSettings settings = dense_settings();
   settings.steps = 4;
   settings.checkpoint = fresh_folder("other");
@@ -245,7 +189,7 @@ TEST(Trainer, ACheckpointOfAnotherRunIsRefusedWithTheDifference) {
 }
 
 TEST(Trainer, RanksWithOtherSettingsAreFoundAtTheStart) {
-  const LeastSquares task;
+  const LeastSquaresTask task(three_tensors());
   TrainingSettings settings = dense_settings();
   std::atomic<int> made{0};
   settings.exchange = [&](const ExchangeRequest& request) {
@@ -262,23 +206,13 @@ TEST(Trainer, RanksWithOtherSettingsAreFoundAtTheStart) {
 }
 
 TEST(Trainer, ARankThatFailsEndsTheOthers) {
-  class Failing : public LeastSquares {
+  class Failing : public LeastSquaresTask {
    public:
-    class Replica : public LeastSquares::Replica {
-     public:
-      Replica(const LeastSquares& task, std::atomic<int>& calls)
-          : LeastSquares::Replica(task), calls_(calls) {}
-      double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
-                      std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) override {
-        if (++calls_ == 20) fail(ErrorKind::input, "the data is gone");
-        return LeastSquares::Replica::gradient(point, examples, gradient, on_ready);
-      }
-
-     private:
-      std::atomic<int>& calls_;
-    };
-    std::unique_ptr<TrainingReplica> replica() const override {
-      return std::make_unique<Replica>(*this, calls_);
+    Failing() : LeastSquaresTask(three_tensors()) {}
+    double add_example(std::span<const float> point, std::int64_t example, float batch,
+                       std::span<float> gradient) const override {
+      if (++calls_ == 80) fail(ErrorKind::input, "the data is gone");  // of 16 in a step
+      return LeastSquaresTask::add_example(point, example, batch, gradient);
     }
     mutable std::atomic<int> calls_{0};
   };
@@ -292,7 +226,7 @@ TEST(Trainer, ARankThatFailsEndsTheOthers) {
 }
 
 TEST(Trainer, BucketsTravelBesideTheBackwardPass) {
-  const LeastSquares task;
+  const LeastSquaresTask task(three_tensors());
   const TrainingResult result = train_on_threads(task, dense_settings(), 2);
   std::vector<std::string> names;
   for (const TimelineSpan& span : result.timeline) names.push_back(span.name);

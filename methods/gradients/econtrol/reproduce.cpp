@@ -9,6 +9,7 @@
 #include "engine/base/files.h"
 #include "engine/base/hash.h"
 #include "methods/gradients/exact_channels.h"
+#include "methods/gradients/problems/convex_set.h"
 #include "methods/gradients/problems/descent_arm.h"
 #include "methods/gradients/problems/logistic_clients.h"
 #include "methods/gradients/problems/scaled_quadratics.h"
@@ -272,14 +273,12 @@ class Reproducing {
 
   // Equal bytes: what plain SGD sends in 300 steps, or 100 without minibatches (batch 0).
   void logistic(const std::string& set, std::int64_t batch) {
-    const std::filesystem::path path =
-        request_.data / "convex" / set / (set == "mushrooms" ? "agaricus.txt.train" : set);
-    if (!std::filesystem::exists(path)) {
+    const std::optional<ConvexSet> read = read_convex_set(request_.data, set);
+    if (!read) {
       result_.notes.push_back(set + " is not in the data directory");
       return;
     }
-    const SparseExamples examples = read_libsvm(path);
-    const std::string hash = to_hex(xxh3_128(as_byte_span(read_text_file(path, std::size_t{1} << 30))));
+    const SparseExamples& examples = read->examples;
     LogisticClientsSettings settings;
     settings.batch = batch;
     const auto d = static_cast<std::uint64_t>(examples.columns);
@@ -311,7 +310,7 @@ class Reproducing {
         const std::string key = fmt::format(
             "econtrol logistic 2\n{}\n{}\n{} clients, batch {}, lambda {}, k {}, {} bytes, compressed "
             "{} seed {}\n{}",
-            hash, arm.form.text(), settings.clients, settings.batch, settings.lambda, k, budget.bytes,
+            read->hash, arm.form.text(), settings.clients, settings.batch, settings.lambda, k, budget.bytes,
             arm.compressed, seed, tried);
         numbers.push_back(cache_.arm(fmt::format("{}{}, {}, seed {}", set, suffix, arm.name, seed), key, [&] {
           const LogisticClients problem(examples, settings);

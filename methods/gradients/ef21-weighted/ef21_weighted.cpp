@@ -58,8 +58,7 @@ MethodDescription describe_ef21_weighted() {
                                {},
                                "L_i of each worker's loss, as 4_1_2.5 (equal: all the same)"});
   method.exchange = [](const ExchangeRequest& request) {
-    FeedbackForm form;
-    form.estimator = true;
+    const FeedbackForm form = estimator_feedback();
     const std::string& text = request.parameters.text("smoothness");
     if (text == "equal") return sparsified_exchange(request, form);
     return sparsified_exchange(request, form, smoothness_weights(smoothness_by_rank(text, request.ranks)));

@@ -14,6 +14,7 @@
 #include "methods/gradients/compressed_descent.h"
 #include "methods/gradients/ef21-weighted/step_sizes.h"
 #include "methods/gradients/exact_channels.h"
+#include "methods/gradients/problems/convex_set.h"
 #include "methods/gradients/problems/logistic_clients.h"
 #include "methods/gradients/problems/rank_one_quadratics.h"
 #include "methods/gradients/problems/tuned_arm.h"
@@ -55,7 +56,7 @@ ArmNumbers run_until(const SmoothProblem& problem, const StepArm& arm, const Cha
                      const Stop& stop) {
   const auto workers = local_workers(problem.workers());
   DescentSettings settings;
-  settings.form.estimator = true;
+  settings.form = estimator_feedback();
   settings.step = step;
   if (arm.weighted) settings.weights = smoothness_weights(problem.worker_smoothness());
   const std::vector<double> start(problem.dimension());
@@ -352,16 +353,13 @@ class Reproducing {
         clients());
     table.rows.push_back(
         {"set", "rows", "d", "L", "L_AM", "L_QM", "ratio of step sizes, Top-1", "the same, Top-25 %"});
-    for (const auto& [set, file] :
-         {std::pair{"w8a", "w8a"}, std::pair{"a9a", "a9a"}, std::pair{"mushrooms", "agaricus.txt.train"},
-          std::pair{"phishing", "phishing_first8404"}, std::pair{"ijcnn1", "ijcnn1.train20k"}}) {
-      const std::filesystem::path path = request_.data / "convex" / set / file;
-      if (!std::filesystem::exists(path)) {
+    for (const char* set : {"w8a", "a9a", "mushrooms", "phishing", "ijcnn1"}) {
+      const std::optional<ConvexSet> read = read_convex_set(request_.data, set);
+      if (!read) {
         result_.notes.push_back(std::string(set) + " is not in the data directory");
         continue;
       }
-      const SparseExamples all = read_libsvm(path), examples = thinned(all);
-      const std::string hash = to_hex(xxh3_128(as_byte_span(read_text_file(path, std::size_t{1} << 30))));
+      const SparseExamples examples = thinned(read->examples);
       LogisticClientsSettings settings;
       settings.regulariser = Regulariser::saturating;
       settings.deal = LogisticClientsSettings::Deal::norm;
@@ -379,8 +377,8 @@ class Reproducing {
            fmt::format("{:.3g}", constants.at("L_QM")), fmt::format("{:.3f}", gamma_ratio(constants, 1 / d)),
            fmt::format("{:.3f}", gamma_ratio(constants, alpha))});
       if (gamma_ratio(constants, alpha) >= 1.5 && request_.scale != Scale::quick) {
-        solve(fmt::format("{} ({} rows, Top-{} of {:.0f})", set, examples.rows(), k, d), hash, problem, k,
-              alpha);
+        solve(fmt::format("{} ({} rows, Top-{} of {:.0f})", set, examples.rows(), k, d), read->hash, problem,
+              k, alpha);
       }
     }
     result_.tables.push_back(std::move(table));

@@ -25,8 +25,7 @@ MethodDescription describe_ef21() {
                                {},
                                "weight of a new gradient in the average that is sent (1: no average)"});
   method.exchange = [](const ExchangeRequest& request) {
-    FeedbackForm form;
-    form.estimator = true;
+    FeedbackForm form = estimator_feedback();
     form.average = request.parameters.number("average");
     return sparsified_exchange(request, form);
   };

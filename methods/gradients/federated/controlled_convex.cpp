@@ -6,6 +6,7 @@
 
 #include "methods/gradients/federated/comparison_rows.h"
 #include "methods/gradients/federated/convex_clients.h"
+#include "methods/gradients/problems/convex_set.h"
 
 namespace laconic {
 namespace {
@@ -23,12 +24,12 @@ void controlled_convex(const ReproduceRequest& request, ArmCache& cache,
   const std::vector<std::string> sets =
       quick ? std::vector<std::string>{"a9a"} : std::vector<std::string>{"a9a", "w8a"};
   for (const std::string& set : sets) {
-    const std::filesystem::path path = request.data / "convex" / set / set;
-    if (request.data.empty() || !std::filesystem::exists(path)) {
+    std::optional<ConvexSet> read = read_convex_set(request.data, set);
+    if (!read) {
       result.notes.push_back(set + " is left out: it is not in the data directory");
       continue;
     }
-    const ConvexClients task(read_libsvm(path), set, convex_clients, 1e-3);
+    const ConvexClients task(std::move(read->examples), set, convex_clients, 1e-3);
     for (const std::int64_t batch : {whole_client, std::int64_t{20}}) {
       const bool exact = batch == whole_client;
       if (exact && (quick || (set != "a9a" && request.scale != Scale::full))) continue;

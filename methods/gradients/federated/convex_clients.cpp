@@ -22,14 +22,11 @@ LogisticClientsSettings by_label(int clients, double lambda) {
 
 class ConvexClients::Replica final : public TrainingReplica {
  public:
-  explicit Replica(const ConvexClients& task) : task_(task), sum_(task.model_.dimension()) {}
+  explicit Replica(const ConvexClients& task) : task_(task) {}
 
   double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
                   std::span<float> gradient, const std::function<void(std::size_t)>& on_ready) override {
-    const double loss = task_.model_.gradient(point, examples, std::span<double>(sum_));
-    require(gradient.size() == sum_.size(), "a gradient of the model's width");
-    std::transform(sum_.begin(), sum_.end(), gradient.begin(),
-                   [](double value) { return static_cast<float>(value); });
+    const double loss = task_.model_.gradient(point, examples, gradient, sum_);
     if (on_ready) on_ready(0);
     return loss;
   }

@@ -11,10 +11,8 @@
 #include "engine/codec/message.h"
 #include "engine/exchange/gathered_exchange.h"
 #include "engine/exchange/low_rank_exchange.h"
-#include "engine/math/blas.h"
-#include "engine/math/orthonormalise.h"
+#include "engine/math/subspace_error.h"
 #include "engine/math/svd.h"
-#include "methods/gradients/low_rank_tensors.h"
 
 namespace laconic::l_greco {
 namespace {
@@ -80,12 +78,6 @@ LeveledExchange gathered_levels(const LevelRequest& request, Codecs codecs, std:
 }
 
 // Square of the Frobenius norm.
-double energy_of(std::span<const float> values) {
-  double sum = 0;
-  for (const float value : values) sum += static_cast<double>(value) * value;
-  return sum;
-}
-
 // sqrt of the energy beyond the first r singular values, by r.
 std::vector<double> tails_of(std::span<const float> gradient, const MatrixShape& matrix) {
   const Svd svd = exact_svd(gradient.data(), matrix.rows, matrix.columns);
@@ -125,27 +117,6 @@ LeveledExchange sparse_levels(const LevelRequest& request, double density) {
     if (level == 1.0) break;
   }
   return gathered_levels(request, std::move(codecs), std::move(names), default_level, 2);
-}
-
-double subspace_error(std::span<const float> gradient, std::int64_t rows, std::int64_t columns,
-                      std::int64_t rank, std::uint64_t seed, std::string_view name) {
-  constexpr int rounds = 5;
-  RandomStream random(seed, "l-greco subspace", name);
-  std::vector<float> left(static_cast<std::size_t>(rows * rank)),
-      right(static_cast<std::size_t>(columns * rank));  // [columns, rank]
-  for (float& value : right) value = random.gaussian();
-  for (int round = 0; round < rounds; ++round) {
-    if (round > 0) orthonormalise_columns(right, columns, rank);
-    gemm(Transpose::no, Transpose::no, rows, rank, columns, 1.0f, gradient.data(), columns, right.data(),
-         rank, 0.0f, left.data(), rank);
-    orthonormalise_columns(left, rows, rank);
-    gemm(Transpose::yes, Transpose::no, columns, rank, rows, 1.0f, gradient.data(), columns, left.data(),
-         rank, 0.0f, right.data(), rank);
-  }
-  std::vector<float> lost(gradient.begin(), gradient.end());
-  gemm(Transpose::no, Transpose::yes, rows, columns, rank, -1.0f, left.data(), rank, right.data(), rank, 1.0f,
-       lost.data(), columns);
-  return std::sqrt(energy_of(lost));
 }
 
 LeveledExchange low_rank_levels(const LevelRequest& request, const LowRankRange& range) {
@@ -200,7 +171,8 @@ LeveledExchange low_rank_levels(const LevelRequest& request, const LowRankRange&
       costs.bytes.push_back(static_cast<std::uint64_t>((matrix.rows + matrix.columns) * fitting * width));
       costs.error.push_back(
           exact ? tails[static_cast<std::size_t>(fitting)]
-                : subspace_error(gradient, matrix.rows, matrix.columns, fitting, seed, tensors[tensor].name));
+                : subspace_error(gradient, matrix.rows, matrix.columns, fitting,
+                                 RandomStream(seed, "l-greco subspace", tensors[tensor].name)));
     }
     return costs;
   };

@@ -55,8 +55,4 @@ struct LowRankRange {
 };
 LeveledExchange low_rank_levels(const LevelRequest& request, const LowRankRange& range);
 
-// || g - P P^T g ||_F for the first `rank` columns that five rounds of subspace iteration find.
-double subspace_error(std::span<const float> gradient, std::int64_t rows, std::int64_t columns,
-                      std::int64_t rank, std::uint64_t seed, std::string_view name);
-
 }  // namespace laconic::l_greco

@@ -11,6 +11,7 @@
 #include "methods/gradients/exact_channels.h"
 #include "methods/gradients/extragradient.h"
 #include "methods/gradients/problems/bilinear_saddle.h"
+#include "methods/gradients/problems/convex_set.h"
 #include "methods/gradients/problems/robust_logistic.h"
 #include "methods/gradients/problems/tuned_arm.h"
 #include "methods/trial_seeds.h"
@@ -257,18 +258,16 @@ class Reproducing {
   }
 
   void robust(const std::string& set) {
-    const std::filesystem::path path =
-        request_.data / "convex" / set / (set == "mushrooms" ? "agaricus.txt.train" : set);
-    if (!std::filesystem::exists(path)) {
+    const std::optional<ConvexSet> read = read_convex_set(request_.data, set);
+    if (!read) {
       result_.notes.push_back(set + " is not in the data directory");
       return;
     }
-    const SparseExamples examples = read_libsvm(path);
-    const std::string hash = to_hex(xxh3_128(as_byte_span(read_text_file(path, std::size_t{1} << 30))));
+    const SparseExamples& examples = read->examples;
     const RobustLogisticSettings settings;
-    const RobustLogistic problem(examples, sign_labels(examples, path.string()), settings);
+    const RobustLogistic problem(examples, sign_labels(examples, read->path.string()), settings);
     const std::size_t d = problem.dimension();
-    const std::string about = fmt::format("{}\n{} devices lambda {} beta {} radius {}", hash,
+    const std::string about = fmt::format("{}\n{} devices lambda {} beta {} radius {}", read->hash,
                                           settings.devices, settings.lambda, settings.beta, settings.radius);
     const ArmNumbers kept = cache_.arm(set + ", the saddle point", "masha solution 1\n" + about, [&] {
       ArmNumbers numbers;

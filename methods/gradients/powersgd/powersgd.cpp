@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "engine/exchange/low_rank_exchange.h"
-#include "methods/gradients/low_rank_tensors.h"
 #include "methods/method.h"
 
 namespace laconic {

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "engine/base/error.h"
-#include "engine/base/gaussian_fill.h"
 #include "engine/base/random.h"
+#include "engine/math/random_fill.h"
 
 namespace laconic {
 
@@ -39,7 +39,7 @@ void ScaledQuadratics::evaluate(std::span<const double> point, int worker, std::
   if (settings_.noise == 0) return;
   thread_local std::vector<float> draws;
   draws.resize(gradient.size());
-  fill_gaussian(noise_key_, sample, static_cast<std::uint16_t>(worker), draws);
+  random_gaussians(RandomStream(noise_key_, sample, static_cast<std::uint16_t>(worker)), draws);
   const double deviation = settings_.noise / std::sqrt(static_cast<double>(gradient.size()));
   for (std::size_t j = 0; j < gradient.size(); ++j) gradient[j] += deviation * static_cast<double>(draws[j]);
 }

@@ -17,13 +17,7 @@ MethodDescription describe_qsgd() {
   method.parameters = {
       {"bits", ParameterSpec::Type::integer, "4", 2, 8, {}, "bits of a number, sign included"},
       {"block", ParameterSpec::Type::integer, "512", 8, 1 << 20, {}, "numbers that share a norm"},
-      {"dense_below",
-       ParameterSpec::Type::integer,
-       "0",
-       0,
-       1e9,
-       {},
-       "tensors of fewer numbers travel in f32"}};
+      dense_below_parameter()};
   method.exchange = [](const ExchangeRequest& request) {
     const Parameters& p = request.parameters;
     return gathered_training(

@@ -74,6 +74,15 @@ double LinearModel::gradient(std::span<const Real> point, std::span<const std::i
   return differentiate<true>(point, examples, gradient);
 }
 
+double LinearModel::gradient(std::span<const float> point, std::span<const std::int64_t> examples,
+                             std::span<float> gradient, std::vector<double>& sums) const {
+  require(gradient.size() == dimension(), "a gradient of the model's width");
+  sums.resize(dimension());
+  const double loss = this->gradient(point, examples, std::span<double>(sums));
+  for (std::size_t j = 0; j < sums.size(); ++j) gradient[j] = static_cast<float>(sums[j]);
+  return loss;
+}
+
 template <class Real>
 void LinearModel::gradient_only(std::span<const Real> point, std::span<const std::int64_t> examples,
                                 std::span<double> gradient) const {

@@ -36,6 +36,9 @@ class LinearModel {
   template <class Real>
   double gradient(std::span<const Real> point, std::span<const std::int64_t> examples,
                   std::span<double> gradient) const;
+  // The same with the gradient rounded to f32; `sums` is room for it.
+  double gradient(std::span<const float> point, std::span<const std::int64_t> examples,
+                  std::span<float> gradient, std::vector<double>& sums) const;
   // The gradient alone, the same bits, for loops that never ask for the value.
   template <class Real>
   void gradient_only(std::span<const Real> point, std::span<const std::int64_t> examples,

@@ -1,5 +1,7 @@
 #include "methods/gradients/training/pipeline_exchange.h"
 
+#include <fmt/format.h>
+
 #include "engine/base/error.h"
 #include "engine/codec/composition.h"
 #include "engine/exchange/gathered_exchange.h"
@@ -13,12 +15,6 @@ struct NamedMemory {
   bool estimator;
 };
 constexpr NamedMemory named_memories[] = {{"ef", true, false}, {"ef21", true, true}, {"none", false, false}};
-
-FeedbackForm estimator_feedback() {
-  FeedbackForm form;
-  form.estimator = true;
-  return form;
-}
 
 GatheredSettings gathered_settings(const ExchangeRequest& request) {
   GatheredSettings settings;
@@ -36,6 +32,36 @@ std::pair<std::string_view, std::string_view> split_memory(std::string_view text
 }
 
 }  // namespace
+
+ParameterSpec sent_fraction_parameter(const char* default_value) {
+  return {"fraction",
+          ParameterSpec::Type::number,
+          default_value,
+          1e-7,
+          1,
+          {},
+          "share of a tensor's numbers that is sent"};
+}
+
+ParameterSpec sent_dtype_parameter(const char* default_value) {
+  return {"dtype",
+          ParameterSpec::Type::choice,
+          default_value,
+          0,
+          0,
+          {"f16", "bf16", "f32"},
+          "type of the values sent"};
+}
+
+ParameterSpec dense_below_parameter() {
+  return {
+      "dense_below", ParameterSpec::Type::integer, "0", 0, 1e9, {}, "tensors of fewer numbers travel in f32"};
+}
+
+std::shared_ptr<const TensorCodec> top_k_codec(const Parameters& parameters) {
+  return parse_codec(
+      fmt::format("outliers(fraction={},dtype={})", parameters.number("fraction"), parameters.text("dtype")));
+}
 
 TrainingExchange gathered_training(const ExchangeRequest& request,
                                    const std::shared_ptr<const TensorCodec>& codec,

@@ -20,6 +20,13 @@ TrainingExchange gathered_training(const ExchangeRequest& request,
                                    const std::optional<FeedbackForm>& form, std::int64_t dense_below = 0,
                                    std::vector<double> weights = {}, bool whole_start = false);
 
+// The parameters that methods of one codec share.
+ParameterSpec sent_fraction_parameter(const char* default_value);
+ParameterSpec sent_dtype_parameter(const char* default_value);
+ParameterSpec dense_below_parameter();
+// The codec of the first two: the largest of each tensor's numbers.
+std::shared_ptr<const TensorCodec> top_k_codec(const Parameters& parameters);
+
 // "ef:outliers(fraction=0.01)": a memory and rules of the composition language, selectors of tensor names
 // included ("[*.weight] qsgd(bits=4) ; keep"; what is kept travels in f32).
 //

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <exception>
 #include <memory>
-#include <thread>
 
 #include "engine/base/error.h"
 #include "engine/base/finite.h"
@@ -400,34 +399,15 @@ TrainingResult train_rank(const TrainingTask& task, const TrainingSettings& sett
 void run_training_ranks(int ranks, const std::function<void(CommunicationThread&)>& body) {
   if (ranks < 1 || ranks > 1024) fail(ErrorKind::usage, "there are 1 to 1024 workers", "--workers");
   ThreadWorld world(ranks);
-  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(ranks));
-  std::vector<char> lost_peer(static_cast<std::size_t>(ranks), 0);
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < ranks; ++rank) {
-    threads.emplace_back([&, rank] {
-      const auto index = static_cast<std::size_t>(rank);
-      try {
-        CommunicationThread thread([&] { return world.communicator(rank); });
-        try {
-          body(thread);
-        } catch (const std::exception& error) {
-          abandon_run(thread, error.what());
-          throw;
-        }
-      } catch (const Error& error) {
-        failures[index] = std::current_exception();
-        lost_peer[index] = error.kind() == ErrorKind::io;
-      } catch (...) {
-        failures[index] = std::current_exception();
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const char merely_lost : {0, 1}) {
-    for (std::size_t rank = 0; rank < failures.size(); ++rank) {
-      if (failures[rank] && lost_peer[rank] == merely_lost) std::rethrow_exception(failures[rank]);
+  run_rank_threads(ranks, [&](int rank) {
+    CommunicationThread thread([&] { return world.communicator(rank); });
+    try {
+      body(thread);
+    } catch (const std::exception& error) {
+      abandon_run(thread, error.what());
+      throw;
     }
-  }
+  });
 }
 
 TrainingResult train_on_threads(const TrainingTask& task, const TrainingSettings& settings, int ranks,

@@ -10,13 +10,11 @@
 #include "engine/base/error.h"
 #include "engine/base/random.h"
 #include "engine/codec/composition.h"
-#include "tests/engine/exchange/ranks.h"
+#include "engine/transport/thread_world.h"
+#include "tests/engine/exchange/exchange_step.h"
 
 namespace laconic {
 namespace {
-
-using testing_ranks::exchange_step;
-using testing_ranks::on_ranks;
 
 constexpr int ranks = 3;
 constexpr std::uint64_t steps = 6;
@@ -54,7 +52,7 @@ std::unique_ptr<GatheredExchange> made(int rank, const std::string& codec, std::
 // Agreed vectors by rank and step.
 std::vector<std::vector<std::vector<float>>> run(const std::string& codec, std::optional<FeedbackForm> form) {
   std::vector<std::vector<std::vector<float>>> agreed(ranks);
-  on_ranks(ranks, [&](Communicator& communicator) {
+  run_ranks(ranks, [&](Communicator& communicator) {
     const auto exchange = made(communicator.rank(), codec, form);
     for (std::uint64_t step = 1; step <= steps; ++step) {
       std::vector<float> result(exchange->size());
@@ -94,7 +92,7 @@ TEST(GatheredExchange, ErrorFeedbackTelescopes) {
   std::vector<double> sum(2416, 0.0);
   std::mutex mutex;
   std::vector<double> agreed_sum;
-  on_ranks(ranks, [&](Communicator& communicator) {
+  run_ranks(ranks, [&](Communicator& communicator) {
     const auto exchange = made(communicator.rank(), "outliers(fraction=0.05)", plain_error_feedback());
     std::vector<double> agreed(2416, 0.0), meant(2416, 0.0);
     for (std::uint64_t step = 1; step <= steps; ++step) {
@@ -123,7 +121,7 @@ TEST(GatheredExchange, AnEstimatorsMeanIsAgreed) {
   std::vector<double> mean(2416, 0.0);
   std::vector<float> agreed;
   std::mutex mutex;
-  on_ranks(ranks, [&](Communicator& communicator) {
+  run_ranks(ranks, [&](Communicator& communicator) {
     const auto exchange = made(communicator.rank(), "outliers(fraction=0.1)", estimator_form());
     std::vector<float> result(2416);
     for (std::uint64_t step = 1; step <= steps; ++step)
@@ -144,7 +142,7 @@ TEST(GatheredExchange, AWholeStartBeginsAtTheFirstGradients) {
   FeedbackForm form = estimator_form();
   form.error = true;
   form.eta = 0.1;
-  on_ranks(ranks, [&](Communicator& communicator) {
+  run_ranks(ranks, [&](Communicator& communicator) {
     const auto fresh = [&] { return made(communicator.rank(), "outliers(fraction=0.05)", form, 4000, true); };
     const auto exchange = fresh();
     std::vector<float> result(2416), again(2416);
@@ -182,7 +180,7 @@ TEST(GatheredExchange, AWholeStartBeginsAtTheFirstGradients) {
 TEST(GatheredExchange, ARefusedStepLeavesNothingBehind) {
   for (const auto& form : {plain_error_feedback(), estimator_form()}) {
     std::vector<Bytes> before(ranks), after(ranks);
-    on_ranks(ranks, [&](Communicator& communicator) {
+    run_ranks(ranks, [&](Communicator& communicator) {
       const auto index = static_cast<std::size_t>(communicator.rank());
       const auto exchange = made(communicator.rank(), "outliers(fraction=0.05)", form);
       std::vector<float> result(2416);
@@ -203,7 +201,7 @@ TEST(GatheredExchange, ARefusedStepLeavesNothingBehind) {
 TEST(GatheredExchange, AStateGoesOnWithTheSameBits) {
   for (const auto& form : {plain_error_feedback(), estimator_form()}) {
     std::vector<float> straight, resumed;
-    on_ranks(ranks, [&](Communicator& communicator) {
+    run_ranks(ranks, [&](Communicator& communicator) {
       const auto exchange = made(communicator.rank(), "qsgd(bits=4,block=64)", form);
       auto other = made(communicator.rank(), "qsgd(bits=4,block=64)", form);
       std::vector<float> result(2416), again(2416);
@@ -224,7 +222,7 @@ TEST(GatheredExchange, AStateGoesOnWithTheSameBits) {
 
 // Bytes: a rank sends its message to each of the others, and a small f32 tensor rides in it.
 TEST(GatheredExchange, SendsLittleMoreThanTheCodecsFields) {
-  on_ranks(ranks, [&](Communicator& communicator) {
+  run_ranks(ranks, [&](Communicator& communicator) {
     const auto exchange =
         made(communicator.rank(), "outliers(fraction=0.01,dtype=f16)", plain_error_feedback(), 1 << 20);
     std::vector<float> result(2416);

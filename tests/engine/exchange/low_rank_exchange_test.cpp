@@ -12,6 +12,7 @@
 #include "engine/base/random.h"
 #include "engine/math/orthonormalise.h"
 #include "engine/transport/thread_world.h"
+#include "tests/engine/exchange/exchange_step.h"
 
 namespace laconic {
 namespace {
@@ -40,17 +41,6 @@ std::unique_ptr<LowRankExchange> make(std::int64_t rank, const LowRankSettings& 
       some_tensors(), std::vector<std::int64_t>{rank, 0, std::min<std::int64_t>(rank, 9), 0}, settings);
 }
 
-bool one_step(LowRankExchange& exchange, Communicator& communicator, std::uint64_t step,
-              const std::vector<float>& own, std::vector<float>& agreed) {
-  agreed.resize(own.size());
-  exchange.begin_step(communicator, step);
-  bool accepted = true;
-  for (std::size_t bucket = 0; bucket < exchange.buckets().size(); ++bucket)
-    accepted = exchange.exchange(communicator, step, bucket, own, agreed) && accepted;
-  exchange.end_step(accepted);
-  return accepted;
-}
-
 // By rank: the agreed vectors of all steps, joined.
 std::vector<std::vector<float>> run(int ranks, std::uint64_t steps, std::int64_t rank,
                                     const std::function<std::vector<float>(int, std::uint64_t)>& gradient) {
@@ -59,7 +49,7 @@ std::vector<std::vector<float>> run(int ranks, std::uint64_t steps, std::int64_t
     const auto exchange = make(rank);
     std::vector<float> agreed;
     for (std::uint64_t step = 1; step <= steps; ++step) {
-      EXPECT_TRUE(one_step(*exchange, communicator, step, gradient(communicator.rank(), step), agreed));
+      EXPECT_TRUE(exchange_step(*exchange, communicator, step, gradient(communicator.rank(), step), agreed));
       auto& joined = all[static_cast<std::size_t>(communicator.rank())];
       joined.insert(joined.end(), agreed.begin(), agreed.end());
     }
@@ -125,7 +115,7 @@ TEST(LowRankExchange, WhatWasAgreedAndWhatIsRememberedAddUpToAllGradients) {
       if (step == 5) exchange->set_rank(0, 4);
       if (step == 9) exchange->set_rank(0, 1);
       const std::vector<float> own = gradient_of(communicator.rank(), step);
-      ASSERT_TRUE(one_step(*exchange, communicator, step, own, agreed));
+      ASSERT_TRUE(exchange_step(*exchange, communicator, step, own, agreed));
       const std::lock_guard lock(mutex);
       for (std::size_t i = 0; i < some_size; ++i) {
         given[i] += own[i] / static_cast<double>(ranks);
@@ -166,7 +156,7 @@ TEST(LowRankExchange, WarmStartFindsTheLeadingSubspaceOfAConstantGradient) {
     const auto exchange = make(2, settings);
     std::vector<float> agreed;
     for (std::uint64_t step = 1; step <= 20; ++step)
-      one_step(*exchange, communicator, step, gradient, agreed);
+      exchange_step(*exchange, communicator, step, gradient, agreed);
     double error = 0;
     for (std::size_t i = 0; i < 240; ++i) error += std::pow(static_cast<double>(gradient[i]) - agreed[i], 2);
     EXPECT_NEAR(std::sqrt(error), std::sqrt(tail), 1e-4);
@@ -178,10 +168,10 @@ TEST(LowRankExchange, AGradientThatWasZeroIsSeenAgain) {
     const auto exchange = make(9);
     std::vector<float> agreed;
     const std::vector<float> zero(some_size, 0.0f);
-    ASSERT_TRUE(one_step(*exchange, communicator, 1, zero, agreed));
+    ASSERT_TRUE(exchange_step(*exchange, communicator, 1, zero, agreed));
     EXPECT_EQ(agreed, zero);
     const std::vector<float> own = gradient_of(0, 2);
-    ASSERT_TRUE(one_step(*exchange, communicator, 2, own, agreed));
+    ASSERT_TRUE(exchange_step(*exchange, communicator, 2, own, agreed));
     // Rank 9 of [16, 9] is exact.
     for (std::size_t i = 247; i < 391; ++i) EXPECT_NEAR(agreed[i], own[i], 1e-4);
   });
@@ -199,11 +189,12 @@ TEST(LowRankExchange, ARefusedStepLeavesNothing) {
           for (const std::size_t place : {std::size_t{5}, std::size_t{242}, std::size_t{300}}) {
             std::vector<float> broken = gradient_of(communicator.rank(), 77);
             if (communicator.rank() == 1) broken[place] = std::numeric_limits<float>::quiet_NaN();
-            EXPECT_FALSE(one_step(*exchange, communicator, step, broken, agreed));
+            EXPECT_FALSE(exchange_step(*exchange, communicator, step, broken, agreed));
             EXPECT_EQ(exchange->save(), before);
           }
         }
-        EXPECT_TRUE(one_step(*exchange, communicator, step, gradient_of(communicator.rank(), step), agreed));
+        EXPECT_TRUE(
+            exchange_step(*exchange, communicator, step, gradient_of(communicator.rank(), step), agreed));
       }
       const std::lock_guard lock(mutex);
       if (communicator.rank() == 0) result = agreed;
@@ -221,15 +212,15 @@ TEST(LowRankExchange, AStateGoesOnWithTheSameBits) {
     std::vector<float> agreed, again;
     for (std::uint64_t step = 1; step <= 4; ++step) {
       if (step == 3) first->set_rank(0, 5);
-      one_step(*first, communicator, step, gradient_of(communicator.rank(), step), agreed);
+      exchange_step(*first, communicator, step, gradient_of(communicator.rank(), step), agreed);
     }
     const Bytes state = first->save();
     const auto second = make(3);
     second->restore(state, "state");
     EXPECT_EQ(second->rank(0), 5);
     const std::vector<float> own = gradient_of(communicator.rank(), 5);
-    one_step(*first, communicator, 5, own, agreed);
-    one_step(*second, communicator, 5, own, again);
+    exchange_step(*first, communicator, 5, own, agreed);
+    exchange_step(*second, communicator, 5, own, again);
     EXPECT_EQ(agreed, again);
 
     Bytes damaged = state;
@@ -254,7 +245,7 @@ TEST(LowRankExchange, BytesAreThoseOfTheFactors) {
     const auto exchange = make(2, settings);  // one bucket
     std::vector<float> agreed;
     const auto before = communicator.traffic(Exchange::all_reduce).sent_bytes;
-    one_step(*exchange, communicator, 1, gradient_of(communicator.rank(), 1), agreed);
+    exchange_step(*exchange, communicator, 1, gradient_of(communicator.rank(), 1), agreed);
     const double sent = static_cast<double>(communicator.traffic(Exchange::all_reduce).sent_bytes - before);
     // P of 2 (12 + 16) numbers with 9 dense ones, Q of 2 (20 + 9): parts are multiples of 16 numbers.
     const double numbers = 2 * (12 + 16) + 9 + 2 * (20 + 9);
@@ -278,7 +269,7 @@ TEST(LowRankExchange, FactorsInBf16SendHalfAndLoseNothing) {
       std::vector<float> agreed;
       for (std::uint64_t step = 1; step <= 8; ++step) {
         const std::vector<float> own = gradient_of(communicator.rank(), step);
-        ASSERT_TRUE(one_step(*exchange, communicator, step, own, agreed));
+        ASSERT_TRUE(exchange_step(*exchange, communicator, step, own, agreed));
         const std::lock_guard lock(mutex);
         for (std::size_t i = 0; i < some_size && counted; ++i) {
           given[i] += own[i] / static_cast<double>(ranks);

@@ -15,6 +15,7 @@
 #include "engine/base/saved_state.h"
 #include "engine/transport/collectives.h"
 #include "engine/transport/thread_world.h"
+#include "tests/engine/exchange/exchange_step.h"
 
 namespace laconic {
 namespace {
@@ -38,17 +39,6 @@ std::vector<float> input_of(int rank, std::uint64_t step, std::size_t size) {
   return values;
 }
 
-// One step of all buckets.
-bool step_of(OwnedSignExchange& exchange, Communicator& communicator, std::uint64_t step,
-             std::span<const float> own, std::span<float> agreed) {
-  exchange.begin_step(communicator, step);
-  bool accepted = true;
-  for (std::size_t b = 0; b < exchange.buckets().size(); ++b)
-    accepted &= exchange.exchange(communicator, step, b, own, agreed);
-  exchange.end_step(accepted);
-  return accepted;
-}
-
 OwnedSignSettings settings_for(const Communicator& communicator) {
   OwnedSignSettings settings;
   settings.ranks = communicator.size();
@@ -69,7 +59,7 @@ TEST(OwnedSignExchange, TheCardsExample) {
     const std::vector<float> own = communicator.rank() == 0 ? std::vector<float>{1, -2, 0.5f, 0}
                                                             : std::vector<float>{0.5f, 1, -1, -0.25f};
     std::vector<float> agreed(4);
-    EXPECT_TRUE(step_of(exchange, communicator, 1, own, agreed));
+    EXPECT_TRUE(exchange_step(exchange, communicator, 1, own, agreed));
     expect_near(agreed, {0.687500, -0.687500, 0.192649, 0.192649});
     if (communicator.rank() == 0) {
       expect_near(exchange.worker_error(0), {-0.145644, -0.854356, -0.645644, -1.145644});
@@ -135,7 +125,7 @@ TEST_P(OwnedSignCases, WhatWasSentAndWhatIsRememberedIsWhatWasMeant) {
     for (std::uint64_t step = 1; step <= steps; ++step) {
       // In place, as the trainer may do it.
       agreed = input_of(communicator.rank(), step, uneven_size);
-      ASSERT_TRUE(step_of(exchange, communicator, step, agreed, agreed));
+      ASSERT_TRUE(exchange_step(exchange, communicator, step, agreed, agreed));
       outputs[rank].insert(outputs[rank].end(), agreed.begin(), agreed.end());
       if (rank != 0) continue;
       for (std::size_t j = 0; j < uneven_size; ++j) {
@@ -191,12 +181,12 @@ TEST(OwnedSignExchange, ScalesOfAWholeTensorAtRanksAndOfThePartAtOwners) {
       OwnedSignExchange exchange(vector_of(16), settings);
       std::vector<float> own(16, 1.0f), agreed(16);
       std::fill(own.begin() + 8, own.end(), 3.0f);
-      EXPECT_TRUE(step_of(exchange, communicator, 1, own, agreed));
+      EXPECT_TRUE(exchange_step(exchange, communicator, 1, own, agreed));
       const float wanted = scale == OwnedSignSettings::Scale::rms ? std::sqrt(5.0f) : 2.0f;
       EXPECT_THAT(agreed, testing::Each(testing::FloatEq(wanted)));
       settings.block = 8;
       OwnedSignExchange blocks(vector_of(16), settings);
-      EXPECT_TRUE(step_of(blocks, communicator, 1, own, agreed));
+      EXPECT_TRUE(exchange_step(blocks, communicator, 1, own, agreed));
       EXPECT_EQ(agreed, own) << "a block's scale fits it";
     }
   });
@@ -209,8 +199,8 @@ TEST(OwnedSignExchange, WithoutErrorsTheSameInputGivesTheSameOutput) {
     OwnedSignExchange exchange(uneven_tensors(), settings);
     const std::vector<float> own = input_of(communicator.rank(), 1, uneven_size);
     std::vector<float> first(uneven_size), second(uneven_size);
-    EXPECT_TRUE(step_of(exchange, communicator, 1, own, first));
-    EXPECT_TRUE(step_of(exchange, communicator, 2, own, second));
+    EXPECT_TRUE(exchange_step(exchange, communicator, 1, own, first));
+    EXPECT_TRUE(exchange_step(exchange, communicator, 2, own, second));
     EXPECT_EQ(first, second);
     EXPECT_TRUE(exchange.worker_error(0).empty());
   });
@@ -223,14 +213,16 @@ TEST(OwnedSignExchange, DenseUntilSignsBegin) {
     OwnedSignExchange exchange(uneven_tensors(), settings);
     EXPECT_FALSE(exchange.sends_signs());
     std::vector<float> agreed(uneven_size);
-    EXPECT_TRUE(step_of(exchange, communicator, 1, input_of(communicator.rank(), 1, uneven_size), agreed));
+    EXPECT_TRUE(
+        exchange_step(exchange, communicator, 1, input_of(communicator.rank(), 1, uneven_size), agreed));
     for (std::size_t j = 0; j < uneven_size; ++j) {
       double mean = 0;
       for (int i = 0; i < 3; ++i) mean += input_of(i, 1, uneven_size)[j] / 3.0;
       EXPECT_NEAR(agreed[j], mean, 1e-5);
     }
     exchange.start_signs();
-    EXPECT_TRUE(step_of(exchange, communicator, 2, input_of(communicator.rank(), 2, uneven_size), agreed));
+    EXPECT_TRUE(
+        exchange_step(exchange, communicator, 2, input_of(communicator.rank(), 2, uneven_size), agreed));
     EXPECT_EQ(exchange.worker_error(0).size(), uneven_size);
   });
 }
@@ -261,20 +253,20 @@ TEST(OwnedSignExchange, ARefusedStepLeavesNothingBehind) {
     OwnedSignExchange exchange(uneven_tensors(), settings), healthy(uneven_tensors(), settings);
     std::vector<float> agreed(uneven_size), wanted(uneven_size);
     const std::vector<float> first = input_of(communicator.rank(), 1, uneven_size);
-    EXPECT_TRUE(step_of(exchange, communicator, 1, first, agreed));
-    EXPECT_TRUE(step_of(healthy, communicator, 1, first, wanted));
+    EXPECT_TRUE(exchange_step(exchange, communicator, 1, first, agreed));
+    EXPECT_TRUE(exchange_step(healthy, communicator, 1, first, wanted));
     const Bytes before = exchange.save();
     for (const std::size_t at : {2u, 100u, 220u}) {
       std::vector<float> broken = input_of(communicator.rank(), 2, uneven_size);
       if (communicator.rank() == 1)
         broken[at] =
             at == 2 ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();
-      EXPECT_FALSE(step_of(exchange, communicator, 2, broken, agreed)) << at;
+      EXPECT_FALSE(exchange_step(exchange, communicator, 2, broken, agreed)) << at;
       EXPECT_EQ(exchange.save(), before);
     }
     const std::vector<float> next = input_of(communicator.rank(), 3, uneven_size);
-    EXPECT_TRUE(step_of(exchange, communicator, 3, next, agreed));
-    EXPECT_TRUE(step_of(healthy, communicator, 3, next, wanted));
+    EXPECT_TRUE(exchange_step(exchange, communicator, 3, next, agreed));
+    EXPECT_TRUE(exchange_step(healthy, communicator, 3, next, wanted));
     EXPECT_EQ(agreed, wanted);
   });
 }
@@ -289,13 +281,13 @@ TEST(OwnedSignExchange, ARestoredExchangeGoesOnWithTheSameBits) {
     exchange.start_signs(carried);
     std::vector<float> agreed(uneven_size), again(uneven_size);
     for (std::uint64_t step = 1; step <= 4; ++step)
-      step_of(exchange, communicator, step, input_of(communicator.rank(), step, uneven_size), agreed);
+      exchange_step(exchange, communicator, step, input_of(communicator.rank(), step, uneven_size), agreed);
     Bytes bytes = exchange.save();
     other.restore(bytes, "test");
     EXPECT_TRUE(other.sends_signs());
     const std::vector<float> next = input_of(communicator.rank(), 5, uneven_size);
-    step_of(exchange, communicator, 5, next, agreed);
-    step_of(other, communicator, 5, next, again);
+    exchange_step(exchange, communicator, 5, next, agreed);
+    exchange_step(other, communicator, 5, next, again);
     EXPECT_EQ(agreed, again);
     EXPECT_EQ(exchange.save(), other.save());
 
