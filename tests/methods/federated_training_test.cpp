@@ -158,16 +158,18 @@ TEST(FederatedTraining, AnInterruptLeavesACheckpoint) {
 TEST(FederatedTraining, RefusesSettingsThatMakeNoSense) {
   const Pulls task(40);
   const FederatedSettings good = settings_of("fedavg");
-  const std::vector<std::function<void(FederatedSettings&)>> changes = {[](FederatedSettings& s) { s.participants = 9; },
-                                                                        [](FederatedSettings& s) { s.participants = 0; },
-                                                                        [](FederatedSettings& s) { s.local_steps = 0; },
-                                                                        [](FederatedSettings& s) { s.local_rate = 0; },
-                                                                        [](FederatedSettings& s) { s.server_rate = -1; },
-                                                                        [](FederatedSettings& s) { s.batch = 0; },
-                                                                        [](FederatedSettings& s) { s.rounds = 0; },
-                                                                        [](FederatedSettings& s) { s.examples_of.clear(); },
-                                                                        [](FederatedSettings& s) { s.algorithm = nullptr; },
-                                                                        [](FederatedSettings& s) { s.resume = true; }};
+  const std::vector<std::function<void(FederatedSettings&)>> changes = {
+      [](FederatedSettings& s) { s.participants = 9; },
+      [](FederatedSettings& s) { s.participants = 0; },
+      [](FederatedSettings& s) { s.local_steps = 0; },
+      [](FederatedSettings& s) { s.local_rate = 0; },
+      [](FederatedSettings& s) { s.server_rate = -1; },
+      [](FederatedSettings& s) { s.batch = 0; },
+      [](FederatedSettings& s) { s.rounds = 0; },
+      [](FederatedSettings& s) { s.examples_of.clear(); },
+      [](FederatedSettings& s) { s.algorithm = nullptr; },
+      [](FederatedSettings& s) { s.resume = true; },
+  };
   for (std::size_t i = 0; i < changes.size(); ++i) {
     FederatedSettings settings = good;
     changes[i](settings);
