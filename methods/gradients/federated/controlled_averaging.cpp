@@ -8,8 +8,7 @@ namespace laconic {
 namespace {
 
 FeedbackForm control_form(const ControlledAveragingForm& form) {
-  FeedbackForm feedback;
-  feedback.estimator = true;
+  FeedbackForm feedback = estimator_feedback();
   feedback.damping = form.alpha;
   feedback.average = form.beta;
   return feedback;

@@ -14,6 +14,9 @@
 #include "engine/base/threads.h"
 #include "engine/transport/communication_thread.h"
 #include "methods/gradients/federated/federated_checkpoint.h"
+#include "methods/gradients/training/paced_progress.h"
+#include "methods/gradients/training/resumable_run.h"
+#include "methods/gradients/training/worker_examples.h"
 
 namespace laconic {
 namespace {
@@ -137,7 +140,7 @@ class ClientTraining {
  public:
   ClientTraining(const TrainingTask& task, const FederatedSettings& settings,
                  const FederatedListener& listener)
-      : settings_(settings), listener_(listener), replicas_(task) {
+      : settings_(settings), listener_(listener), replicas_(task), progress_(listener.progress) {
     for (std::size_t client = 0; client < settings.examples_of.size(); ++client) {
       if (!settings.examples_of[client].empty()) population_.push_back(static_cast<int>(client));
     }
@@ -163,7 +166,7 @@ class ClientTraining {
                       settings_.examples_of.size()));
     if (settings_.resume) resume();
     if (listener_.on_begin) listener_.on_begin(state_.round);
-    begin_ = steady_seconds();
+    progress_.begin();
     for (std::int64_t round = state_.round + 1; round <= settings_.rounds; ++round) {
       one_round(round);
       const bool last = round == settings_.rounds, stop = interrupt_requested();
@@ -173,10 +176,7 @@ class ClientTraining {
         save_federated(settings_.checkpoint, text_, state_);
         state_.algorithm = {};
       }
-      if (stop && !last) {
-        fail(ErrorKind::interrupted, fmt::format("stopped after round {}", round), {},
-             settings_.checkpoint.empty() ? "" : "the same command with --resume goes on from here");
-      }
+      if (stop && !last) fail_stopped(fmt::format("round {}", round), settings_.checkpoint);
     }
     if (result_.evaluations.empty()) {  // resumed when already complete
       RoundRecord record;
@@ -188,15 +188,10 @@ class ClientTraining {
 
  private:
   std::string settings_text(const TrainingTask& task, const std::vector<TensorSlice>& tensors) const {
-    StreamingHash128 partition;
-    for (const auto& examples : settings_.examples_of) {
-      const std::uint64_t size = examples.size();
-      partition.update(std::as_bytes(std::span(&size, 1)));
-      partition.update(std::as_bytes(std::span(examples)));
-    }
     return fmt::format("task {}\nalgorithm {}\nclients {}, {} a round\nbatch {}\nseed {}\npartition {}\n{}",
                        task.text(), algorithm_->text(), settings_.examples_of.size(), settings_.participants,
-                       settings_.batch, settings_.seed, to_hex(partition.digest()), layout_text(tensors));
+                       settings_.batch, settings_.seed, partition_hash(settings_.examples_of),
+                       layout_text(tensors));
   }
 
   void say(const std::string& line) const {
@@ -280,16 +275,12 @@ class ClientTraining {
     result_.evaluations.push_back(record);
   }
 
-  // At most ten times a second, and at the end.
   void report(const RoundRecord& record) {
-    if (!listener_.progress) return;
-    const double now = steady_seconds();
-    if (record.round < settings_.rounds && now - reported_ < 0.1) return;
-    reported_ = now;
-    listener_.progress({fmt::format("loss {:.4f}  {:.4g} MB up, {:.4g} MB down", record.loss,
-                                    static_cast<double>(state_.bytes_up) / 1e6,
-                                    static_cast<double>(state_.bytes_down) / 1e6),
-                        record.round, settings_.rounds, now - begin_});
+    progress_.report(record.round, settings_.rounds, [&] {
+      return fmt::format("loss {:.4f}  {:.4g} MB up, {:.4g} MB down", record.loss,
+                         static_cast<double>(state_.bytes_up) / 1e6,
+                         static_cast<double>(state_.bytes_down) / 1e6);
+    });
   }
 
   FederatedResult finish() {
@@ -316,7 +307,7 @@ class ClientTraining {
   FederatedState state_;
   FederatedResult result_;
   int refused_in_a_row_ = 0;
-  double begin_ = 0, reported_ = 0;
+  PacedProgress progress_;
 };
 
 }  // namespace

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
-#include "engine/base/hash.h"
 #include "engine/base/threads.h"
+#include "methods/gradients/training/worker_examples.h"
 #include "methods/method.h"
 
 namespace laconic {
@@ -44,16 +44,10 @@ FederatedSettings FederatedTrial::settings_of(const FederatedArm& arm, std::uint
 }
 
 std::string FederatedTrial::key_of(const FederatedArm& arm, const FederatedSettings& settings) const {
-  StreamingHash128 partition;
-  for (const auto& examples : settings.examples_of) {
-    const std::uint64_t size = examples.size();
-    partition.update(std::as_bytes(std::span(&size, 1)));
-    partition.update(std::as_bytes(std::span(examples)));
-  }
   return fmt::format(
       "federated {}\ntask {}\npartition {}\n{} a round, {} rounds\n{} steps of {}, rates {} {}\n"
       "evaluate every {}, {}\nseed {}",
-      settings_text(arm.method, settings.parameters), task_.text(), to_hex(partition.digest()),
+      settings_text(arm.method, settings.parameters), task_.text(), partition_hash(settings.examples_of),
       settings.participants, settings.rounds, settings.local_steps, settings.batch, settings.local_rate,
       settings.server_rate, settings.evaluate_every, settings.evaluate_limit, settings.seed);
 }

@@ -9,7 +9,7 @@ namespace {
 
 SummingForm scaffold_form() {
   SummingForm form;
-  form.memory.emplace().estimator = true;
+  form.memory = estimator_feedback();
   form.server_vectors = 2;   // x, c
   form.message_vectors = 2;  // y - x, and what c_i becomes less what it was
   form.agreed = "two vectors";

@@ -16,7 +16,10 @@
 #include "engine/transport/collectives.h"
 #include "engine/transport/thread_world.h"
 #include "methods/gradients/training/example_order.h"
+#include "methods/gradients/training/paced_progress.h"
+#include "methods/gradients/training/resumable_run.h"
 #include "methods/gradients/training/training_checkpoint.h"
+#include "methods/gradients/training/worker_examples.h"
 
 namespace laconic {
 namespace {
@@ -66,7 +69,8 @@ class RankTraining {
         leads_(thread.rank() == 0),
         tensors_(task.parameters()),
         order_(order_of(task, settings, thread)),
-        replica_(task.replica()) {
+        replica_(task.replica()),
+        progress_(leads_ ? listener.progress : ProgressListener()) {
     ExchangeRequest request;
     request.tensors = tensors_;
     request.parameters = settings.parameters;
@@ -98,7 +102,7 @@ class RankTraining {
     overlapped_ = std::make_unique<OverlappedExchange>(*exchange_, thread_);
     own_.assign(exchange_->size(), 0.0f);
     agreed_.assign(exchange_->size(), 0.0f);
-    progress_begin_ = steady_seconds();
+    progress_.begin();
     for (std::int64_t step = state_.step + 1; step <= settings_.steps; ++step) {
       one_step(step);
       state_.step = step;
@@ -110,10 +114,7 @@ class RankTraining {
           (last || stop || (settings_.checkpoint_every > 0 && step % settings_.checkpoint_every == 0))) {
         save();
       }
-      if (stop && !last) {
-        fail(ErrorKind::interrupted, fmt::format("stopped after step {}", step), {},
-             settings_.checkpoint.empty() ? "" : "the same command with --resume goes on from here");
-      }
+      if (stop && !last) fail_stopped(fmt::format("step {}", step), settings_.checkpoint);
     }
     if (result_.evaluations.empty()) evaluate();  // resumed when already complete
     return finish();
@@ -131,12 +132,6 @@ class RankTraining {
 
   // Everything that decides the numbers, one thing a line: what ranks compare and checkpoints carry.
   std::string settings_text(const TrainingTask& task) const {
-    StreamingHash128 partition;
-    for (const auto& examples : settings_.examples_of) {
-      const std::uint64_t size = examples.size();
-      partition.update(std::as_bytes(std::span(&size, 1)));
-      partition.update(std::as_bytes(std::span(examples)));
-    }
     return fmt::format(
         "task {}\nexchange {}\noptimizer {}\n{}\nworkers {}\nbatch {} times {}\nclip {} {}\nbf16 {}\nseed "
         "{}\n"
@@ -144,7 +139,8 @@ class RankTraining {
         task.text(), exchange_->text(), optimizer_->text(), settings_.rate.text(), thread_.size(),
         settings_.batch, settings_.accumulate, settings_.clip,
         settings_.clip_where == TrainingSettings::Clip::before ? "before" : "after", settings_.bf16_gradients,
-        settings_.seed, settings_.examples_of.empty() ? std::string("none") : to_hex(partition.digest()),
+        settings_.seed,
+        settings_.examples_of.empty() ? std::string("none") : partition_hash(settings_.examples_of),
         settings_.bucket_bytes, layout_text(tensors_));
   }
 
@@ -206,16 +202,13 @@ class RankTraining {
     }
   }
 
-  // At most ten times a second, and at the end.
   void report(const StepRecord& record) {
-    if (!leads_ || !listener_.progress) return;
-    const double now = steady_seconds();
-    if (record.step < settings_.steps && now - reported_ < 0.1) return;
-    reported_ = now;
-    const double ratio = record.sent_bytes > 0 ? dense_bytes(1) / static_cast<double>(record.sent_bytes) : 1;
-    listener_.progress({fmt::format("loss {:.4f}  {:.4g} MB sent, 1/{:.4g} of dense", record.loss,
-                                    static_cast<double>(state_.sent_bytes) / 1e6, ratio),
-                        record.step, settings_.steps, now - progress_begin_});
+    progress_.report(record.step, settings_.steps, [&] {
+      const double ratio =
+          record.sent_bytes > 0 ? dense_bytes(1) / static_cast<double>(record.sent_bytes) : 1;
+      return fmt::format("loss {:.4f}  {:.4g} MB sent, 1/{:.4g} of dense", record.loss,
+                         static_cast<double>(state_.sent_bytes) / 1e6, ratio);
+    });
   }
   double dense_bytes(std::int64_t steps) const {
     const auto ranks = static_cast<double>(thread_.size());
@@ -378,7 +371,7 @@ class RankTraining {
   std::int64_t losses_ = 0;
   int refused_in_a_row_ = 0;
   std::int64_t next_question_ = 0;
-  double progress_begin_ = 0, reported_ = 0;
+  PacedProgress progress_;
   TrainingResult result_;
 };
 

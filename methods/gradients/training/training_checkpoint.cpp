@@ -2,21 +2,19 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "engine/base/saved_state.h"
 #include "engine/transport/collectives.h"
+#include "methods/gradients/training/resumable_run.h"
 
 namespace laconic {
 namespace {
 
-constexpr std::string_view shared_magic = "laconic training, shared 1";
-constexpr std::string_view rank_magic = "laconic training, rank 1";
-constexpr std::size_t longest_settings = 1 << 24;
-constexpr std::uint64_t most_steps = std::uint64_t{1} << 62;
+constexpr CheckpointKind shared_kind = {"laconic training, shared 1", "the shared part of a checkpoint"};
+constexpr CheckpointKind rank_kind = {"laconic training, rank 1", "a rank's part of a checkpoint"};
 constexpr const char* index_name = "checkpoint.json";
 
 std::filesystem::path shared_file(const std::filesystem::path& directory, std::int64_t step) {
@@ -40,30 +38,7 @@ void remove_others(const std::filesystem::path& directory, std::int64_t step, in
   }
 }
 
-// The first line in which two texts differ, of each.
-std::pair<std::string, std::string> first_difference(std::string_view a, std::string_view b) {
-  while (!a.empty() || !b.empty()) {
-    const auto line = [](std::string_view& text) {
-      const auto end = std::min(text.find('\n'), text.size());
-      const std::string_view first = text.substr(0, end);
-      text.remove_prefix(std::min(end + 1, text.size()));
-      return first;
-    };
-    const std::string_view one = line(a), other = line(b);
-    if (one != other) return {std::string(one), std::string(other)};
-  }
-  return {};
-}
-
 }  // namespace
-
-void require_same_settings(std::string_view stored, std::string_view own, const std::string& where) {
-  if (stored == own) return;
-  const auto [theirs, ours] = first_difference(stored, own);
-  fail(ErrorKind::usage,
-       fmt::format("is a checkpoint of another run: \"{}\" there, \"{}\" here", theirs, ours), where,
-       "resume with the settings that wrote it, or start anew in another directory");
-}
 
 bool has_checkpoint(const std::filesystem::path& directory) {
   std::error_code ignored;
@@ -75,26 +50,20 @@ void save_training(const std::filesystem::path& directory, const std::string& se
   std::filesystem::create_directories(directory);
   const int rank = thread.rank();
   {
-    ByteWriter writer;
-    writer.text(rank_magic);
-    writer.text(settings);
+    ByteWriter writer = begin_checkpoint(rank_kind, settings);
     writer.varint(static_cast<std::uint64_t>(rank));
     writer.varint(static_cast<std::uint64_t>(state.step));
     writer.varint(state.sent_bytes);
-    writer.varint(state.exchange.size());
-    writer.append(state.exchange);
+    write_part(writer, state.exchange);
     write_file(rank_file(directory, state.step, rank), ByteSpan(sealed(std::move(writer))));
   }
   if (rank == 0) {
-    ByteWriter writer;
-    writer.text(shared_magic);
-    writer.text(settings);
+    ByteWriter writer = begin_checkpoint(shared_kind, settings);
     writer.varint(static_cast<std::uint64_t>(state.step));
     writer.varint(static_cast<std::uint64_t>(state.refused));
     writer.f64(state.seconds);
     write_numbers(writer, state.parameters);
-    writer.varint(state.optimizer.size());
-    writer.append(state.optimizer);
+    write_part(writer, state.optimizer);
     write_file(shared_file(directory, state.step), ByteSpan(sealed(std::move(writer))));
   }
   // Every file lies on its disk before the index says so; old files go once it does.
@@ -117,9 +86,7 @@ TrainingState load_training(const std::filesystem::path& directory, const std::s
   if (rank == 0) {
     try {
       const std::filesystem::path index = directory / index_name;
-      if (!has_checkpoint(directory))
-        fail(ErrorKind::usage, "holds no checkpoint to resume from", directory.string(),
-             "start without --resume");
+      if (!has_checkpoint(directory)) fail_without_checkpoint(directory);
       const auto json = nlohmann::json::parse(read_text_file(index, 1 << 16), nullptr, false);
       if (json.is_discarded() || !json.is_object() ||
           !json.value("step", nlohmann::json()).is_number_integer() ||
@@ -134,9 +101,7 @@ TrainingState load_training(const std::filesystem::path& directory, const std::s
       const auto step = json["step"].get<std::int64_t>();
       const std::filesystem::path path = shared_file(directory, step);
       shared = read_file(path);
-      ByteReader reader(unsealed(shared, path.string()), path.string());
-      if (reader.text(64) != shared_magic) reader.corrupt("not the shared part of a checkpoint");
-      require_same_settings(reader.text(longest_settings), settings, path.string());
+      ByteReader reader = open_checkpoint(shared_kind, shared, settings, path.string());
       if (reader.varint() != static_cast<std::uint64_t>(step)) reader.corrupt("the part of another step");
     } catch (...) {
       failure = std::current_exception();
@@ -148,30 +113,22 @@ TrainingState load_training(const std::filesystem::path& directory, const std::s
   if (failure) std::rethrow_exception(failure);
   if (shared.empty()) fail(ErrorKind::io, "rank 0 could not read the checkpoint", directory.string());
   {
-    const std::string where = (directory / "shared").string();
-    ByteReader reader(unsealed(shared, where), where);
-    if (reader.text(64) != shared_magic) reader.corrupt("not the shared part of a checkpoint");
-    require_same_settings(reader.text(longest_settings), settings, where);
-    state.step = static_cast<std::int64_t>(reader.length(most_steps));
-    state.refused = static_cast<std::int64_t>(reader.length(most_steps));
-    state.seconds = reader.f64();
-    if (!std::isfinite(state.seconds) || state.seconds < 0) reader.corrupt("a time that no run takes");
+    ByteReader reader = open_checkpoint(shared_kind, shared, settings, (directory / "shared").string());
+    state.step = read_count(reader);
+    state.refused = read_count(reader);
+    state.seconds = read_run_seconds(reader);
     state.parameters = read_numbers<float>(reader, parameters);
-    const ByteSpan optimizer = reader.take(reader.varint());
-    state.optimizer.assign(optimizer.begin(), optimizer.end());
+    state.optimizer = read_part(reader);
     reader.expect_end();
   }
   const std::filesystem::path path = rank_file(directory, state.step, rank);
   const Bytes own = read_file(path);
-  ByteReader reader(unsealed(own, path.string()), path.string());
-  if (reader.text(64) != rank_magic) reader.corrupt("not a rank's part of a checkpoint");
-  require_same_settings(reader.text(longest_settings), settings, path.string());
+  ByteReader reader = open_checkpoint(rank_kind, own, settings, path.string());
   if (reader.varint() != static_cast<std::uint64_t>(rank) ||
       reader.varint() != static_cast<std::uint64_t>(state.step))
     reader.corrupt("the part of another rank or step");
   state.sent_bytes = reader.varint();
-  const ByteSpan exchange = reader.take(reader.varint());
-  state.exchange.assign(exchange.begin(), exchange.end());
+  state.exchange = read_part(reader);
   reader.expect_end();
   return state;
 }

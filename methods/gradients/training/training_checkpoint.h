@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "engine/base/bytes.h"
@@ -32,7 +31,5 @@ void save_training(const std::filesystem::path& directory, const std::string& se
 TrainingState load_training(const std::filesystem::path& directory, const std::string& settings,
                             std::size_t parameters, CommunicationThread& thread);
 bool has_checkpoint(const std::filesystem::path& directory);
-// Error(usage) that names the first line in which a checkpoint's settings differ from this run's.
-void require_same_settings(std::string_view stored, std::string_view own, const std::string& where);
 
 }  // namespace laconic
