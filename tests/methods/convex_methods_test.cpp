@@ -230,7 +230,7 @@ TEST(Ef21Weighted, ItsExchangeAgreesOnTheMeanAndRefusesWrongWeights) {
       for (std::size_t j = 0; j < 30; ++j) EXPECT_NEAR(agreed[j], 1 + static_cast<float>(j * step), 1e-4);
     }
   });
-  for (const std::string wrong : {"4_1", "4_1_0", "4_1_x", "4_1_-2"})
+  for (const std::string wrong : {"4_1", "4_1_0", "4_1_x", "4_1_-2", "measured"})
     EXPECT_THROW(made(0, wrong), Error) << wrong;
 }
 

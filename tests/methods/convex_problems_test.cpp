@@ -194,6 +194,15 @@ TEST(ConvexProblems, StepSizesOfEf21) {
     EXPECT_NEAR(ef21_xi(alpha), std::sqrt((1 - alpha) / (1 - root) / (1 - root)), 1e-12 * ef21_xi(alpha));
   }
   EXPECT_EQ(smoothness_weights(std::vector<double>{4, 1}), (std::vector<double>{0.8, 0.2}));
+  EXPECT_EQ(measured_weights(std::vector<double>{4, 1}), (std::vector<double>{0.8, 0.2}));
+  // Kept within a tenth and ten times of the mean, here 1: 9.9 stays, 0.05 and 0 become 0.1.
+  const std::vector<double> bounded =
+      measured_weights(std::vector<double>{9.9, 0.05, 0, 0.05, 0, 0, 0, 0, 0, 0});
+  EXPECT_NEAR(bounded[0], 9.9 / (9.9 + 9 * 0.1), 1e-12);
+  EXPECT_NEAR(bounded[1], 0.1 / (9.9 + 9 * 0.1), 1e-12);
+  EXPECT_EQ(bounded[1], bounded[9]);
+  EXPECT_EQ(measured_weights(std::vector<double>{0, 0}), (std::vector<double>{0.5, 0.5}));
+  EXPECT_THROW(measured_weights(std::vector<double>{1, std::nan("")}), Error);
   EXPECT_EQ(ef21_step(4, 2, 1), 0.25);
   EXPECT_THROW(smoothness_weights(std::vector<double>{4, 0}), Error);
   EXPECT_THROW(smoothness_weights(std::vector<double>{4, std::nan("")}), Error);

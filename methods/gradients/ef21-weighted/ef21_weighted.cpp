@@ -6,7 +6,7 @@
 //   all:  G <- G + sum w_i D_i,  x <- x - gamma G,  gamma = 1 / (L + L_AM xi(delta))
 //
 // With a homogeneous compressor (top-k in full precision) the iterates are those of EF21; the weights tell
-// with grids and thresholds.
+// with grids and thresholds. Where no formula gives L_i (networks) it can be measured before the first step.
 #include <fmt/format.h>
 
 #include <charconv>
@@ -39,6 +39,16 @@ std::vector<double> smoothness_by_rank(const std::string& text, int ranks) {
   return values;
 }
 
+std::vector<double> weights_by_measurement(const ExchangeRequest& request) {
+  if (!request.smoothness)
+    fail(ErrorKind::usage, "there is no training here whose smoothness could be measured", "smoothness",
+         "give one number per worker: 4_1_2.5");
+  const std::vector<double> measured = request.smoothness();
+  if (request.message)
+    request.message(fmt::format("smoothness of the workers' losses: {:.3g}", fmt::join(measured, ", ")));
+  return measured_weights(measured);
+}
+
 }  // namespace
 
 MethodDescription describe_ef21_weighted() {
@@ -50,17 +60,19 @@ MethodDescription describe_ef21_weighted() {
   method.subject = "gradients";
   method.summary = "EF21 with workers weighted by the smoothness of their loss";
   method.parameters = sparsifier_parameters();
-  method.parameters.push_back({"smoothness",
-                               ParameterSpec::Type::text,
-                               "equal",
-                               0,
-                               0,
-                               {},
-                               "L_i of each worker's loss, as 4_1_2.5 (equal: all the same)"});
+  method.parameters.push_back(
+      {"smoothness",
+       ParameterSpec::Type::text,
+       "equal",
+       0,
+       0,
+       {},
+       "L_i of each worker's loss, as 4_1_2.5; equal: all the same; measured: where training begins"});
   method.exchange = [](const ExchangeRequest& request) {
     const FeedbackForm form = estimator_feedback();
     const std::string& text = request.parameters.text("smoothness");
     if (text == "equal") return sparsified_exchange(request, form);
+    if (text == "measured") return sparsified_exchange(request, form, weights_by_measurement(request));
     return sparsified_exchange(request, form, smoothness_weights(smoothness_by_rank(text, request.ranks)));
   };
   method.reproduce = ef21_weighted::reproduce;

@@ -1,5 +1,6 @@
 #include "methods/gradients/ef21-weighted/step_sizes.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/base/error.h"
@@ -41,6 +42,16 @@ std::vector<double> smoothness_weights(std::span<const double> smoothness) {
   std::vector<double> weights;
   for (const double value : smoothness) weights.push_back(value / sum);
   return weights;
+}
+
+std::vector<double> measured_weights(std::span<const double> smoothness) {
+  const double mean = arithmetic_mean(smoothness);
+  if (!(mean >= 0) || !std::isfinite(mean))
+    fail(ErrorKind::input, "is not finite", "measured smoothness of the workers");
+  std::vector<double> bounded;
+  for (const double value : smoothness)
+    bounded.push_back(mean > 0 ? std::clamp(value, 0.1 * mean, 10 * mean) : 1);
+  return smoothness_weights(bounded);
 }
 
 }  // namespace laconic

@@ -20,5 +20,8 @@ double quadratic_mean(std::span<const double> values);
 double ef21_step(double smoothness, double mean, double alpha);
 // w_i = L_i / sum L_j. Throws Error(usage) on L_i that are not positive and finite.
 std::vector<double> smoothness_weights(std::span<const double> smoothness);
+// Of n measured L_i, which may be far from the truth: w_i kept within 0.1 / n and 10 / n before they are made
+// to sum to 1. A flat loss (L_i = 0) has the least weight; all flat: all the same.
+std::vector<double> measured_weights(std::span<const double> smoothness);
 
 }  // namespace laconic

@@ -23,6 +23,9 @@ struct ExchangeRequest {
   std::uint64_t steps = 0;            // of the whole run
   std::uint64_t steps_per_epoch = 1;  // for schedules by epoch
   std::size_t bucket_bytes = 25'000'000;
+  // L_i of each rank's loss where training begins, measured together: all ranks call it or none. Empty where
+  // nothing is trained.
+  std::function<std::vector<double>()> smoothness = {};
   // A line that the user should see; empty on all ranks but one.
   std::function<void(std::string_view)> message = {};
 };

@@ -16,6 +16,7 @@
 #include "engine/transport/collectives.h"
 #include "engine/transport/thread_world.h"
 #include "methods/gradients/training/example_order.h"
+#include "methods/gradients/training/measured_smoothness.h"
 #include "methods/gradients/training/paced_progress.h"
 #include "methods/gradients/training/resumable_run.h"
 #include "methods/gradients/training/training_checkpoint.h"
@@ -82,12 +83,13 @@ class RankTraining {
     request.steps_per_epoch = static_cast<std::uint64_t>(order_.steps_per_epoch());
     request.bucket_bytes = settings.bucket_bytes;
     if (leads_) request.message = listener.message;
+    state_.parameters = task.initial(settings.seed);
+    request.smoothness = [this] { return smoothness_of_ranks(); };
     TrainingExchange made = settings.exchange(request);
     exchange_ = std::move(made.exchange);
     own_clip_ = settings.clip * made.clip_share;
     optimizer_ = made.optimizer ? std::move(made.optimizer) : make_optimizer(settings.optimizer, tensors_);
     text_ = settings_text(task);
-    state_.parameters = task.initial(settings.seed);
     require(state_.parameters.size() == exchange_->size(), "the initial point has the length of the model");
   }
 
@@ -142,6 +144,24 @@ class RankTraining {
         settings_.seed,
         settings_.examples_of.empty() ? std::string("none") : partition_hash(settings_.examples_of),
         settings_.bucket_bytes, layout_text(tensors_));
+  }
+
+  // On examples of the first steps, as many as tell the curvature of a rank's data.
+  std::vector<double> smoothness_of_ranks() {
+    constexpr std::size_t enough = 256;
+    std::vector<std::int64_t> examples;
+    for (std::int64_t step = 1; examples.size() < enough && step <= order_.steps_per_epoch(); ++step) {
+      const std::vector<std::int64_t> more = order_.of_step(step);
+      examples.insert(examples.end(), more.begin(), more.end());
+    }
+    ByteWriter writer;
+    writer.f64(measured_smoothness(*replica_, state_.parameters, examples));
+    std::vector<double> all;
+    thread_.run("smoothness", [&](Communicator& communicator) {
+      for (const Bytes& bytes : all_gather(communicator, writer.span()))
+        all.push_back(ByteReader(bytes, "smoothness of a rank").f64());
+    });
+    return all;
   }
 
   void resume() {
