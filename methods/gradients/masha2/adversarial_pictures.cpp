@@ -231,9 +231,9 @@ class AdversarialPictures {
                       [&] { return trained(arm, rate, seed); });
   }
 
-  // A grid over the first seed, continued by factors of 2 until its best is inside; then its two best rates
-  // over all seeds, of which the better mean counts: the largest stable step of one seed may be too long for
-  // another.
+  // The best rate of the first seed, of a grid that is continued by factors of 2 until its best is inside.
+  // The longest stable step of one seed may be too long for another: where a network ends below where it
+  // began, the next best rate is taken for all.
   Arms tuned(const RobustArm& arm) {
     std::map<double, ArmNumbers> tried;
     for (const double rate : rates_) tried[rate] = cached(arm, rate, seeds_.front());
@@ -251,15 +251,16 @@ class AdversarialPictures {
       by_rate_[rate][arm.name] =
           numbers.at("diverged") == 0 ? fmt::format("{:.4f}", numbers.at("robust")) : std::string("diverged");
     }
-    Arms best;
-    for (int candidate = 0; candidate < 2; ++candidate) {
+    for (;;) {
       const auto found = std::max_element(tried.begin(), tried.end(), less);
       Arms arms = {found->second};
       for (std::size_t i = 1; i < seeds_.size(); ++i) arms.push_back(cached(arm, found->first, seeds_[i]));
-      if (best.empty() || spread_of(arms, "robust").mean > spread_of(best, "robust").mean) best = arms;
+      const bool all_gain = std::all_of(arms.begin(), arms.end(), [](const ArmNumbers& numbers) {
+        return numbers.at("robust") >= numbers.at("robust at first");
+      });
+      if (all_gain || tried.size() == 1) return arms;
       tried.erase(found);
     }
-    return best;
   }
 
   static double total_bytes(const Arms& arms) {
