@@ -81,7 +81,7 @@ class TrainingRun {
     }
     fmt::print("{}\n", named_exchange());
     fmt::print("held-out loss {:.5f} nats", last.held_out.loss);
-    if (last.held_out.accuracy) fmt::print(", accuracy {:.2f} %", 100 * *last.held_out.accuracy);
+    if (last.held_out.accuracy) fmt::print(", accuracy {}", accuracy_text(last.held_out));
     fmt::print(" over {} {}; training loss {:.5f}\n", last.held_out.count, task_->unit(), last.training_loss);
     fmt::print("{} workers, {} steps, {} parameters", result_.ranks, result_.steps, result_.parameters);
     if (result_.refused > 0) fmt::print(", {} steps refused", result_.refused);
@@ -136,8 +136,7 @@ class TrainingRun {
       if (log_) log_->evaluation(record);
       if (session_.json || isatty(STDERR_FILENO) == 0) return;
       std::string line = fmt::format("step {}  held-out loss {:.4f}", record.step, record.held_out.loss);
-      if (record.held_out.accuracy)
-        line += fmt::format("  accuracy {:.2f} %", 100 * *record.held_out.accuracy);
+      if (record.held_out.accuracy) line += "  accuracy " + accuracy_text(record.held_out);
       print_notice("\r\033[K" + line + "  " + human_bytes(record.sent_bytes) + " sent");
     };
     listener.message = print_notice;
@@ -157,6 +156,7 @@ class TrainingRun {
                               {"bytes_up", record.sent_bytes},
                               {"seconds", record.seconds}};
       if (record.held_out.accuracy) entry["accuracy"] = *record.held_out.accuracy;
+      if (record.held_out.clean_accuracy) entry["clean_accuracy"] = *record.held_out.clean_accuracy;
       evaluations.push_back(std::move(entry));
     }
     nlohmann::json timeline = nlohmann::json::array();
@@ -182,6 +182,7 @@ class TrainingRun {
                             {"timeline", timeline},
                             {"hash", result_.hash}};
     if (last.held_out.accuracy) value["accuracy"] = *last.held_out.accuracy;
+    if (last.held_out.clean_accuracy) value["clean_accuracy"] = *last.held_out.clean_accuracy;
     if (choice_) {
       value["automatic"] = {{"explanation", choice_->explanation},
                             {"seconds_per_message", choice_->link.alpha},

@@ -21,6 +21,13 @@ Chart curve_chart(const std::string& title, const std::string& x_label, const st
 
 }  // namespace
 
+std::string accuracy_text(const Evaluation& held_out) {
+  std::string text = fmt::format("{:.2f} %", 100 * held_out.accuracy.value());
+  if (held_out.clean_accuracy)
+    text += fmt::format(" under attack, {:.2f} % without", 100 * *held_out.clean_accuracy);
+  return text;
+}
+
 std::string training_html(const std::vector<std::pair<std::string, std::string>>& settings,
                           const std::string& unit, const std::vector<StepRecord>& steps,
                           const TrainingResult& result) {
@@ -31,8 +38,7 @@ std::string training_html(const std::vector<std::pair<std::string, std::string>>
   report.heading("Result");
   std::vector<std::vector<std::string>> outcome = {
       {"quantity", "value"}, {"held-out loss", fmt::format("{:.5f} nats", last.held_out.loss)}};
-  if (last.held_out.accuracy)
-    outcome.push_back({"held-out accuracy", fmt::format("{:.2f} %", 100 * *last.held_out.accuracy)});
+  if (last.held_out.accuracy) outcome.push_back({"held-out accuracy", accuracy_text(last.held_out)});
   outcome.push_back({"sent by worker 0", human_bytes(result.sent_bytes)});
   outcome.push_back({"sent by all workers", human_bytes(result.all_sent_bytes)});
   outcome.push_back({"a ring all-reduce in f32 would have sent", human_bytes(result.dense_bytes)});

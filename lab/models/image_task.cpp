@@ -49,11 +49,18 @@ class ImageTask final : public TrainingTask {
 
     HeldOutSums held_out_sums(std::span<const std::int64_t> examples) override {
       const Batch batch = gather(task_.test_, examples);
+      const auto right_of = [&](const at::Tensor& logits) {
+        return logits.argmax(1).eq(batch.classes).sum().item<std::int64_t>();
+      };
+      HeldOutSums sums;
+      if (attack_.is_on())
+        sums.right_without_attack = right_of(task_.network_->logits(tensors(), batch.pictures));
       attack(batch);
       const at::Tensor logits = task_.network_->logits(tensors(), batch.pictures);
-      return {at::cross_entropy_loss(logits, batch.classes, {}, at::Reduction::Sum).item<double>(),
-              static_cast<std::int64_t>(examples.size()),
-              logits.argmax(1).eq(batch.classes).sum().item<std::int64_t>()};
+      sums.loss = at::cross_entropy_loss(logits, batch.classes, {}, at::Reduction::Sum).item<double>();
+      sums.count = static_cast<std::int64_t>(examples.size());
+      sums.right = right_of(logits);
+      return sums;
     }
 
     struct Batch {

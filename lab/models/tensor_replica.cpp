@@ -38,11 +38,17 @@ Evaluation TensorReplica::evaluate(std::span<const float> point, std::int64_t li
       all.loss += part.loss;
       all.count += part.count;
       if (part.right) all.right = all.right.value_or(0) + *part.right;
+      if (part.right_without_attack)
+        all.right_without_attack = all.right_without_attack.value_or(0) + *part.right_without_attack;
     }
     Evaluation result;
     result.count = all.count;
     result.loss = all.loss / static_cast<double>(all.count);
-    if (all.right) result.accuracy = static_cast<double>(*all.right) / static_cast<double>(all.count);
+    const auto share = [&](std::int64_t right) {
+      return static_cast<double>(right) / static_cast<double>(all.count);
+    };
+    if (all.right) result.accuracy = share(*all.right);
+    if (all.right_without_attack) result.clean_accuracy = share(*all.right_without_attack);
     return result;
   });
 }

@@ -16,6 +16,7 @@ struct HeldOutSums {
   double loss = 0;
   std::int64_t count = 0;             // what the loss is divided by
   std::optional<std::int64_t> right;  // of classifiers
+  std::optional<std::int64_t> right_without_attack = {};
 };
 
 class TensorReplica : public TrainingReplica {

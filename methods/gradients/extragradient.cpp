@@ -21,6 +21,12 @@ FeedbackForm memory_of(Variant variant) {
   return variant == Variant::masha2 ? plain_error_feedback() : FeedbackForm{};
 }
 
+// Of the reference that is made in `step`: above all that steps themselves take, and not all_samples.
+constexpr std::int64_t most_reference_samples = 1 << 20;
+std::uint64_t reference_sample(std::uint64_t step, std::int64_t index) {
+  return (std::uint64_t{1} << 62) + step * most_reference_samples + static_cast<std::uint64_t>(index);
+}
+
 double length_of(const std::vector<double>& vector) {
   double square = 0;
   for (const double value : vector) square += value * value;
@@ -43,6 +49,10 @@ Extragradient::Extragradient(const Oracle& oracle, Workers& workers, const Chann
   const auto refuse = [](std::string_view what) { fail(ErrorKind::usage, what, "extragradient"); };
   if (!(settings_.step > 0) || !std::isfinite(settings_.step)) refuse("the step size is not positive");
   if (!(settings_.tau >= 0 && settings_.tau <= 1)) refuse("tau lies outside 0 to 1");
+  if (settings_.reference_samples < 0 || settings_.reference_samples > most_reference_samples)
+    refuse("the samples of a reference are fewer than none or more than a million");
+  if (settings_.reference_samples > 0 && !settings_.sampled)
+    refuse("a reference of samples needs a problem that has them");
   if (oracle.workers() != workers.count()) refuse("the problem has another number of workers");
   if (z_.size() != oracle.dimension()) refuse("the start has another dimension than the problem");
   if (settings_.variant == Variant::masha1 && !up.properties(z_.size()).unbiased) {
@@ -67,6 +77,21 @@ void Extragradient::send_down(const Channel& channel, std::vector<double>& vecto
   down_bytes_ += down_message_.size();
 }
 
+void Extragradient::evaluate_reference(const std::vector<double>& point, int worker,
+                                       std::vector<double>& vector) const {
+  if (settings_.reference_samples == 0) {
+    oracle_.evaluate(point, worker, settings_.sampled ? all_samples : steps_, vector);
+    return;
+  }
+  std::vector<double> one(vector.size());
+  std::fill(vector.begin(), vector.end(), 0.0);
+  for (std::int64_t i = 0; i < settings_.reference_samples; ++i) {
+    oracle_.evaluate(point, worker, reference_sample(steps_, i), one);
+    for (std::size_t j = 0; j < one.size(); ++j)
+      vector[j] += one[j] / static_cast<double>(settings_.reference_samples);
+  }
+}
+
 bool Extragradient::evaluate_whole(const std::vector<double>& point, std::vector<std::vector<double>>& own,
                                    std::vector<double>& mean) {
   messages_.resize(own.size());
@@ -74,8 +99,7 @@ bool Extragradient::evaluate_whole(const std::vector<double>& point, std::vector
     const auto index = static_cast<std::size_t>(i);
     thread_local std::vector<double> vector;
     vector.resize(z_.size());
-    oracle_.evaluate(point, workers_.first_local() + static_cast<int>(i),
-                     settings_.sampled ? all_samples : steps_, vector);
+    evaluate_reference(point, workers_.first_local() + static_cast<int>(i), vector);
     messages_[index].clear();
     if (all_finite(vector)) whole_->encode_into(vector, {}, messages_[index]);
   });
@@ -208,11 +232,12 @@ void Extragradient::halve_if_far() {
 
 std::string Extragradient::settings_text() const {
   return fmt::format(
-      "extragradient {} step {} up {} down {} tau {} seed {} workers {} dimension {} halving {}{}{}\n",
+      "extragradient {} step {} up {} down {} tau {} seed {} workers {} dimension {} halving {}{}{}{}\n",
       static_cast<int>(settings_.variant), std::ldexp(settings_.step, halvings_), up_.text(),
       down_ == nullptr ? std::string("f64") : down_->text(), settings_.tau, settings_.seed, workers_.count(),
       z_.size(), settings_.halve_on_divergence, settings_.sampled ? " sampled" : "",
-      settings_.whole_in_f32 ? " f32" : "");
+      settings_.whole_in_f32 ? " f32" : "",
+      settings_.reference_samples > 0 ? fmt::format(" reference {}", settings_.reference_samples) : "");
 }
 
 Bytes Extragradient::save() const {

@@ -12,8 +12,9 @@
 //   With probability 1 - tau, w+ = z+ and F_m(w+) is sent whole.
 //
 // Of a problem with samples (minibatches), F(w) and F_m(w+) are over all data and the difference is between
-// the same sample at zh and at w: a variance-reduced step, as loopless SVRG takes it. The baselines take the
-// same sample at z and zh.
+// the same sample at zh and at w: a variance-reduced step, as loopless SVRG takes it. Where all data are too
+// many, F_m(w) is the mean over some samples that are drawn anew for every refresh (as SCSG takes it, Lei and
+// Jordan 2017, arXiv 1609.03261). The baselines take the same sample at z and zh.
 //
 // The coin is drawn from a stream that all share.
 #pragma once
@@ -41,7 +42,9 @@ struct ExtragradientSettings {
   // A point farther out than 1e6 times the start (or its first step) halves gamma and goes back to w, with
   // empty memories; dense and naive go back to the start.
   bool halve_on_divergence = true;
-  bool sampled = false;       // the oracle has samples, and all_samples
+  bool sampled = false;  // the oracle has samples, and all_samples
+  // Sampled: over how many samples of a worker F_m(w) goes; 0: over all of its data.
+  std::int64_t reference_samples = 0;
   bool whole_in_f32 = false;  // whole vectors travel in f32: half the bytes, and a floor of 1e-7
 };
 
@@ -81,6 +84,8 @@ class Extragradient {
                       std::vector<double>& mean);
   // Of every worker at a point, compressed, with its memory; the mean that all hold goes to `mean`.
   bool evaluate_compressed(const std::vector<double>& point, int round, std::vector<double>& mean);
+  // F_m of a local worker where a reference goes through it.
+  void evaluate_reference(const std::vector<double>& point, int worker, std::vector<double>& vector) const;
   bool has_reference() const;
   void halve_if_far();
   std::string settings_text() const;

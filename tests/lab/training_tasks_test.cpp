@@ -93,9 +93,44 @@ void expect_gradient(const TrainingTask& task) {
 
 TEST(LabTasks, GradientsEqualDifferences) {
   expect_gradient(*make_training_task(request_of("synthetic-classes", "cnn", {{"width", 4}, {"dense", 16}})));
+  expect_gradient(*make_training_task(
+      request_of("synthetic-classes", "cnn", {{"width", 4}, {"dense", 16}, {"normalise", 1}})));
   expect_gradient(*make_training_task(request_of("synthetic-classes", "resnet", {{"width", 4}})));
   expect_gradient(*make_training_task(
       request_of("synthetic-classes", "vit", {{"width", 16}, {"layers", 2}, {"heads", 2}})));
+}
+
+// What a layer makes is brought to deviation 1: its weights' scale says nothing, and their gradient is across
+// them.
+TEST(LabTasks, NormalisedNetworksDoNotFeelTheScaleOfTheirWeights) {
+  const auto task = make_training_task(
+      request_of("synthetic-classes", "cnn", {{"width", 4}, {"dense", 16}, {"normalise", 1}}));
+  const auto plain =
+      make_training_task(request_of("synthetic-classes", "cnn", {{"width", 4}, {"dense", 16}}));
+  EXPECT_EQ(layout_text(task->parameters()), layout_text(plain->parameters()));
+  EXPECT_THAT(task->text(), HasSubstr("normalise=1"));
+  EXPECT_THAT(plain->text(), testing::Not(HasSubstr("normalise")));
+  const std::vector<float> point = moved_start(*task);
+  std::vector<float> gradient(point.size()), ignored(point.size());
+  const std::vector<std::int64_t> examples = first_examples(8);
+  const double loss = task->replica()->gradient(point, examples, gradient);
+  for (const TensorSlice& tensor : task->parameters()) {
+    if (tensor.name != "conv1.weight" && tensor.name != "conv2.weight" && tensor.name != "fc1.weight")
+      continue;
+    std::vector<float> larger = point;
+    double along = 0;
+    for (std::size_t j = tensor.offset; j < tensor.offset + tensor.size; ++j) {
+      larger[j] *= 2;
+      along += static_cast<double>(point[j]) * static_cast<double>(gradient[j]);
+    }
+    EXPECT_NEAR(task->replica()->gradient(larger, examples, ignored), loss, 1e-2 * loss) << tensor.name;
+    EXPECT_NE(plain->replica()->gradient(larger, examples, ignored),
+              plain->replica()->gradient(point, examples, ignored));
+    const double weight_length = norm_of(slice_of(std::span<const float>(point), tensor)),
+                 length = norm_of(slice_of(std::span<const float>(gradient), tensor));
+    EXPECT_LT(std::abs(along), 2e-2 * weight_length * length) << tensor.name;
+  }
+  EXPECT_THROW(make_training_task(request_of("synthetic-classes", "cnn", {{"normalise", 2}})), Error);
 }
 
 TEST(LabTasks, PerceptronEqualsTheLibrarys) {
@@ -129,6 +164,7 @@ TEST(LabTasks, AttackedPicturesEqualTheLibrarys) {
   const Evaluation a = ours->replica()->evaluate(point, 200), b = of_lab->replica()->evaluate(point, 200);
   EXPECT_NEAR(a.loss, b.loss, 1e-3);
   EXPECT_NEAR(a.accuracy.value(), b.accuracy.value(), 0.011);
+  EXPECT_NEAR(a.clean_accuracy.value(), b.clean_accuracy.value(), 2e-3);
 }
 
 // Differences cannot show an attacked gradient: the attack jumps where a sign changes. What it must be is the

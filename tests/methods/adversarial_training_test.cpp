@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <mutex>
 #include <numeric>
+#include <set>
 
 #include "engine/base/error.h"
 #include "engine/base/random.h"
+#include "methods/gradients/exact_channels.h"
 #include "methods/gradients/extragradient.h"
 #include "methods/gradients/tasks/input_attack.h"
 #include "methods/gradients/tasks/task_oracle.h"
@@ -114,6 +117,8 @@ TEST(InputAttack, GradientsAreThoseOfTheAttackedLoss) {
                      held_out = clean->replica()->evaluate(point, 200);
     EXPECT_GT(attacked.loss, held_out.loss);
     EXPECT_LE(attacked.accuracy.value(), held_out.accuracy.value());
+    EXPECT_EQ(attacked.clean_accuracy, held_out.accuracy) << "what it would be without the attack";
+    EXPECT_FALSE(held_out.clean_accuracy.has_value());
   }
 }
 
@@ -187,6 +192,65 @@ TEST(Masha, NoiseThatIsTheSameAtBothPointsCancels) {
   settings.sampled = false;
   Extragradient other(oracle, *workers, *channel, nullptr, settings, {4, -3});
   EXPECT_THROW(other.restore(saved, "state"), Error);
+}
+
+// F(z) = z plus a noise of the sample; keeps the samples that were asked for.
+class NotedOracle : public Oracle {
+ public:
+  static double noise(std::uint64_t sample) { return std::sin(static_cast<double>(sample % 1009)); }
+  std::size_t dimension() const override { return 1; }
+  int workers() const override { return 2; }
+  void evaluate(std::span<const double> point, int worker, std::uint64_t sample,
+                std::span<double> vector) const override {
+    vector[0] = point[0] + noise(sample);
+    const std::lock_guard lock(mutex_);
+    if (worker == 0) asked.push_back(sample);
+  }
+  mutable std::vector<std::uint64_t> asked;
+
+ private:
+  mutable std::mutex mutex_;
+};
+
+// The reference is the mean over its samples, and the step the card's with that mean for F(w).
+TEST(Masha, AReferenceOfSamplesIsTheirMeanAndDrawnAnew) {
+  const NotedOracle oracle;
+  const auto workers = local_workers(2);
+  const auto channel = exact_channel();
+  ExtragradientSettings settings;
+  settings.step = 0.5;
+  settings.tau = 0;  // a refresh after every step
+  settings.sampled = true;
+  settings.reference_samples = 3;
+  Extragradient loop(oracle, *workers, *channel, nullptr, settings, {1.0});
+  double z = 1;
+  std::set<std::uint64_t> of_references;
+  for (std::uint64_t step = 1; step <= 4; ++step) {
+    ASSERT_TRUE(loop.step());
+    // First 3 of a reference (of the start, or of the step before), then one sample at both points.
+    const std::size_t first = (step - 1) * 5;
+    double mean = 0;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const std::uint64_t sample = oracle.asked.at(first + i);
+      EXPECT_NE(sample, all_samples);
+      EXPECT_TRUE(of_references.insert(sample).second) << "drawn before";
+      mean += NotedOracle::noise(sample) / 3;
+    }
+    EXPECT_EQ(oracle.asked.at(first + 3), step);
+    EXPECT_EQ(oracle.asked.at(first + 4), step);
+    const double at_w = z + mean, half = z - 0.5 * at_w;
+    z = half - 0.5 * (half - z);
+    EXPECT_NEAR(loop.point()[0], z, 1e-12) << step;
+  }
+  const Bytes saved = loop.save();
+  settings.reference_samples = 4;
+  Extragradient other(oracle, *workers, *channel, nullptr, settings, {1.0});
+  EXPECT_THROW(other.restore(saved, "state"), Error);
+  settings.reference_samples = -1;
+  EXPECT_THROW(Extragradient(oracle, *workers, *channel, nullptr, settings, {1.0}), Error);
+  settings.reference_samples = 3;
+  settings.sampled = false;
+  EXPECT_THROW(Extragradient(oracle, *workers, *channel, nullptr, settings, {1.0}), Error);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "engine/base/hash.h"
 #include "methods/gradients/exact_channels.h"
 #include "methods/gradients/extragradient.h"
+#include "methods/gradients/masha2/adversarial_pictures.h"
 #include "methods/gradients/problems/bilinear_saddle.h"
 #include "methods/gradients/problems/convex_set.h"
 #include "methods/gradients/problems/robust_logistic.h"
@@ -101,6 +102,7 @@ class Reproducing {
         if (request_.scale == Scale::quick && set == "a9a") continue;
         robust(set);
       }
+      adversarial_pictures(request_, cache_, seeds_, result_);
     }
     result_.arms = cache_.records();
     return std::move(result_);

@@ -78,7 +78,8 @@ class PerceptronTask final : public TrainingTask {
       const auto batch = static_cast<std::int64_t>(examples.size());
       require(gradient.size() == point.size(), "a gradient of the model's size");
       require(batch >= 1, "a batch with examples");
-      load(*task_.train_, point, examples);
+      load(*task_.train_, examples);
+      attack(*task_.train_, point, examples);
       forward(point);
       double loss = 0;
       std::int64_t right = 0;
@@ -107,30 +108,40 @@ class PerceptronTask final : public TrainingTask {
       const ClassifiedRows& rows = *task_.test_;
       Evaluation result;
       result.count = limit > 0 ? std::min(limit, rows.count()) : rows.count();
-      std::int64_t right = 0;
+      std::int64_t right = 0, right_without = 0;
       constexpr std::int64_t tile = 256;
       for (std::int64_t first = 0; first < result.count; first += tile) {
         std::vector<std::int64_t> examples;
         for (std::int64_t i = first; i < std::min(result.count, first + tile); ++i) examples.push_back(i);
-        load(rows, point, examples);
+        load(rows, examples);
+        if (attack_.is_on()) {
+          double ignored = 0;
+          forward(point);
+          softmax(rows, examples, ignored, right_without);
+          attack(rows, point, examples);
+        }
         forward(point);
         softmax(rows, examples, result.loss, right);
       }
       result.loss /= static_cast<double>(result.count);
       result.accuracy = static_cast<double>(right) / static_cast<double>(result.count);
+      if (attack_.is_on())
+        result.clean_accuracy = static_cast<double>(right_without) / static_cast<double>(result.count);
       return result;
     }
 
    private:
-    // outputs_[l]: [batch, widths[l]]; the last are the logits. The rows, attacked where there is an attack.
-    void load(const ClassifiedRows& rows, std::span<const float> point,
-              std::span<const std::int64_t> examples) {
+    // outputs_[l]: [batch, widths[l]]; the last are the logits.
+    void load(const ClassifiedRows& rows, std::span<const std::int64_t> examples) {
       batch_ = static_cast<std::int64_t>(examples.size());
       for (std::size_t l = 0; l < outputs_.size(); ++l)
         outputs_[l].resize(examples.size() * static_cast<std::size_t>(task_.widths_[l]));
       for (std::size_t i = 0; i < examples.size(); ++i)
         rows.gather(examples[i], std::span(outputs_[0]).subspan(i * rows.width(), rows.width()));
-      if (!attack_.is_on()) return;
+    }
+    // Moves the rows to where they hurt.
+    void attack(const ClassifiedRows& rows, std::span<const float> point,
+                std::span<const std::int64_t> examples) {
       attack_.find(outputs_[0], [&](std::span<const float>, std::span<float> by_inputs) {
         forward(point);
         double loss = 0;

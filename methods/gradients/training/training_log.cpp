@@ -57,6 +57,7 @@ void TrainingLog::evaluation(const EvaluationRecord& record) {
                          {"bytes_up", record.sent_bytes},
                          {"seconds", record.seconds}};
   if (record.held_out.accuracy) line["accuracy"] = *record.held_out.accuracy;
+  if (record.held_out.clean_accuracy) line["clean_accuracy"] = *record.held_out.clean_accuracy;
   state_->line(line);
 }
 

@@ -3,7 +3,8 @@
 //   {"event": "run", ...}         settings, and the parameters' number
 //   {"event": "step", "step", "loss", "rate", "accepted", "bytes_up", "bytes_down",
 //    "seconds": {"compute", "encode", "decode", "wait", "total"}}
-//   {"event": "evaluation", "step", "loss", "accuracy", "training_loss", "bytes_up", "seconds"}
+//   {"event": "evaluation", "step", "loss", "accuracy", "clean_accuracy" (of a task with an attack),
+//    "training_loss", "bytes_up", "seconds"}
 //   {"event": "end", ...}         totals and the hash of the parameters
 //
 // Bytes and seconds are those of rank 0: bytes_up and bytes_down of a step are what its exchange sent and

@@ -30,7 +30,9 @@ struct TaskRequest {
 struct Evaluation {
   double loss = 0;                 // mean, nats per example (per token for text); without regularisers
   std::optional<double> accuracy;  // share of examples that are right, for classifiers
-  std::int64_t count = 0;          // examples, or tokens
+  // Where loss and accuracy are those under attack: the accuracy without one.
+  std::optional<double> clean_accuracy;
+  std::int64_t count = 0;  // examples, or tokens
 };
 
 class TrainingReplica {
