@@ -38,7 +38,7 @@ FederatedSettings federated_settings(const Arguments& arguments, const MethodDes
   for (const char* name : {"steps", "workers", "optimizer", "momentum", "accumulate"}) {
     if (!arguments.has(name)) continue;
     fail(ErrorKind::usage, fmt::format("goes with workers, and {} trains over clients", method.slug),
-         fmt::format("--{}", name), "see --clients, --rounds and --local-steps; local steps are plain SGD");
+         fmt::format("--{}", name), "see --clients, --rounds, --local-steps, --local-optimizer");
   }
   FederatedSettings settings;
   settings.algorithm = method.federated;
@@ -56,7 +56,9 @@ FederatedSettings federated_settings(const Arguments& arguments, const MethodDes
   settings.rounds = arguments.integer("rounds", 100, 1, most_rounds);
   settings.local_steps = arguments.integer("local-steps", 10, 1, 1 << 20);
   settings.batch = arguments.integer("batch", 32, 1, 1 << 20);
-  settings.local_rate = arguments.number("lr", 0.1, 1e-12, 1e6);
+  const bool rmsprop = one_of(arguments, "local-optimizer", "sgd", {"sgd", "rmsprop"}) == "rmsprop";
+  if (rmsprop) settings.local_optimizer = rmsprop_settings();
+  settings.local_rate = arguments.number("lr", rmsprop ? 0.001 : 0.1, 1e-12, 1e6);
   settings.server_rate = arguments.number("server-lr", 1, 1e-12, 1e6);
   settings.evaluate_every =
       arguments.integer("evaluate-every", std::max<std::int64_t>(settings.rounds / 20, 1), 0, most_rounds);
@@ -132,6 +134,8 @@ std::vector<OptionSpec> federated_options() {
           {"--participation", Kind::number, "clients of a round: a number, or a share below 1", false, "0.1"},
           {"--rounds", Kind::integer, "rounds of a federated run", false, "100"},
           {"--local-steps", Kind::integer, "steps of a client in a round, of rate --lr", false, "10"},
+          {"--local-optimizer", Kind::text, "of a client's steps: sgd (plain) or rmsprop, new in every round",
+           false, "sgd"},
           {"--server-lr", Kind::number, "rate of the server in a federated run", false, "1"}};
 }
 
@@ -150,6 +154,7 @@ int train_federated(const Arguments& arguments, const Session& session) {
                                 {"batch", settings.batch},
                                 {"lr", settings.local_rate},
                                 {"server_lr", settings.server_rate},
+                                {"local_optimizer", arguments.text("local-optimizer", "sgd")},
                                 {"seed", settings.seed}};
   std::optional<JsonLines> log;
   if (!arguments.text("json").empty()) log.emplace(arguments.text("json"), "round");

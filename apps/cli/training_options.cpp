@@ -18,17 +18,6 @@ std::pair<std::string, std::string> name_and_value(const std::string& text, std:
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
-std::string one_of(const Arguments& arguments, std::string_view name, std::string_view otherwise,
-                   const std::vector<std::string>& known) {
-  std::string value = arguments.text(name, otherwise);
-  std::string list;
-  for (const std::string& each : known) {
-    if (each == value) return value;
-    list += (list.empty() ? "" : ", ") + each;
-  }
-  fail(ErrorKind::usage, fmt::format("\"{}\" is not one of {}", value, list), fmt::format("--{}", name));
-}
-
 // "100,150"
 std::vector<std::int64_t> step_list(const std::string& text, std::string_view option) {
   std::vector<std::int64_t> steps;
@@ -67,6 +56,17 @@ RateSchedule rate_schedule(const Arguments& arguments, const TrainingSettings& s
 }
 
 }  // namespace
+
+std::string one_of(const Arguments& arguments, std::string_view name, std::string_view otherwise,
+                   const std::vector<std::string>& known) {
+  std::string value = arguments.text(name, otherwise);
+  std::string list;
+  for (const std::string& each : known) {
+    if (each == value) return value;
+    list += (list.empty() ? "" : ", ") + each;
+  }
+  fail(ErrorKind::usage, fmt::format("\"{}\" is not one of {}", value, list), fmt::format("--{}", name));
+}
 
 TaskRequest task_request(const Arguments& arguments) {
   TaskRequest request;
@@ -158,7 +158,7 @@ std::vector<OptionSpec> training_options() {
       {"--beta1", Kind::number, "Adam's decay of the first moment", false, "0.9"},
       {"--beta2", Kind::number, "Adam's decay of the second moment", false, "0.999"},
       {"--weight-decay", Kind::number, "on matrices, outside compression", false, "0"},
-      {"--lr", Kind::number, "learning rate", false, "0.1; 0.001 with adam"},
+      {"--lr", Kind::number, "learning rate", false, "0.1; 0.001 with adam and rmsprop"},
       {"--schedule", Kind::text, "constant, cosine, or steps:100,150 (times 0.1 after each)", false,
        "constant"},
       {"--final-lr", Kind::number, "where the cosine ends, as a share of --lr", false, "0"},

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,9 @@ std::vector<OptionSpec> training_options();
 
 // TASK, --model, --data, --option.
 TaskRequest task_request(const Arguments& arguments);
+// The option's text, one of `known`; `otherwise` where it was not given.
+std::string one_of(const Arguments& arguments, std::string_view name, std::string_view otherwise,
+                   const std::vector<std::string>& known);
 // -p name=value, as often as it is given.
 std::vector<std::pair<std::string, std::string>> method_parameters(const Arguments& arguments);
 // --checkpoint or --resume, and --checkpoint-every.

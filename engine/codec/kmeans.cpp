@@ -5,6 +5,7 @@
 // Fields: centroids (f32 [clusters]), data (u8). Attributes: none.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/base/error.h"
 #include "engine/base/random.h"
@@ -19,6 +20,19 @@ namespace {
 constexpr const char* start_names[] = {"line", "quantiles", "spread"};
 constexpr const char* form_names[] = {"huffman", "positions", "gaps", "rice", "rans"};
 
+// All positions whose magnitude is at least the least one of `chosen`.
+std::vector<std::int64_t> as_large_as_any_of(const std::vector<std::int64_t>& chosen,
+                                             const std::vector<float>& values) {
+  float least = std::numeric_limits<float>::infinity();
+  for (const std::int64_t position : chosen)
+    least = std::min(least, std::abs(values[static_cast<std::size_t>(position)]));
+  std::vector<std::int64_t> positions;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (std::abs(values[i]) >= least) positions.push_back(static_cast<std::int64_t>(i));
+  }
+  return positions;
+}
+
 class KMeansCodec : public TensorCodec {
  public:
   explicit KMeansCodec(const Parameters& parameters)
@@ -26,7 +40,8 @@ class KMeansCodec : public TensorCodec {
         prune_(parameters.number("prune")),
         clusters_(static_cast<int>(parameters.integer("clusters"))),
         iterations_(static_cast<int>(parameters.integer("iterations"))),
-        pin_(parameters.boolean("pin")) {
+        pin_(parameters.boolean("pin")),
+        keep_ties_(parameters.boolean("keep-ties")) {
     const auto index_in = [](const std::string& name, const auto& names) {
       return static_cast<int>(std::find(std::begin(names), std::end(names), name) - std::begin(names));
     };
@@ -43,8 +58,12 @@ class KMeansCodec : public TensorCodec {
     const auto length = static_cast<std::int64_t>(values.size());
     // The pruned are counted, to nearest, and at least one entry is kept.
     const std::int64_t pruned = length == 0 ? 0 : count_of(length, prune_, CountRule::nearest, 0);
-    const std::int64_t kept = length == 0 ? 0 : std::max<std::int64_t>(1, length - pruned);
-    const std::vector<std::int64_t> positions = top_k(values, kept);
+    std::int64_t kept = length == 0 ? 0 : std::max<std::int64_t>(1, length - pruned);
+    std::vector<std::int64_t> positions = top_k(values, kept);
+    if (keep_ties_ && length > 0) {
+      positions = as_large_as_any_of(positions, values);
+      kept = static_cast<std::int64_t>(positions.size());
+    }
     std::vector<float> kept_values;
     kept_values.reserve(positions.size());
     for (const std::int64_t position : positions)
@@ -102,7 +121,7 @@ class KMeansCodec : public TensorCodec {
   std::string text_;
   double prune_;
   int clusters_, iterations_;
-  bool pin_;
+  bool pin_, keep_ties_;
   CentreStart start_ = CentreStart::line;
   std::optional<LabelForm> form_;
 };
@@ -126,6 +145,7 @@ CodecDescription describe_kmeans() {
        {"line", "quantiles", "spread"},
        "first centres: evenly from least to largest, at quantiles, or by k-means++"},
       {"pin", Type::boolean, "true", 0, 0, {}, "the middle centre of an odd number is exactly 0"},
+      {"keep-ties", Type::boolean, "false", 0, 0, {}, "all entries as large as the least one kept are kept"},
       {"form",
        Type::choice,
        "smallest",

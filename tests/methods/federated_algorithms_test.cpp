@@ -232,6 +232,12 @@ TEST(Fedzip, PrunesWeightsAndKeepsBiasesInItsCentres) {
   const FederatedResult result = train_clients(task, settings);
   EXPECT_THAT(result.algorithm, testing::HasSubstr("[*bias*] kmeans(prune=0)"));
   EXPECT_THAT(result.algorithm, testing::HasSubstr("by tensor"));
+  // As the reference code: biases are pruned by none, but their middle centre is free too.
+  EXPECT_THAT(train_clients(task, settings_of("fedzip", {{"fidelity", "official"}})).algorithm,
+              testing::HasSubstr("[*bias*] kmeans(prune=0,pin=false,keep-ties=true)"));
+  EXPECT_THAT(
+      train_clients(task, settings_of("fedzip", {{"fidelity", "official"}, {"pin", "true"}})).algorithm,
+      testing::HasSubstr("[*bias*] kmeans(prune=0,keep-ties=true)"));
 }
 
 }  // namespace

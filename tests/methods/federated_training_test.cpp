@@ -182,6 +182,37 @@ TEST(FederatedTraining, RefusesSettingsThatMakeNoSense) {
   }
 }
 
+// One client, one step of rate 0.5 a round, which RMSprop begins anew: v = 0.1 g^2, so every number moves by
+// 0.5 / sqrt(0.1) whatever its gradient is.
+TEST(FederatedTraining, ClientsMayTakeRmsprop) {
+  const Pulls task(40);
+  FederatedSettings settings = settings_of("fedavg");
+  settings.participants = 1;
+  settings.rounds = 1;
+  settings.local_steps = 1;
+  settings.local_rate = 0.5;
+  settings.local_optimizer = rmsprop_settings();
+  const FederatedResult result = train_clients(task, settings);
+  const std::vector<float> initial = task.initial(settings.seed);
+  for (std::size_t j = 0; j < initial.size(); ++j)
+    EXPECT_NEAR(std::abs(result.final_parameters[j] - initial[j]), 0.5 / std::sqrt(0.1), 1e-3) << j;
+  // Not mistaken for plain steps when resumed, and refused where control variates correct them.
+  settings.checkpoint = federated_folder("rmsprop");
+  train_clients(task, settings);
+  settings.resume = true;
+  EXPECT_EQ(train_clients(task, settings).hash, result.hash);
+  settings.local_optimizer.reset();
+  EXPECT_THROW(train_clients(task, settings), Error);
+  FederatedSettings controlled = settings_of("scaffold");
+  controlled.local_optimizer = rmsprop_settings();
+  try {
+    train_clients(task, controlled);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage) << error.what();
+  }
+}
+
 TEST(FederatedTraining, RecordsAreJson) {
   const Pulls task(40);
   FederatedSettings settings = settings_of("scafcom");

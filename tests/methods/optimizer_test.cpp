@@ -100,6 +100,14 @@ TEST(Optimizer, AdamWithoutCorrectionAndWithDecay) {
   EXPECT_THAT(x, ElementsAre(FloatNear(1.998f, 1e-5f), FloatNear(1.898f, 1e-5f), FloatNear(1.9f, 1e-5f)));
 }
 
+TEST(Optimizer, RmspropDividesByTheRootOfItsMean) {
+  // v = 0.4, then 0.76: moves 2 / sqrt(v) of the rate 0.1.
+  const float first = static_cast<float>(-0.2 / std::sqrt(0.4));
+  EXPECT_THAT(path_of(*make_optimizer(rmsprop_settings(), matrix_and_vector()), 0, 2, 2),
+              ElementsAre(FloatNear(first, 1e-6f),
+                          FloatNear(static_cast<float>(first - 0.2 / std::sqrt(0.76)), 1e-6f)));
+}
+
 TEST(Optimizer, AStateGoesOnAndThatOfAnotherIsRefused) {
   for (const OptimizerSettings& settings : {sgd(0.5, true, 0.1), adam()}) {
     const auto optimizer = make_optimizer(settings, matrix_and_vector()),

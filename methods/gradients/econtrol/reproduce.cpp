@@ -420,24 +420,40 @@ class Reproducing {
     settings.evaluate_limit = 10000;
     settings.examples_of = worker_examples("labels:2", *of.task, clients, request_.seed);
     TrainingTrial trial(request_, cache_, *of.task, clients, settings);
+    const auto econtrol = [&](const std::string& name,
+                              std::vector<std::pair<std::string, std::string>> parameters) {
+      parameters.insert(parameters.begin(), {"fraction", "0.01"});
+      return TrainingArm{of.name + ", " + name, "econtrol", std::move(parameters)};
+    };
+    const std::vector<double> rates = {0.3, 0.1, 0.03};
+    // eta as the card tunes it elsewhere, over the same values, by the loss of the first seed.
+    double tuned_eta = 0, least = diverged_value;
+    std::string losses;
+    for (const double eta : etas) {
+      const TrainingArm arm =
+          econtrol(fmt::format("EControl, eta = {:g}", eta), {{"eta", fmt::format("{:g}", eta)}});
+      const double loss = trial.tuned_inside(arm, rates, {seeds_.front()}).second.front().at("loss");
+      losses += loss < diverged_value ? fmt::format(" {:.4f}", loss) : " diverged";
+      if (loss < least) {
+        least = loss;
+        tuned_eta = eta;
+      }
+    }
     const std::vector<TrainingArm> arms = {
         {of.name + ", SGD", "dense", {}},
         {of.name + ", EC", "ef-topk", {{"fraction", "0.01"}, {"dtype", "f32"}}},
         {of.name + ", EF21", "ef21", {{"fraction", "0.01"}}},
-        {of.name + ", EControl", "econtrol", {{"fraction", "0.01"}}}};
-    // Tried where EControl as it is does not come within a point.
-    const std::vector<TrainingArm> attempts = {
-        {of.name + ", EControl, eta = 0.05", "econtrol", {{"fraction", "0.01"}, {"eta", "0.05"}}},
-        {of.name + ", EControl, first message whole",
-         "econtrol",
-         {{"fraction", "0.01"}, {"start", "dense"}}}};
+        econtrol(fmt::format("EControl, eta = {:g}", tuned_eta), {{"eta", fmt::format("{:g}", tuned_eta)}})};
+    // Beside it: the default, eta = delta, and how h begins.
+    const std::vector<TrainingArm> beside = {econtrol("EControl, eta = delta = 0.01", {}),
+                                             econtrol("EControl, first message whole", {{"start", "dense"}})};
     ReproductionTable table;
     table.title = fmt::format("{}, {} clients of 2 classes each, Top-1 %, {} steps: test accuracy", of.name,
                               clients, settings.steps);
     table.rows.push_back({"method", "accuracy", "loss", "rate", "MB from one client"});
     std::vector<Arms> all;
     const auto run = [&](const TrainingArm& arm) {
-      const auto [rate, numbers] = trial.tuned_inside(arm, {0.3, 0.1, 0.03}, seeds_);
+      const auto [rate, numbers] = trial.tuned_inside(arm, rates, seeds_);
       table.rows.push_back({arm.name, spread_text(spread_of(numbers, "accuracy"), seeds_.size(), 4),
                             spread_text(spread_of(numbers, "loss"), seeds_.size(), 3),
                             fmt::format("{:g}", rate),
@@ -458,11 +474,13 @@ class Reproducing {
     claim.claim = of.name + ", clients of 2 classes: EControl comes near uncompressed SGD";
     claim.threshold = "test accuracy within 1 point";
     claim.met = accuracy(all[3]) >= accuracy(all[0]) - 0.01;
-    claim.note = fmt::format("{} seeds, {}; eta = delta = 0.01, h begins at 0", seeds_.size(), of.note);
-    if (!claim.met) {
-      for (const TrainingArm& attempt : attempts)
-        claim.note += fmt::format("; {}: {:.4f}", attempt.name, accuracy(run(attempt)));
-    }
+    claim.note = fmt::format(
+        "{} seeds, {}; eta = {:g}, tuned on the first seed over 0, 0.001, 0.01, 0.05, 0.1, 0.3 (losses{}), "
+        "each "
+        "over the rates that all methods are tuned over; h begins at 0",
+        seeds_.size(), of.note, tuned_eta, losses);
+    for (const TrainingArm& arm : beside)
+      claim.note += fmt::format("; {}: {:.4f}", arm.name.substr(of.name.size() + 2), accuracy(run(arm)));
     result_.tables.push_back(std::move(table));
     result_.claims.push_back(claim);
     claim.note = fmt::format("{} seeds, {}", seeds_.size(), of.note);

@@ -41,6 +41,13 @@ std::string half_and_end(const ComparisonRow& row, const std::string& number) {
   return fmt::format("{:.2g} and {:.2g}", curve[(curve.size() - 1) / 2].second, curve.back().second);
 }
 
+// "diverged for 2 of 3 seeds", or nothing.
+std::string diverged_text(const ComparisonRow& row) {
+  const auto lost = std::count_if(row.arms.begin(), row.arms.end(),
+                                  [](const ArmNumbers& arm) { return arm.at("diverged") > 0; });
+  return lost == 0 ? "" : fmt::format("diverged for {} of {} seeds", lost, row.arms.size());
+}
+
 // Of an arm that diverged there is none.
 double accuracy_of(const ArmNumbers& arm) {
   const auto found = arm.find("accuracy");
@@ -110,7 +117,10 @@ Claim accuracy_claim(const ComparisonRow& own, const ComparisonRow& baseline, co
   }
   const double difference = claim.measured_value - claim.baseline_value, bytes = byte_ratio(claim);
   claim.met = least < 0 ? difference >= least : difference > 0 && every && std::abs(bytes - 1) <= 0.01;
-  claim.note = fmt::format("points per seed {}; bytes up {:.4f} of the baseline's", differences, bytes);
+  claim.note = fmt::format("points per seed {}; bytes up {:.4f} of the baseline's; rates {} against {}",
+                           differences, bytes, own.choice, baseline.choice);
+  if (const std::string lost = diverged_text(own); !lost.empty()) claim.note += "; " + lost;
+  if (const std::string lost = diverged_text(baseline); !lost.empty()) claim.note += "; the baseline " + lost;
   const std::vector<std::pair<double, double>> curve = curve_of(own.arms, "accuracy");
   if (!claim.met && !curve.empty()) {
     claim.note += fmt::format(

@@ -98,11 +98,14 @@ class LocalBatches {
 
 class LocalSteps final : public LocalTraining {
  public:
-  LocalSteps(TrainingReplica& replica, const FederatedSettings& settings, std::uint64_t round, int client)
+  LocalSteps(TrainingReplica& replica, const FederatedSettings& settings,
+             const std::vector<TensorSlice>& tensors, std::uint64_t round, int client)
       : replica_(replica),
         settings_(settings),
         own_(settings.examples_of[static_cast<std::size_t>(client)]),
-        batches_(own_, settings.batch, settings.seed, round, client) {}
+        batches_(own_, settings.batch, settings.seed, round, client) {
+    if (settings.local_optimizer) optimizer_ = make_optimizer(*settings.local_optimizer, tensors);
+  }
 
   std::int64_t examples() const override { return static_cast<std::int64_t>(own_.size()); }
 
@@ -111,6 +114,10 @@ class LocalSteps final : public LocalTraining {
     require((correction.empty() || correction.size() == point.size()) &&
                 (mean_gradient.empty() || mean_gradient.size() == point.size()),
             "vectors of local training have the length of the model");
+    if (optimizer_ && !(correction.empty() && mean_gradient.empty())) {
+      fail(ErrorKind::usage, "control variates are made for plain local SGD", "--local-optimizer",
+           "leave it out, or take a method of federated averaging");
+    }
     const auto rate = static_cast<float>(settings_.local_rate);
     std::vector<float> gradient(point.size());
     std::fill(mean_gradient.begin(), mean_gradient.end(), 0.0f);
@@ -118,7 +125,9 @@ class LocalSteps final : public LocalTraining {
     for (std::int64_t step = 0; step < settings_.local_steps; ++step) {
       loss += replica_.gradient(point, batches_.next(), gradient);
       for (std::size_t j = 0; j < mean_gradient.size(); ++j) mean_gradient[j] += gradient[j];
-      if (correction.empty()) {
+      if (optimizer_) {
+        optimizer_->apply(gradient, point, settings_.local_rate);
+      } else if (correction.empty()) {
         for (std::size_t j = 0; j < point.size(); ++j) point[j] -= rate * gradient[j];
       } else {
         for (std::size_t j = 0; j < point.size(); ++j) point[j] -= rate * (gradient[j] + correction[j]);
@@ -134,6 +143,7 @@ class LocalSteps final : public LocalTraining {
   const FederatedSettings& settings_;
   const std::vector<std::int64_t>& own_;
   LocalBatches batches_;
+  std::unique_ptr<Optimizer> optimizer_;
 };
 
 class ClientTraining {
@@ -156,7 +166,8 @@ class ClientTraining {
     request.server_rate = settings.server_rate;
     request.seed = settings.seed;
     algorithm_ = settings.algorithm(request);
-    text_ = settings_text(task, request.tensors);
+    tensors_ = std::move(request.tensors);
+    text_ = settings_text(task);
   }
 
   FederatedResult run() {
@@ -187,11 +198,12 @@ class ClientTraining {
   }
 
  private:
-  std::string settings_text(const TrainingTask& task, const std::vector<TensorSlice>& tensors) const {
-    return fmt::format("task {}\nalgorithm {}\nclients {}, {} a round\nbatch {}\nseed {}\npartition {}\n{}",
+  std::string settings_text(const TrainingTask& task) const {
+    return fmt::format("task {}\nalgorithm {}\nclients {}, {} a round\nbatch {}{}\nseed {}\npartition {}\n{}",
                        task.text(), algorithm_->text(), settings_.examples_of.size(), settings_.participants,
-                       settings_.batch, settings_.seed, partition_hash(settings_.examples_of),
-                       layout_text(tensors));
+                       settings_.batch,
+                       settings_.local_optimizer ? "\nlocal steps " + settings_.local_optimizer->text() : "",
+                       settings_.seed, partition_hash(settings_.examples_of), layout_text(tensors_));
   }
 
   void say(const std::string& line) const {
@@ -220,7 +232,7 @@ class ClientTraining {
     parallel_for(static_cast<std::int64_t>(participants.size()), [&](std::int64_t i) {
       const int client = participants[static_cast<std::size_t>(i)];
       std::unique_ptr<TrainingReplica> replica = replicas_.take();
-      LocalSteps local(*replica, settings_, number, client);
+      LocalSteps local(*replica, settings_, tensors_, number, client);
       updates[static_cast<std::size_t>(i)] = algorithm_->client_round(number, client, down, local);
       replicas_.put(std::move(replica));
     });
@@ -302,6 +314,7 @@ class ClientTraining {
   const FederatedListener& listener_;
   ReplicaPool replicas_;
   std::vector<int> population_;
+  std::vector<TensorSlice> tensors_;
   std::unique_ptr<FederatedAlgorithm> algorithm_;
   std::string text_;
   FederatedState state_;

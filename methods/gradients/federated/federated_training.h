@@ -21,6 +21,7 @@
 
 #include "engine/base/progress.h"
 #include "methods/gradients/federated/federated_algorithm.h"
+#include "methods/gradients/training/optimizer.h"
 #include "methods/gradients/training/training_task.h"
 
 namespace laconic {
@@ -34,6 +35,9 @@ struct FederatedSettings {
   std::int64_t local_steps = 10;
   std::int64_t batch = 20;  // examples of a local step; a client with fewer takes all it has
   double local_rate = 0.1, server_rate = 1;
+  // Of the local steps, with a new state in every round; none: plain SGD. Methods with control variates need
+  // plain SGD.
+  std::optional<OptimizerSettings> local_optimizer;
   std::uint64_t seed = 1;
 
   std::int64_t evaluate_every = 0;  // rounds; 0: only at the end

@@ -45,11 +45,12 @@ FederatedSettings FederatedTrial::settings_of(const FederatedArm& arm, std::uint
 
 std::string FederatedTrial::key_of(const FederatedArm& arm, const FederatedSettings& settings) const {
   return fmt::format(
-      "federated {}\ntask {}\npartition {}\n{} a round, {} rounds\n{} steps of {}, rates {} {}\n"
+      "federated {}\ntask {}\npartition {}\n{} a round, {} rounds\n{} steps of {}, rates {} {}{}\n"
       "evaluate every {}, {}\nseed {}",
       settings_text(arm.method, settings.parameters), task_.text(), partition_hash(settings.examples_of),
       settings.participants, settings.rounds, settings.local_steps, settings.batch, settings.local_rate,
-      settings.server_rate, settings.evaluate_every, settings.evaluate_limit, settings.seed);
+      settings.server_rate, settings.local_optimizer ? ", " + settings.local_optimizer->text() : "",
+      settings.evaluate_every, settings.evaluate_limit, settings.seed);
 }
 
 ArmNumbers FederatedTrial::compute(const FederatedSettings& settings) const {

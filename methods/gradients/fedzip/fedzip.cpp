@@ -4,7 +4,9 @@
 //
 // Departures: the published numbers add up code lengths that no decoder could part again; here every message
 // is decoded from its bytes (rice, gaps and positions all delimit themselves). Exactly the stated share is
-// kept. Local steps are plain SGD; the published script takes RMSprop.
+// kept and the middle centre is 0; fidelity=official keeps ties and leaves that centre free, as the published
+// script does. Its clients take RMSprop (--local-optimizer rmsprop), its server a rate of 0.1; the defaults
+// are plain SGD and 1.
 #include <fmt/format.h>
 
 #include "methods/gradients/federated/codec_parameters.h"
@@ -16,9 +18,14 @@ namespace laconic {
 namespace {
 
 std::string fedzip_codec(const Parameters& p) {
+  const bool official = p.text("fidelity") == "official";
+  const auto unless_set = [&](const char* name, bool value) {
+    return p.is_set(name) ? p.boolean(name) : value;
+  };
+  const bool pin = unless_set("pin", !official), keep_ties = unless_set("keep-ties", official);
   const auto text = [&](const std::string& prune) {
-    return fmt::format("kmeans(prune={},clusters={},iterations={},start={},pin={},form={})", prune,
-                       p.integer("clusters"), p.integer("iterations"), p.text("start"), p.boolean("pin"),
+    return fmt::format("kmeans(prune={},clusters={},iterations={},start={},pin={},keep-ties={},form={})",
+                       prune, p.integer("clusters"), p.integer("iterations"), p.text("start"), pin, keep_ties,
                        p.text("form"));
   };
   const std::string weights = text(fmt::format("{}", p.number("prune")));
@@ -43,6 +50,13 @@ MethodDescription describe_fedzip() {
       {"prune-biases", Type::boolean, "false", 0, 0, {}, "biases are pruned like weights"});
   method.parameters.push_back(
       {"ef", Type::boolean, "false", 0, 0, {}, "clients remember what was pruned and send it later"});
+  method.parameters.push_back({"fidelity",
+                               Type::choice,
+                               "corrected",
+                               0,
+                               0,
+                               {"corrected", "official"},
+                               "official: pin=false and keep-ties=true, as the reference code"});
   method.federated = [](const FederatedRequest& request) {
     UpdateAveragingForm form;
     form.codec = fedzip_codec(request.parameters);

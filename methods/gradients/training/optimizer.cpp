@@ -146,6 +146,16 @@ std::string OptimizerSettings::text() const {
                      weight_decay);
 }
 
+OptimizerSettings rmsprop_settings() {
+  OptimizerSettings settings;
+  settings.kind = OptimizerSettings::Kind::adam;
+  settings.beta1 = 0;
+  settings.beta2 = 0.9;
+  settings.epsilon = 1e-7;
+  settings.bias_correction = false;
+  return settings;
+}
+
 namespace {
 
 void check_optimizer(const OptimizerSettings& settings) {

@@ -27,6 +27,9 @@ struct OptimizerSettings {
 
   std::string text() const;
 };
+// RMSprop (Tieleman and Hinton 2012) with the usual constants: x -= rate g / (sqrt(v) + epsilon), which is
+// Adam without a first moment and without bias correction.
+OptimizerSettings rmsprop_settings();
 
 class Optimizer {
  public:

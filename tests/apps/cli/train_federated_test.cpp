@@ -80,14 +80,17 @@ TEST_F(TrainFederated, ARunFromBeforeHasAReportToo) {
 }
 
 TEST_F(TrainFederated, RefusesWhatMakesNoSense) {
-  const std::vector<std::vector<std::string>> wrong = {{"--exchange", "scallion", "--participation", "21"},
-                                                       {"--exchange", "scallion", "--participation", "1.5"},
-                                                       {"--exchange", "fedavg", "--partition", "shared"},
-                                                       {"--exchange", "fedavg", "--steps", "3"},
-                                                       {"--exchange", "scafcom", "-p", "codec=kmeans"},
-                                                       {"--exchange", "scafcom", "-p", "codec=nothing"},
-                                                       {"--exchange", "scafcom", "-p", "beta=1.5"},
-                                                       {"--exchange", "fedzip", "-p", "prune=1"}};
+  const std::vector<std::vector<std::string>> wrong = {
+      {"--exchange", "scallion", "--participation", "21"},
+      {"--exchange", "scallion", "--participation", "1.5"},
+      {"--exchange", "fedavg", "--partition", "shared"},
+      {"--exchange", "fedavg", "--steps", "3"},
+      {"--exchange", "fedavg", "--local-optimizer", "lion"},
+      {"--exchange", "scafcom", "--local-optimizer", "rmsprop"},
+      {"--exchange", "scafcom", "-p", "codec=kmeans"},
+      {"--exchange", "scafcom", "-p", "codec=nothing"},
+      {"--exchange", "scafcom", "-p", "beta=1.5"},
+      {"--exchange", "fedzip", "-p", "prune=1"}};
   for (const auto& words : wrong) {
     const CommandResult result = run(words);
     EXPECT_EQ(result.code, 2) << testing::PrintToString(words) << result.out << result.err;

@@ -62,6 +62,18 @@ TEST(KMeansCodec, TiesInMagnitudeKeepTheLowerIndex) {
   EXPECT_THAT(there_and_back("kmeans(prune=0.5)", {1, 1, 1, 1}), testing::ElementsAre(1, 1, 0, 0));
 }
 
+TEST(KMeansCodec, TheReferenceCodeKeepsAllTies) {
+  EXPECT_THAT(there_and_back("kmeans(prune=0.5,keep-ties=true)", {1, -1, 1, 1}),
+              testing::ElementsAre(1, -1, 1, 1));
+  // Two of four, of which the lesser has a twin; the third is pruned.
+  EXPECT_THAT(there_and_back("kmeans(prune=0.5,keep-ties=true,clusters=2)", {3, 1, 0.5f, 1}),
+              testing::ElementsAre(3, testing::FloatNear(2.0f / 3, 1e-6f),
+                                   testing::FloatNear(2.0f / 3, 1e-6f), testing::FloatNear(2.0f / 3, 1e-6f)));
+  EXPECT_EQ(there_and_back("kmeans(keep-ties=true)", {}), std::vector<float>());
+  const std::vector<float> distinct = heavy_tails(3000);
+  EXPECT_EQ(there_and_back("kmeans(keep-ties=true)", distinct), there_and_back("kmeans()", distinct));
+}
+
 TEST(KMeansCodec, DegenerateTensors) {
   for (const char* form : {"smallest", "huffman", "positions", "gaps", "rice", "rans"}) {
     const auto text = [&](const std::string& more) {
