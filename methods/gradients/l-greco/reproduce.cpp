@@ -215,7 +215,10 @@ class Reproducing {
     const std::size_t smaller = result_.claims.size() - 1;
     matched_claims(subject, family, plan, uniform, random);
     once_claim(subject, family, plan, once);
-    if (request_.scale == Scale::full || (request_.scale == Scale::standard && family.name == "lowrank")) {
+    // In small, parts are taken away once: of one family, on pictures.
+    const bool small_parts =
+        request_.scale == Scale::standard && subject.classifies && family.name == "lowrank";
+    if (request_.scale == Scale::full || small_parts) {
       rows.push_back(planned(trial, family, "window 1", {{"window", "1"}}));
       rows.push_back(planned(trial, family, "squares", {{"squares", "true"}}));
       for (const char* alpha : {"0.5", "2"})
