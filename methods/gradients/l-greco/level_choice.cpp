@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/base/error.h"
 #include "engine/base/random.h"
@@ -23,9 +24,9 @@ void check_choice(const AllocationProblem& table, std::size_t default_level, con
   }
 }
 
-// Every layer's level is drawn, then layers drawn at random go down a level while the budget is exceeded and
-// up a level while it allows.
-Assignment drawn_levels(const AllocationProblem& table, RandomStream& random) {
+// Every layer's level is drawn, then layers drawn at random go down a level while `budget` is exceeded and up
+// a level while it allows.
+Assignment drawn_levels(const AllocationProblem& table, std::uint64_t budget, RandomStream& random) {
   Assignment levels;
   for (const auto& costs : table.cost)
     levels.push_back(static_cast<int>(random.below(static_cast<std::uint32_t>(costs.size()))));
@@ -42,34 +43,35 @@ Assignment drawn_levels(const AllocationProblem& table, RandomStream& random) {
       if (level < 0 || level >= static_cast<int>(table.cost[u].size())) continue;
       const std::uint64_t changed = cost - table.cost[u][static_cast<std::size_t>(levels[u])] +
                                     table.cost[u][static_cast<std::size_t>(level)];
-      if (by > 0 && changed > table.budget) continue;
+      if (by > 0 && changed > budget) continue;
       levels[u] = level;
       cost = changed;
       return true;
     }
     return false;
   };
-  while (cost > table.budget && change(-1)) {
+  while (cost > budget && change(-1)) {
   }
   while (change(+1)) {
   }
   return levels;
 }
 
-// Draws until one spends 99.5 % of the budget or more; else the one of a thousand that spends most of it.
+// Draws until one is within a quarter of a percent of the budget, below or above; else the nearest of ten
+// thousand. Filling up to the budget alone would leave every draw below it.
 Assignment random_levels(const AllocationProblem& table, std::uint64_t seed) {
   RandomStream random(seed, "l-greco", "random levels");
+  const auto budget = static_cast<double>(table.budget);
   Assignment nearest;
-  std::uint64_t most = 0;
-  for (int draw = 0; draw < 1000; ++draw) {
-    Assignment levels = drawn_levels(table, random);
-    const std::uint64_t cost = table.cost_of(levels);
-    const bool within = cost <= table.budget;
-    if (draw == 0 || (within && cost > most)) {
+  double least = std::numeric_limits<double>::infinity();
+  for (int draw = 0; draw < 10'000 && least > 0.0025 * budget; ++draw) {
+    const double filled = budget * (0.9975 + 0.005 * static_cast<double>(random.uniform()));
+    Assignment levels = drawn_levels(table, static_cast<std::uint64_t>(filled), random);
+    const double apart = std::abs(static_cast<double>(table.cost_of(levels)) - budget);
+    if (apart < least) {
       nearest = std::move(levels);
-      most = within ? cost : 0;
+      least = apart;
     }
-    if (static_cast<double>(most) >= 0.995 * static_cast<double>(table.budget)) break;
   }
   return nearest;
 }
