@@ -270,9 +270,9 @@ class Reproducing {
         "{:.0f} numbers in {} matrices, {:.0f} values sent a step: effectively {:.3g}, as one "
         "of each is the least",
         matrices, std::count(sparse.begin(), sparse.end(), true), sent, sent / matrices);
-    // A mean of vectors takes 2 / W of their bytes per receiver.
+    // So few vectors are part of the message, whole.
     bytes("value bytes of what is sent sparsely", matrices, 4 * sent, 400, note);
-    bytes("real bytes of what is sent sparsely", matrices, message - 2.0 / workers * 4 * vectors, 300, note);
+    bytes("real bytes of what is sent sparsely", matrices, message - 4 * vectors, 300, note);
   }
 
   static std::uint64_t bytes_of(const Row& row) {
