@@ -39,6 +39,9 @@ class Checkpoint {
     state.sent_bytes = 70'000;
     state.seconds = 1.5;
     state.parameters = {1, -2, 3, 0.5f, 0};
+    state.evaluations = {{100, {2.5, 0.5, 0.75, 10}, 2, 7000, 1}, {300, {1.5, {}, {}, 10}, 1, 70'000, 1.5}};
+    state.loss_sum = 2;
+    state.losses = 1;
     state.optimizer = {std::byte{1}, std::byte{2}};
     state.exchange = {std::byte{3}};
     save_training(directory_, settings, state, thread_);
@@ -46,6 +49,10 @@ class Checkpoint {
     federated.round = 300;
     federated.bytes_up = 1000;
     federated.seconds = 1.5;
+    RoundRecord round;
+    round.round = 300;
+    round.held_out = state.evaluations.front().held_out;
+    federated.evaluations = {round};
     federated.algorithm = state.optimizer;
     save_federated(directory_, settings, federated);
     for (const char* name : {"checkpoint.json", "step-300.shared", "step-300.rank-0", "federated.state"}) {

@@ -123,9 +123,11 @@ TEST(ComparisonClaims, AccuracyIsNearOrAboveAndADivergedArmHasNone) {
   EXPECT_TRUE(claim(0.901, 0.902, 0).met);
   EXPECT_FALSE(claim(0.95, 0.899, 0).met) << "one seed below";
   const ComparisonRow diverged =
-      row("a", {{{"loss", 1e30}, {"bytes_up", 0}}, {{"accuracy", 0.9}, {"bytes_up", 1000}}});
+      row("a", {{{"loss", 1e30}, {"diverged", 1}, {"bytes_up", 0}}, {{"accuracy", 0.9}, {"bytes_up", 1000}}});
   EXPECT_DOUBLE_EQ(mean_of(diverged, "accuracy"), 0.45);
-  EXPECT_FALSE(accuracy_claim(diverged, baseline, "a against b", -0.01, "threshold", 20).met);
+  const Claim lost = accuracy_claim(diverged, baseline, "a against b", -0.01, "threshold", 20);
+  EXPECT_FALSE(lost.met);
+  EXPECT_THAT(lost.note, testing::HasSubstr("diverged for 1 of 2 seeds"));
 }
 
 class ControlledConvex : public testing::Test {

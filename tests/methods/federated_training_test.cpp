@@ -114,6 +114,9 @@ TEST(FederatedTraining, AStoppedRunGoesOnWithTheSameBits) {
     part.resume = true;
     const FederatedResult resumed = train_clients(task, part);
     EXPECT_EQ(resumed.resumed_from, 7) << slug;
+    ASSERT_EQ(resumed.evaluations.size(), whole.evaluations.size() + 1) << "and where the first part ended";
+    EXPECT_EQ(resumed.evaluations.front().round, 7) << slug;
+    EXPECT_GT(resumed.evaluations.front().total_bytes_up, 0u) << slug;
     EXPECT_EQ(resumed.hash, whole.hash) << slug;
     EXPECT_EQ(resumed.bytes_up, whole.bytes_up) << slug;
     EXPECT_EQ(resumed.bytes_down, whole.bytes_down) << slug;

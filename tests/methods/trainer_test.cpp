@@ -137,7 +137,8 @@ TEST(Trainer, AResumedRunGivesTheSameBits) {
   const LeastSquaresTask task(three_tensors());
   TrainingSettings settings = dense_settings();
   settings.optimizer.weight_decay = 0.01;
-  const std::string straight = train_on_threads(task, settings, 3).hash;
+  settings.evaluate_every = 5;
+  const TrainingResult straight = train_on_threads(task, settings, 3);
   settings.checkpoint = fresh_folder("resume");
   settings.checkpoint_every = 7;
   settings.steps = 17;
@@ -146,7 +147,18 @@ TEST(Trainer, AResumedRunGivesTheSameBits) {
   settings.resume = true;
   const TrainingResult resumed = train_on_threads(task, settings, 3);
   EXPECT_EQ(resumed.resumed_from, 17);
-  EXPECT_EQ(resumed.hash, straight);
+  EXPECT_EQ(resumed.hash, straight.hash);
+  // The curve is whole, and has the point where the first part ended besides: 5, 10, 15, 17, 20, 25, 30.
+  ASSERT_EQ(straight.evaluations.size(), 6u);
+  ASSERT_EQ(resumed.evaluations.size(), 7u);
+  for (const std::size_t i : {0u, 1u, 2u, 4u, 5u}) {
+    const EvaluationRecord &one = straight.evaluations[i], &other = resumed.evaluations[i < 3 ? i : i + 1];
+    EXPECT_EQ(one.step, other.step);
+    EXPECT_EQ(one.held_out.loss, other.held_out.loss);
+    EXPECT_EQ(one.sent_bytes, other.sent_bytes);
+    if (one.step != 20) EXPECT_DOUBLE_EQ(one.training_loss, other.training_loss) << one.step;
+  }
+  EXPECT_EQ(resumed.evaluations[3].step, 17);
   // One file of each kind and rank remains.
   std::size_t files = 0;
   for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(settings.checkpoint)) ++files;

@@ -43,8 +43,10 @@ std::string half_and_end(const ComparisonRow& row, const std::string& number) {
 
 // "diverged for 2 of 3 seeds", or nothing.
 std::string diverged_text(const ComparisonRow& row) {
-  const auto lost = std::count_if(row.arms.begin(), row.arms.end(),
-                                  [](const ArmNumbers& arm) { return arm.at("diverged") > 0; });
+  const auto lost = std::count_if(row.arms.begin(), row.arms.end(), [](const ArmNumbers& arm) {
+    const auto found = arm.find("diverged");
+    return found != arm.end() && found->second > 0;
+  });
   return lost == 0 ? "" : fmt::format("diverged for {} of {} seeds", lost, row.arms.size());
 }
 

@@ -8,7 +8,7 @@
 namespace laconic {
 namespace {
 
-constexpr CheckpointKind federated_kind = {"laconic federated 1", "the state of federated training"};
+constexpr CheckpointKind federated_kind = {"laconic federated 2", "the state of federated training"};
 constexpr const char* federated_file = "federated.state";
 
 }  // namespace
@@ -31,6 +31,7 @@ Bytes federated_bytes(const std::string& settings, const FederatedState& state) 
   writer.varint(state.bytes_up);
   writer.varint(state.bytes_down);
   writer.f64(state.seconds);
+  write_rounds(writer, state.evaluations);
   write_part(writer, state.algorithm);
   return sealed(std::move(writer));
 }
@@ -49,6 +50,7 @@ FederatedState parse_federated(ByteSpan bytes, const std::string& settings, cons
   state.bytes_up = reader.varint();
   state.bytes_down = reader.varint();
   state.seconds = read_run_seconds(reader);
+  state.evaluations = read_rounds(reader);
   state.algorithm = read_part(reader);
   reader.expect_end();
   return state;

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "engine/base/bytes.h"
+#include "methods/gradients/federated/round_record.h"
 
 namespace laconic {
 
@@ -15,6 +17,7 @@ struct FederatedState {
   std::int64_t round = 0, refused = 0;
   std::uint64_t bytes_up = 0, bytes_down = 0;
   double seconds = 0;
+  std::vector<RoundRecord> evaluations;  // rounds with `held_out`
   Bytes algorithm;
 };
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <mutex>
-#include <nlohmann/json.hpp>
 
 #include "engine/base/error.h"
 #include "engine/base/finite.h"
@@ -189,7 +188,8 @@ class ClientTraining {
       }
       if (stop && !last) fail_stopped(fmt::format("round {}", round), settings_.checkpoint);
     }
-    if (result_.evaluations.empty()) {  // resumed when already complete
+    // A run that is complete may be resumed with fewer rounds than it has.
+    if (state_.evaluations.empty() || state_.evaluations.back().round != state_.round) {
       RoundRecord record;
       record.round = state_.round;
       evaluate(record);
@@ -284,7 +284,7 @@ class ClientTraining {
     replicas_.put(std::move(replica));
     record.total_bytes_up = state_.bytes_up;
     record.total_bytes_down = state_.bytes_down;
-    result_.evaluations.push_back(record);
+    state_.evaluations.push_back(record);
   }
 
   void report(const RoundRecord& record) {
@@ -304,6 +304,7 @@ class ClientTraining {
     result_.bytes_up = state_.bytes_up;
     result_.bytes_down = state_.bytes_down;
     result_.seconds = state_.seconds;
+    result_.evaluations = std::move(state_.evaluations);
     result_.final_parameters = algorithm_->point();
     result_.parameters = result_.final_parameters.size();
     result_.hash = to_hex(xxh3_128(std::as_bytes(std::span<const float>(result_.final_parameters))));
@@ -324,17 +325,6 @@ class ClientTraining {
 };
 
 }  // namespace
-
-nlohmann::json RoundRecord::to_json() const {
-  nlohmann::json json = {{"event", "round"},     {"round", round},           {"loss", loss},
-                         {"bytes_up", bytes_up}, {"bytes_down", bytes_down}, {"clients", clients},
-                         {"accepted", accepted}, {"seconds", seconds}};
-  if (held_out) {
-    json["held_out_loss"] = held_out->loss;
-    if (held_out->accuracy) json["accuracy"] = *held_out->accuracy;
-  }
-  return json;
-}
 
 std::vector<int> round_participants(const std::vector<int>& among, int count, std::uint64_t seed,
                                     std::uint64_t round) {

@@ -13,7 +13,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +20,7 @@
 
 #include "engine/base/progress.h"
 #include "methods/gradients/federated/federated_algorithm.h"
+#include "methods/gradients/federated/round_record.h"
 #include "methods/gradients/training/optimizer.h"
 #include "methods/gradients/training/training_task.h"
 
@@ -49,22 +49,6 @@ struct FederatedSettings {
   bool resume = false;                // from `checkpoint`, which must hold one
 };
 
-struct RoundRecord {
-  std::int64_t round = 0;
-  double loss = 0;                     // mean of the minibatches of the clients that answered
-  std::uint64_t bytes_up = 0;          // of all messages of the round, as serialised
-  std::uint64_t bytes_down = 0;        // of all broadcasts of the round
-  int clients = 0;                     // whose messages counted
-  bool accepted = true;                // else nothing has changed
-  double seconds = 0;                  // of the round
-  std::optional<Evaluation> held_out;  // after the round, where it was evaluated
-  std::uint64_t total_bytes_up = 0, total_bytes_down = 0;  // of all rounds so far
-
-  // {"event": "round", "round", "loss", "bytes_up", "bytes_down", "clients", "accepted", "seconds"}, and
-  // "held_out_loss" and "accuracy" where there are.
-  nlohmann::json to_json() const;
-};
-
 struct FederatedListener {
   std::function<void(std::int64_t after_round)> on_begin;  // 0, or where a resumed run goes on
   std::function<void(const RoundRecord&)> on_round;
@@ -78,9 +62,10 @@ struct FederatedResult {
   std::size_t parameters = 0;
   std::string algorithm;  // its text
   std::uint64_t bytes_up = 0, bytes_down = 0;
-  double seconds = 0;                    // of rounds
-  std::vector<RoundRecord> evaluations;  // rounds with `held_out`; the last one is of the final parameters
-  std::string hash;                      // XXH3-128 of the parameters
+  double seconds = 0;  // of rounds
+  // Rounds with `held_out`, those before a resumed run included; the last one is of the final parameters.
+  std::vector<RoundRecord> evaluations;
+  std::string hash;  // XXH3-128 of the parameters
   std::vector<float> final_parameters;
 };
 

@@ -118,7 +118,8 @@ class RankTraining {
       }
       if (stop && !last) fail_stopped(fmt::format("step {}", step), settings_.checkpoint);
     }
-    if (result_.evaluations.empty()) evaluate();  // resumed when already complete
+    // A run that is complete may be resumed with fewer steps than it has.
+    if (state_.evaluations.empty() || state_.evaluations.back().step != state_.step) evaluate();
     return finish();
   }
 
@@ -209,8 +210,8 @@ class RankTraining {
     result_.encode += record.encode;
     result_.decode += record.decode;
     result_.wait += record.wait;
-    loss_sum_ += record.loss;
-    ++losses_;
+    state_.loss_sum += record.loss;
+    ++state_.losses;
     if (!record.accepted) name_refused(step);
     refused_in_a_row_ = record.accepted ? 0 : refused_in_a_row_ + 1;
     if (leads_ && listener_.on_step) listener_.on_step(record);
@@ -309,8 +310,8 @@ class RankTraining {
     double loss = 0, count = 0;
     thread_.run("loss", [&](Communicator& communicator) {
       ByteWriter writer;
-      writer.f64(loss_sum_);
-      writer.f64(static_cast<double>(losses_));
+      writer.f64(state_.loss_sum);
+      writer.f64(static_cast<double>(state_.losses));
       for (const Bytes& bytes : all_gather(communicator, writer.span())) {
         ByteReader reader(bytes, "losses of a rank");
         loss += reader.f64();
@@ -318,11 +319,11 @@ class RankTraining {
       }
     });
     record.training_loss = count > 0 ? loss / count : 0;
-    loss_sum_ = 0;
-    losses_ = 0;
+    state_.loss_sum = 0;
+    state_.losses = 0;
     record.sent_bytes = state_.sent_bytes;
     record.seconds = state_.seconds;
-    result_.evaluations.push_back(record);
+    state_.evaluations.push_back(record);
     if (leads_ && listener_.on_evaluation) listener_.on_evaluation(record);
   }
 
@@ -369,6 +370,7 @@ class RankTraining {
     result_.traffic = thread_.traffic();
     result_.seconds = state_.seconds;
     result_.hash = hash_of(state_.parameters);
+    result_.evaluations = std::move(state_.evaluations);
     result_.final_parameters = std::move(state_.parameters);
     return std::move(result_);
   }
@@ -387,8 +389,6 @@ class RankTraining {
   std::string text_, refusal_;
   TrainingState state_;
   std::vector<float> own_, agreed_, sum_;
-  double loss_sum_ = 0;
-  std::int64_t losses_ = 0;
   int refused_in_a_row_ = 0;
   std::int64_t next_question_ = 0;
   PacedProgress progress_;

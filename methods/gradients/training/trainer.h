@@ -25,6 +25,7 @@
 
 #include "engine/base/progress.h"
 #include "engine/transport/communication_thread.h"
+#include "methods/gradients/training/evaluation_record.h"
 #include "methods/gradients/training/exchange_method.h"
 #include "methods/gradients/training/rate_schedule.h"
 #include "methods/gradients/training/training_task.h"
@@ -71,14 +72,6 @@ struct StepRecord {
   double compute = 0, encode = 0, decode = 0, wait = 0, total = 0;
 };
 
-struct EvaluationRecord {
-  std::int64_t step = 0;
-  Evaluation held_out;
-  double training_loss = 0;      // mean of all ranks since the last record
-  std::uint64_t sent_bytes = 0;  // of this rank, of all steps so far
-  double seconds = 0;            // of all steps so far
-};
-
 // Heard on rank 0.
 struct TrainingListener {
   std::function<void(std::int64_t after_step)> on_begin;  // 0, or where a resumed run goes on
@@ -92,13 +85,14 @@ struct TrainingResult {
   int ranks = 1;
   std::int64_t steps = 0, refused = 0, resumed_from = 0;
   std::size_t parameters = 0;
-  std::string exchange;                       // its text
-  std::vector<EvaluationRecord> evaluations;  // the last one is of the final parameters
-  std::uint64_t sent_bytes = 0;               // of exchanges, this rank, all steps (earlier runs included)
-  std::uint64_t all_sent_bytes = 0;           // of exchanges, all ranks
-  std::uint64_t dense_bytes = 0;              // what this rank would have sent by a ring all-reduce in f32
-  Traffic traffic;                            // everything this rank's transport carried in this run
-  double seconds = 0;                         // of steps
+  std::string exchange;  // its text
+  // Those before a resumed run included, as rank 0 had them; the last one is of the final parameters.
+  std::vector<EvaluationRecord> evaluations;
+  std::uint64_t sent_bytes = 0;      // of exchanges, this rank, all steps (earlier runs included)
+  std::uint64_t all_sent_bytes = 0;  // of exchanges, all ranks
+  std::uint64_t dense_bytes = 0;     // what this rank would have sent by a ring all-reduce in f32
+  Traffic traffic;                   // everything this rank's transport carried in this run
+  double seconds = 0;                // of steps
   double compute = 0, encode = 0, decode = 0, wait = 0;
   std::string hash;  // XXH3-128 of the parameters
   std::vector<float> final_parameters;

@@ -13,8 +13,8 @@
 namespace laconic {
 namespace {
 
-constexpr CheckpointKind shared_kind = {"laconic training, shared 1", "the shared part of a checkpoint"};
-constexpr CheckpointKind rank_kind = {"laconic training, rank 1", "a rank's part of a checkpoint"};
+constexpr CheckpointKind shared_kind = {"laconic training, shared 2", "the shared part of a checkpoint"};
+constexpr CheckpointKind rank_kind = {"laconic training, rank 2", "a rank's part of a checkpoint"};
 constexpr const char* index_name = "checkpoint.json";
 
 std::filesystem::path shared_file(const std::filesystem::path& directory, std::int64_t step) {
@@ -54,6 +54,8 @@ void save_training(const std::filesystem::path& directory, const std::string& se
     writer.varint(static_cast<std::uint64_t>(rank));
     writer.varint(static_cast<std::uint64_t>(state.step));
     writer.varint(state.sent_bytes);
+    writer.f64(state.loss_sum);
+    writer.varint(static_cast<std::uint64_t>(state.losses));
     write_part(writer, state.exchange);
     write_file(rank_file(directory, state.step, rank), ByteSpan(sealed(std::move(writer))));
   }
@@ -62,6 +64,7 @@ void save_training(const std::filesystem::path& directory, const std::string& se
     writer.varint(static_cast<std::uint64_t>(state.step));
     writer.varint(static_cast<std::uint64_t>(state.refused));
     writer.f64(state.seconds);
+    write_evaluations(writer, state.evaluations);
     write_numbers(writer, state.parameters);
     write_part(writer, state.optimizer);
     write_file(shared_file(directory, state.step), ByteSpan(sealed(std::move(writer))));
@@ -117,6 +120,7 @@ TrainingState load_training(const std::filesystem::path& directory, const std::s
     state.step = read_count(reader);
     state.refused = read_count(reader);
     state.seconds = read_run_seconds(reader);
+    state.evaluations = read_evaluations(reader);
     state.parameters = read_numbers<float>(reader, parameters);
     state.optimizer = read_part(reader);
     reader.expect_end();
@@ -128,6 +132,8 @@ TrainingState load_training(const std::filesystem::path& directory, const std::s
       reader.varint() != static_cast<std::uint64_t>(state.step))
     reader.corrupt("the part of another rank or step");
   state.sent_bytes = reader.varint();
+  state.loss_sum = reader.f64();
+  state.losses = read_count(reader);
   state.exchange = read_part(reader);
   reader.expect_end();
   return state;

@@ -10,6 +10,7 @@
 
 #include "engine/base/bytes.h"
 #include "engine/transport/communication_thread.h"
+#include "methods/gradients/training/evaluation_record.h"
 
 namespace laconic {
 
@@ -18,6 +19,10 @@ struct TrainingState {
   std::uint64_t sent_bytes = 0;  // of this rank
   double seconds = 0;
   std::vector<float> parameters;
+  std::vector<EvaluationRecord> evaluations;  // of rank 0
+  // Of this rank's losses since the last evaluation.
+  double loss_sum = 0;
+  std::int64_t losses = 0;
   Bytes optimizer;
   Bytes exchange;  // of this rank
 };
