@@ -37,7 +37,7 @@ void write_rounds(ByteWriter& writer, const std::vector<RoundRecord>& records) {
 }
 
 std::vector<RoundRecord> read_rounds(ByteReader& reader) {
-  constexpr std::size_t most_clients = std::size_t{1} << 30;
+  constexpr std::size_t most_answers = std::size_t{1} << 30;
   std::vector<RoundRecord> records;
   for (std::size_t left = reader.length(reader.remaining()); left > 0; --left) {
     RoundRecord record;
@@ -47,7 +47,7 @@ std::vector<RoundRecord> read_rounds(ByteReader& reader) {
     record.loss = reader.f64();
     record.bytes_up = reader.varint();
     record.bytes_down = reader.varint();
-    record.clients = static_cast<int>(reader.length(most_clients));
+    record.clients = static_cast<int>(reader.length(most_answers));
     record.accepted = reader.u8() != 0;
     record.seconds = read_run_seconds(reader);
     record.held_out = read_evaluation(reader);
