@@ -2,6 +2,7 @@
 // refused, or a state that is written back as the same bytes and from which a next step can be taken.
 #include <cstdlib>
 #include <functional>
+#include <span>
 
 #include "engine/base/error.h"
 #include "engine/base/random.h"
@@ -11,6 +12,7 @@
 #include "methods/gradients/training/exchange_by_name.h"
 #include "methods/method.h"
 #include "tests/engine/exchange/exchange_step.h"
+#include "tests/fuzz/edits.h"
 
 namespace {
 
@@ -188,19 +190,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 1) return 0;
   const Subject& subject = subjects[data[0] % subjects.size()];
   Bytes content = subject.content;
-  // Edits of 4 bytes: kind, position (2), value.
-  for (std::size_t i = 1; i + 4 <= size && i < 64 && !content.empty(); i += 4) {
-    const std::size_t at = (data[i + 1] | std::size_t{data[i + 2]} << 8) % content.size();
-    const auto value = std::byte{data[i + 3]};
-    const auto place = content.begin() + static_cast<std::ptrdiff_t>(at);
-    if (data[i] % 4 < 2) {
-      *place = value;
-    } else if (data[i] % 4 == 2) {
-      content.insert(place, value);
-    } else {
-      content.erase(place);
-    }
-  }
+  apply_edits(std::span(data, size).subspan(1), content);
   ByteWriter writer;
   writer.append(content);
   try {

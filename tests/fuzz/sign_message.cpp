@@ -3,6 +3,7 @@
 // leaves no trace, or it is taken: then sums and memories are finite, and a state is written back as it was.
 #include <cstdlib>
 #include <cstring>
+#include <span>
 #include <thread>
 
 #include "engine/base/error.h"
@@ -11,6 +12,7 @@
 #include "engine/base/random.h"
 #include "engine/exchange/owned_sign_exchange.h"
 #include "engine/transport/thread_world.h"
+#include "tests/fuzz/edits.h"
 
 namespace {
 
@@ -124,22 +126,6 @@ void seal(Bytes& bytes) {
   std::memcpy(bytes.data() + body, &hash, sizeof(Hash));
 }
 
-// Edits of 4 bytes: kind, position (2), value.
-void edit(Bytes& bytes, const std::uint8_t* data, std::size_t size) {
-  for (std::size_t i = 0; i + 4 <= size && i < 64 && !bytes.empty(); i += 4) {
-    const std::size_t at = (data[i + 1] | std::size_t{data[i + 2]} << 8) % bytes.size();
-    const auto value = std::byte{data[i + 3]};
-    const auto place = bytes.begin() + static_cast<std::ptrdiff_t>(at);
-    if (data[i] % 4 < 2) {
-      *place = value;
-    } else if (data[i] % 4 == 2) {
-      bytes.insert(place, value);
-    } else {
-      bytes.erase(place);
-    }
-  }
-}
-
 void check_messages(std::size_t kind, const Written& written, Messages messages) {
   OwnedSignExchange exchange = exchange_of(kind, 0);
   exchange.restore(written.before, "fuzz");
@@ -198,7 +184,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const auto* begin = reinterpret_cast<const std::byte*>(data + 3);
       bytes.assign(begin, begin + (size - 3));
     } else {
-      edit(bytes, data + 3, size - 3);
+      apply_edits(std::span(data + 3, size - 3), bytes);
     }
     return bytes;
   };

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <span>
 
 #include "engine/base/error.h"
 #include "engine/base/files.h"
@@ -13,6 +14,7 @@
 #include "engine/transport/thread_world.h"
 #include "methods/gradients/federated/federated_checkpoint.h"
 #include "methods/gradients/training/training_checkpoint.h"
+#include "tests/fuzz/edits.h"
 
 namespace {
 
@@ -117,19 +119,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   Bytes content = checkpoint.content(file);
-  // Edits of 4 bytes: kind, position (2), value.
-  for (std::size_t i = 2; i + 4 <= size && i < 64 && !content.empty(); i += 4) {
-    const std::size_t at = (data[i + 1] | std::size_t{data[i + 2]} << 8) % content.size();
-    const auto value = std::byte{data[i + 3]};
-    const auto place = content.begin() + static_cast<std::ptrdiff_t>(at);
-    if (data[i] % 4 < 2) {
-      *place = value;
-    } else if (data[i] % 4 == 2) {
-      content.insert(place, value);
-    } else {
-      content.erase(place);
-    }
-  }
+  apply_edits(std::span(data, size).subspan(2), content);
   checkpoint.load_with(file, content);
   return 0;
 }

@@ -6,9 +6,11 @@
 
 #include <functional>
 #include <limits>
+#include <optional>
 
 #include "engine/base/error.h"
 #include "engine/base/saved_state.h"
+#include "methods/gradients/training/evaluation_record.h"
 #include "methods/gradients/training/paced_progress.h"
 #include "methods/gradients/training/worker_examples.h"
 
@@ -117,6 +119,32 @@ TEST(PartitionHash, TellsWhoseExamplesAreWhose) {
   EXPECT_NE(hash, partition_hash({{2, 1}, {3}}));
   EXPECT_NE(hash, partition_hash({{1, 2}, {3}, {}}));
   EXPECT_NE(partition_hash({}), partition_hash({{}}));
+}
+
+TEST(EvaluationRecords, AreKeptAndDamageIsRefused) {
+  const std::vector<EvaluationRecord> records = {{10, {2.5, 0.5, 0.75, 40}, 2.0, 7000, 1.0},
+                                                 {20, {1.5, {}, {}, 40}, 1.0, 14'000, 2.5}};
+  ByteWriter writer;
+  write_evaluations(writer, records);
+  const Bytes bytes = writer.take();
+  ByteReader reader(bytes, "evaluations");
+  const std::vector<EvaluationRecord> read = read_evaluations(reader);
+  reader.expect_end();
+  ASSERT_EQ(read.size(), 2u);
+  EXPECT_EQ(read[0].held_out.clean_accuracy, 0.75);
+  EXPECT_EQ(read[1].held_out.accuracy, std::nullopt);
+  EXPECT_EQ(read[1].step, 20);
+  EXPECT_EQ(read[1].sent_bytes, 14'000u);
+  EXPECT_EQ(read[1].seconds, 2.5);
+  for (std::size_t length = 0; length < bytes.size(); ++length) {
+    ByteReader cut(ByteSpan(bytes).first(length), "evaluations");
+    EXPECT_THROW(read_evaluations(cut), Error) << length;
+  }
+  ByteWriter backwards;
+  write_evaluations(backwards, {records[1], records[0]});
+  const Bytes wrong = backwards.take();
+  ByteReader other(wrong, "evaluations");
+  EXPECT_THROW(read_evaluations(other), Error);
 }
 
 }  // namespace
