@@ -11,6 +11,7 @@
 #include "methods/gradients/federated/controlled_pictures.h"
 #include "methods/gradients/federated/federated_trial.h"
 #include "methods/gradients/federated/quadratic_clients.h"
+#include "methods/gradients/small_tasks.h"
 #include "methods/method.h"
 
 namespace laconic {
@@ -26,11 +27,12 @@ constexpr const char* seven_levels = "qsgd(bits=4)";
 class ControlledReproduction {
  public:
   ControlledReproduction(const ReproduceRequest& request, const std::string& slug)
-      : request_(request), scallion_(slug == "scallion"), cache_(request.cache, request.on_arm) {
+      : request_(request),
+        scallion_(slug == "scallion"),
+        cache_(request.cache, request.on_arm),
+        seeds_(training_seeds(request)) {
     result_.slug = slug;
     result_.seed = request.seed;
-    for (std::uint64_t i = 0; i < (request.scale == Scale::quick ? 1u : 3u); ++i)
-      seeds_.push_back(request.seed + i);
   }
 
   Reproduction run() {

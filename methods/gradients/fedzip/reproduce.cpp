@@ -12,6 +12,7 @@
 #include "engine/codec/composition.h"
 #include "engine/codec/label_stream.h"
 #include "methods/gradients/federated/federated_trial.h"
+#include "methods/gradients/small_tasks.h"
 #include "methods/gradients/training/training_trial.h"
 #include "methods/gradients/training/worker_examples.h"
 #include "methods/method.h"
@@ -128,11 +129,9 @@ std::vector<Layer> first_update(const TrainingTask& task, const std::vector<std:
 class FedzipReproduction {
  public:
   explicit FedzipReproduction(const ReproduceRequest& request)
-      : request_(request), cache_(request.cache, request.on_arm) {
+      : request_(request), cache_(request.cache, request.on_arm), seeds_(training_seeds(request)) {
     result_.slug = "fedzip";
     result_.seed = request.seed;
-    for (std::uint64_t i = 0; i < (request.scale == Scale::quick ? 1u : 3u); ++i)
-      seeds_.push_back(request.seed + i);
   }
 
   Reproduction run() {
