@@ -14,6 +14,7 @@
 
 #include "engine/base/progress.h"
 #include "engine/codec/codec.h"
+#include "methods/cache/cache_method.h"
 #include "methods/gradients/federated/federated_algorithm.h"
 #include "methods/gradients/training/exchange_method.h"
 #include "methods/reproduce.h"
@@ -64,6 +65,7 @@ struct MethodDescription {
   std::function<TrainingExchange(const ExchangeRequest&)> exchange;
   // Methods that train over clients in rounds.
   std::function<std::unique_ptr<FederatedAlgorithm>(const FederatedRequest&)> federated;
+  std::optional<CacheMethod> cache;  // stages of KV caches (`laconic generate --cache SLUG`)
   std::function<Reproduction(const ReproduceRequest&)> reproduce;  // null: nothing to reproduce (baselines)
 };
 

@@ -109,6 +109,8 @@ void Softmax(float* scores, std::int64_t size, float factor) {
   for (; i < size; ++i) scores[i] *= inverse;
 }
 
+double Exponentials(float* x, std::int64_t size, float top) { return ExpSum(x, size, top, 1.0f, x); }
+
 double LogSumExp(const float* x, std::int64_t size) {
   const float top = MaxOf(x, size);
   return static_cast<double>(top) + std::log(ExpSum(x, size, top, 1.0f, nullptr));
@@ -151,6 +153,7 @@ namespace laconic {
 HWY_EXPORT(RmsNorm);
 HWY_EXPORT(SiluMultiply);
 HWY_EXPORT(Softmax);
+HWY_EXPORT(Exponentials);
 HWY_EXPORT(LogSumExp);
 HWY_EXPORT(KlDivergence);
 
@@ -162,6 +165,9 @@ void silu_multiply(float* gate, const float* up, std::int64_t size) {
 }
 void softmax(float* scores, std::int64_t size, float factor) {
   HWY_DYNAMIC_DISPATCH(Softmax)(scores, size, factor);
+}
+double exponentials(float* x, std::int64_t size, float top) {
+  return HWY_DYNAMIC_DISPATCH(Exponentials)(x, size, top);
 }
 double log_sum_exp(const float* x, std::int64_t size) { return HWY_DYNAMIC_DISPATCH(LogSumExp)(x, size); }
 double kl_divergence(const float* a, double a_shift, const float* b, double b_shift, std::int64_t size) {

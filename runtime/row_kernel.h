@@ -13,6 +13,8 @@ void rms_norm(const float* x, const float* weight, std::int64_t size, float eps,
 void silu_multiply(float* gate, const float* up, std::int64_t size);
 // scores_i = softmax_i(factor * scores), size >= 1.
 void softmax(float* scores, std::int64_t size, float factor);
+// x_i = e^(x_i - top) in place; returns their sum. x_i may be -infinity, top is finite.
+double exponentials(float* x, std::int64_t size, float top);
 // ln sum_i e^x_i, size >= 1.
 double log_sum_exp(const float* x, std::int64_t size);
 // sum_i p_i (ln p_i - ln q_i) for p = e^(a - a_shift), q = e^(b - b_shift); shifts are log_sum_exp of a and
@@ -23,6 +25,7 @@ namespace row_scalar {
 void rms_norm(const float* x, const float* weight, std::int64_t size, float eps, float* y);
 void silu_multiply(float* gate, const float* up, std::int64_t size);
 void softmax(float* scores, std::int64_t size, float factor);
+double exponentials(float* x, std::int64_t size, float top);
 double log_sum_exp(const float* x, std::int64_t size);
 double kl_divergence(const float* a, double a_shift, const float* b, double b_shift, std::int64_t size);
 }  // namespace row_scalar

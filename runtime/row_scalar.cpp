@@ -26,6 +26,15 @@ void softmax(float* scores, std::int64_t size, float factor) {
   for (std::int64_t i = 0; i < size; ++i) scores[i] = static_cast<float>(scores[i] / sum);
 }
 
+double exponentials(float* x, std::int64_t size, float top) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < size; ++i) {
+    x[i] = std::exp(x[i] - top);
+    sum += static_cast<double>(x[i]);
+  }
+  return sum;
+}
+
 double log_sum_exp(const float* x, std::int64_t size) {
   const double top = *std::max_element(x, x + size);
   double sum = 0;

@@ -70,51 +70,21 @@ void place_heads(std::vector<float>& states, std::int64_t rows, std::int64_t hea
   });
 }
 
-// Runs of one KV head: from the cache, or from the keys and values [rows, kv_heads, head_dim] of a whole
-// sequence.
-std::vector<KeyValueRun> runs_of(const ModelConfig& config, const KvCache* cache, std::int64_t layer,
-                                 std::int64_t kv_head, const std::vector<float>& keys,
-                                 const std::vector<float>& values, std::int64_t rows) {
-  if (cache == nullptr) {
-    const std::int64_t stride = config.kv_heads * config.head_dim, from = kv_head * config.head_dim;
-    return {KeyValueRun{keys.data() + from, values.data() + from, stride, stride, 0, rows}};
-  }
-  std::vector<KeyValueRun> runs;
-  for (const KvRows& run : cache->rows(layer, kv_head)) {
-    runs.push_back(
-        KeyValueRun{run.keys, run.values, config.head_dim, config.head_dim, run.first_position, run.count});
-  }
-  return runs;
-}
-
-// Every query head over its KV head. `queries` become the attention output in place of a second buffer's
-// content.
+// Every query head over its KV head, for a whole sequence [rows, heads, head_dim] without a cache.
 std::vector<float> attention_of(const ModelConfig& config, std::int64_t layer,
                                 const std::vector<float>& queries, const std::vector<float>& keys,
-                                const std::vector<float>& values, std::int64_t rows,
-                                std::int64_t first_position, const KvCache* cache) {
+                                const std::vector<float>& values, std::int64_t rows) {
   std::vector<float> out(queries.size());
   const std::int64_t d = config.head_dim, group = config.heads / config.kv_heads, width = config.heads * d;
   const std::int64_t window = config.sliding_window[static_cast<std::size_t>(layer)];
-  if (rows == 1) {  // the query heads that share a KV head are the rows of one task
-    parallel_for(config.kv_heads, [&](std::int64_t kv_head) {
-      thread_local std::vector<float> scores;
-      const auto runs = runs_of(config, cache, layer, kv_head, keys, values, rows);
-      const std::int64_t from = kv_head * group * d;
-      attend({queries.data() + from, out.data() + from, d, group, first_position, 0}, runs, d, window,
-             scores);
-    });
-    return out;
-  }
-  const std::int64_t tiles = (rows + query_tile - 1) / query_tile;
+  const std::int64_t stride = config.kv_heads * d, tiles = (rows + query_tile - 1) / query_tile;
   parallel_for(config.heads * tiles, [&](std::int64_t task) {
     thread_local std::vector<float> scores;
     const std::int64_t head = task / tiles, begin = task % tiles * query_tile;
-    const auto runs = runs_of(config, cache, layer, head / group, keys, values, rows);
-    const std::int64_t from = begin * width + head * d;
-    attend({queries.data() + from, out.data() + from, width, std::min(query_tile, rows - begin),
-            first_position + begin, 1},
-           runs, d, window, scores);
+    const std::int64_t from = begin * width + head * d, kv = head / group * d;
+    const KeyValueRun run{keys.data() + kv, values.data() + kv, stride, stride, 0, rows};
+    attend({queries.data() + from, out.data() + from, width, std::min(query_tile, rows - begin), begin, 1},
+           std::span(&run, 1), d, window, scores);
   });
   return out;
 }
@@ -196,8 +166,11 @@ std::vector<float> Transformer::attended(std::int64_t layer, const std::vector<f
   shared_->rope.fill(first_position, rows, cosine, sine);
   place_heads(queries, rows, config.heads, config, weights.q_norm, cosine, sine);
   place_heads(keys, rows, config.kv_heads, config, weights.k_norm, cosine, sine);
-  if (cache != nullptr) cache->append(layer, keys.data(), values.data(), rows);
-  return attention_of(config, layer, queries, keys, values, rows, first_position, cache);
+  if (cache == nullptr) return attention_of(config, layer, queries, keys, values, rows);
+  std::vector<float> out(queries.size());
+  cache->attend(layer, {rows, first_position, keys.data(), values.data(), queries.data(), x.data()},
+                out.data());
+  return out;
 }
 
 std::vector<float> Transformer::gated(std::int64_t layer, const std::vector<float>& x,
@@ -239,7 +212,12 @@ void Transformer::run_block(std::int64_t layer, float* hidden, std::int64_t rows
       (*observer)(layer, slot, x.data(), rows, static_cast<std::int64_t>(x.size()) / rows);
   };
   if (weights.attention_dropped) {
-    if (cache != nullptr) cache->append(layer, nullptr, nullptr, rows);
+    if (cache != nullptr) {
+      LayerRows tokens;
+      tokens.rows = rows;
+      tokens.first_position = cache->length();
+      cache->attend(layer, tokens, nullptr);
+    }
   } else {
     const auto x = normed(hidden, rows, config.hidden, weights.input_norm, config.rms_norm_eps);
     observe(LinearSlot::q, x);
@@ -273,9 +251,18 @@ std::vector<float> Transformer::forward(std::span<const std::int32_t> tokens, Kv
   return logits;
 }
 
-std::unique_ptr<KvCache> Transformer::make_cache() const {
-  return make_f32_cache(config().layers, config().kv_heads, config().head_dim);
+KvShape Transformer::kv_shape() const {
+  const ModelConfig& c = config();
+  return {c.layers,
+          c.kv_heads,
+          c.heads,
+          c.head_dim,
+          c.hidden,
+          c.sliding_window,
+          std::shared_ptr<const RopeTable>(shared_, &shared_->rope)};
 }
+
+std::unique_ptr<KvCache> Transformer::make_cache() const { return make_exact_cache(kv_shape()); }
 
 std::uint64_t Transformer::resident_bytes() const {
   const auto f32_bytes = [](const std::vector<float>& values) { return values.size() * sizeof(float); };

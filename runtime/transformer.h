@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/kv_cache.h"
+#include "runtime/cache/kv_cache.h"
 #include "runtime/linear_op.h"
 #include "runtime/model_config.h"
 
@@ -78,7 +78,8 @@ class Transformer {
   // embed + all blocks + head: logits of every token (prefill), or of the last one only.
   std::vector<float> forward(std::span<const std::int32_t> tokens, KvCache* cache,
                              bool last_only = false) const;
-  std::unique_ptr<KvCache> make_cache() const;
+  KvShape kv_shape() const;
+  std::unique_ptr<KvCache> make_cache() const;  // every row exactly, as f32
 
   // Bytes of all weights as held in memory; mapped file pages count.
   std::uint64_t resident_bytes() const;

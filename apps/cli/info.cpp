@@ -101,6 +101,13 @@ int describe(const MethodDescription& method, const CodecDescription* codec, con
     fmt::print("Use it:  laconic train TASK --exchange {}{} --clients N --participation F --rounds N\n",
                method.slug, parameter);
   }
+  if (method.cache) {
+    const std::string inside =
+        method.parameters.empty()
+            ? ""
+            : fmt::format("({}={})", method.parameters.front().name, method.parameters.front().default_value);
+    fmt::print("Use it:  laconic eval MODEL --text FILE --cache '{}{}'\n", method.slug, inside);
+  }
   if (method.reproduce) fmt::print("Check its claims:  laconic reproduce {} --quick\n", method.slug);
   if (codec != nullptr) {
     fmt::print("\nAs a codec in compositions: {}\n\n", codec->summary);

@@ -61,6 +61,17 @@ Number parse_number(const ParameterSpec& spec, std::string_view value, std::stri
   return number;
 }
 
+std::vector<double> parse_list(const ParameterSpec& spec, std::string_view value) {
+  std::vector<double> numbers;
+  for (std::size_t begin = 0; begin <= value.size();) {
+    const std::size_t end = std::min(value.find(',', begin), value.size());
+    const double number = parse_number<double>(spec, value.substr(begin, end - begin), "a number");
+    numbers.push_back(number == 0 ? 0.0 : number);
+    begin = end + 1;
+  }
+  return numbers;
+}
+
 // The one spelling of a value, or Error(usage).
 std::string canonical_value(const ParameterSpec& spec, std::string_view value) {
   switch (spec.type) {
@@ -88,6 +99,12 @@ std::string canonical_value(const ParameterSpec& spec, std::string_view value) {
       return std::string(value);
     case ParameterSpec::Type::codec:
       return value == "none" ? "none" : LayerRules::parse(value).canonical();
+    case ParameterSpec::Type::list: {
+      std::string all;
+      for (const double number : parse_list(spec, value))
+        all += fmt::format("{}{}", all.empty() ? "" : ",", number);
+      return all;
+    }
   }
   fail(ErrorKind::internal, "unknown parameter type");
 }
@@ -140,6 +157,8 @@ std::string ParameterSpec::range() const {
       return "text";
     case Type::codec:
       return "none, or a codec";
+    case Type::list:
+      return fmt::format("numbers from {} to {}", low, high);
   }
   return "";
 }
@@ -205,6 +224,12 @@ const std::string& Parameters::text(std::string_view name) const {
               type == ParameterSpec::Type::codec,
           "parameter is text");
   return values_[index];
+}
+
+std::vector<double> Parameters::list(std::string_view name) const {
+  const std::size_t index = index_of(name);
+  require(specs_[index].type == ParameterSpec::Type::list, "parameter is a list");
+  return parse_list(specs_[index], values_[index]);
 }
 
 std::string Parameters::canonical(std::string_view codec_name) const {

@@ -67,11 +67,12 @@ std::span<const float> real_floats(const TensorView& tensor, std::string_view na
 
 // A typed, documented, ranged parameter: what `laconic info` prints and the parser checks.
 struct ParameterSpec {
-  enum class Type { integer, number, boolean, text, choice, codec };  // codec: layer rules, or "none"
+  // codec: layer rules, or "none"; list: numbers separated by commas, each in the range
+  enum class Type { integer, number, boolean, text, choice, codec, list };
   std::string name;
   Type type = Type::integer;
   std::string default_value;
-  double low = 0, high = 0;          // inclusive range for integer and number
+  double low = 0, high = 0;          // inclusive range for integer, number and list
   std::vector<std::string> choices;  // for choice
   std::string help;                  // one line
 
@@ -94,6 +95,7 @@ class Parameters {
   double number(std::string_view name) const;
   bool boolean(std::string_view name) const;
   const std::string& text(std::string_view name) const;
+  std::vector<double> list(std::string_view name) const;
   const std::vector<ParameterSpec>& specs() const { return specs_; }
   // "name(a=1,b=2)" with the parameters that differ from their defaults, in the order of the specs.
   std::string canonical(std::string_view codec_name) const;

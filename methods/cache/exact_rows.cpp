@@ -1,0 +1,26 @@
+#include "methods/cache/exact_rows.h"
+
+#include <fmt/format.h>
+
+#include "runtime/cache/exact_store.h"
+
+namespace laconic {
+
+MethodDescription exact_rows_method(DType dtype) {
+  MethodDescription method;
+  method.slug = exact_row_codec(dtype)->canonical();
+  method.title = "Uncompressed cache";
+  method.paper = "the reference";
+  method.subject = "cache";
+  method.summary = fmt::format("every key and value as {}", method.slug);
+  method.cache =
+      CacheMethod{{CacheAxis::bits}, false, true, false, [dtype](const Parameters&, const CacheRequest&) {
+                    return [dtype](std::int64_t, KvStages& stages) {
+                      stages.bits = exact_row_codec(dtype);
+                      stages.window = {0, 64, 1, dtype};
+                    };
+                  }};
+  return method;
+}
+
+}  // namespace laconic

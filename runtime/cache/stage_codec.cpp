@@ -1,0 +1,244 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "runtime/cache/stages.h"
+
+namespace laconic {
+namespace {
+
+constexpr std::int64_t most_positions = std::int64_t{1} << 28;
+
+// Rows of a matrix in another order.
+HeadMatrix gathered(const HeadMatrix& from, const std::vector<TokenIndex::Positions>& classes) {
+  std::int64_t count = 0;
+  for (const TokenIndex::Positions& list : classes) count += static_cast<std::int64_t>(list.size());
+  HeadMatrix to(count, from.width);
+  std::int64_t at = 0;
+  for (const TokenIndex::Positions& list : classes) {
+    for (const std::int32_t r : list) std::copy(from.row(r), from.row(r) + from.width, to.row(at++));
+  }
+  return to;
+}
+
+KvNeeds both(KvNeeds a, const KvNeeds& b) {
+  a.hidden |= b.hidden;
+  a.prompt_scores |= b.prompt_scores;
+  a.window_scores_only = a.step_scores && b.step_scores ? a.window_scores_only && b.window_scores_only
+                                                        : a.window_scores_only || b.window_scores_only;
+  a.step_scores |= b.step_scores;
+  a.recent_scores = std::max(a.recent_scores, b.recent_scores);
+  return a;
+}
+
+class StageCodec final : public KvCodec {
+ public:
+  StageCodec(const KvShape& shape, std::int64_t layer, KvStages stages)
+      : shape_(shape), layer_(layer), stages_(std::move(stages)) {
+    if (stages_.bits == nullptr) stages_.bits = exact_row_codec(DType::f16);
+  }
+
+  std::string canonical() const override { return stages_.canonical; }
+  KvNeeds needs() const override {
+    KvNeeds needs;
+    if (stages_.split != nullptr) needs = both(needs, stages_.split->needs());
+    if (stages_.eviction != nullptr) needs = both(needs, stages_.eviction->needs());
+    if (stages_.features != nullptr) needs.hidden |= stages_.features->needs_hidden();
+    return needs;
+  }
+  KvCapabilities capabilities() const override {
+    return {stages_.eviction == nullptr, stages_.eviction == nullptr};
+  }
+  WindowPolicy window() const override { return stages_.window; }
+  std::int64_t side_width() const override {
+    return stages_.features != nullptr ? stages_.features->side_width() : 0;
+  }
+  void side_rows(const LayerRows& rows, float* side) const override {
+    stages_.features->side_rows(rows, layer_, side);
+  }
+
+  void compress(const ExactRows& rows, KvLayerState& state) const override {
+    if (stages_.eviction != nullptr) return evict(rows, state);
+    HeadMatrices keys, values;
+    if (stages_.features != nullptr) {
+      keys = stages_.features->project(rows, KvSide::keys);
+      values = stages_.features->project(rows, KvSide::values);
+    } else {
+      keys = rows.keys;
+      values = rows.values;
+    }
+    TokenIndex index = TokenIndex::run(shape_.kv_heads, rows.first_position, rows.count);
+    std::vector<std::int64_t> class_rows;
+    if (stages_.split != nullptr) {
+      auto classes = stages_.split->split(rows, state, keys.size() == 1 && shape_.kv_heads > 1);
+      for (const TokenIndex::Positions& list : classes.front())
+        class_rows.push_back(static_cast<std::int64_t>(list.size()));
+      for (std::size_t part = 0; part < keys.size(); ++part) {
+        keys[part] = gathered(keys[part], classes[part]);
+        values[part] = gathered(values[part], classes[part]);
+      }
+      // A latent that all heads share has one order for all of them.
+      while (static_cast<std::int64_t>(classes.size()) < shape_.kv_heads) classes.push_back(classes.front());
+      for (auto& head : classes) {
+        for (TokenIndex::Positions& list : head) {
+          for (std::int32_t& r : list) r += static_cast<std::int32_t>(rows.first_position);
+        }
+      }
+      index = TokenIndex::listed(rows.first_position, rows.count, classes);
+    }
+    auto block = make_block(std::move(index), keys, values, class_rows, rows.prompt != nullptr, {});
+    state.blocks.push_back({std::move(block), rows.first_position + rows.count});
+    if (state.scores.active()) {
+      for (std::int64_t h = 0; h < shape_.kv_heads; ++h) state.scores.drop_front(h, rows.count);
+    }
+  }
+
+  std::shared_ptr<const KvBlock> read_block(ByteReader& reader, std::int64_t layer) const override {
+    TokenIndex index = TokenIndex::read(reader, shape_.kv_heads, most_positions);
+    std::vector<std::vector<float>> log_weights;
+    if (stages_.features == nullptr) log_weights = read_log_weights(reader, index);
+    std::vector<std::int64_t> class_rows;
+    if (!index.consecutive() && stages_.split != nullptr) {
+      for (std::int64_t c = 0; c < index.classes(); ++c) class_rows.push_back(index.class_rows(0, c));
+      for (std::int64_t h = 1; h < index.heads(); ++h) {
+        for (std::int64_t c = 0; c < index.classes(); ++c) {
+          if (index.class_rows(h, c) != class_rows[static_cast<std::size_t>(c)])
+            reader.corrupt("classes of tokens whose sizes differ between heads");
+        }
+      }
+    }
+    const auto shape_for = [&](KvSide side) {
+      RowStoreShape shape;
+      if (stages_.features == nullptr) {
+        for (std::int64_t h = 0; h < shape_.kv_heads; ++h)
+          shape.parts.push_back({index.rows(h), shape_.head_dim});
+        return shape;
+      }
+      std::int64_t part = 0;
+      for (const std::int64_t width : stages_.features->widths(layer, side))
+        shape.parts.push_back({index.rows(part++), width});
+      return shape;
+    };
+    const bool prompt = index.first() == 0;
+    auto keys = stages_.bits->read(reader, shape_for(KvSide::keys),
+                                   context(KvSide::keys, prompt, index.first(), class_rows));
+    auto values = stages_.bits->read(reader, shape_for(KvSide::values),
+                                     context(KvSide::values, prompt, index.first(), class_rows));
+    if (stages_.features != nullptr)
+      return stages_.features->block(layer, std::move(index), std::move(keys), std::move(values));
+    return std::make_shared<StoredBlock>(std::move(index), std::move(keys), std::move(values),
+                                         std::move(log_weights));
+  }
+
+ private:
+  RowContext context(KvSide side, bool prompt, std::int64_t first,
+                     std::span<const std::int64_t> class_rows) const {
+    return {layer_, shape_.layers, side, prompt, first, stages_.seed, class_rows};
+  }
+
+  std::shared_ptr<const KvBlock> make_block(TokenIndex index, const HeadMatrices& keys,
+                                            const HeadMatrices& values,
+                                            std::span<const std::int64_t> class_rows, bool prompt,
+                                            std::vector<std::vector<float>> log_weights) const {
+    auto key_store = stages_.bits->encode(keys, context(KvSide::keys, prompt, index.first(), class_rows));
+    auto value_store =
+        stages_.bits->encode(values, context(KvSide::values, prompt, index.first(), class_rows));
+    if (stages_.features != nullptr)
+      return stages_.features->block(layer_, std::move(index), std::move(key_store), std::move(value_store));
+    return std::make_shared<StoredBlock>(std::move(index), std::move(key_store), std::move(value_store),
+                                         std::move(log_weights));
+  }
+
+  // Slots and the tokens that leave the window compete; what is kept becomes the one block.
+  void evict(const ExactRows& rows, KvLayerState& state) const {
+    const KvNeeds needs = stages_.eviction->needs();
+    std::vector<std::vector<float>> prompt_total, prompt_recent;
+    if (rows.scores != nullptr) {
+      prompt_total = rows.scores->column_sums();
+      prompt_recent = rows.scores->last_rows(needs.recent_scores);
+    }
+    HeadMatrices keys, values;
+    std::vector<std::vector<TokenIndex::Positions>> classes;
+    std::vector<std::vector<float>> log_weights;
+    bool weighted = false;
+    for (std::int64_t h = 0; h < shape_.kv_heads; ++h) {
+      KvSlots slots = candidates(rows, state, h, prompt_total, prompt_recent);
+      const auto before = static_cast<std::int64_t>(slots.positions.size());
+      slots = stages_.eviction->keep(std::move(slots), layer_, h, state.tokens);
+      if (state.scores.active()) {
+        // The window's rows of a prompt have not been looked at by any later step.
+        state.scores.replace_front(h, before, slots.total);
+      }
+      keys.push_back(std::move(slots.keys));
+      values.push_back(std::move(slots.values));
+      weighted = weighted || !slots.log_weights.empty();
+      log_weights.push_back(std::move(slots.log_weights));
+      classes.push_back({std::move(slots.positions)});
+    }
+    if (weighted) {
+      for (std::size_t h = 0; h < log_weights.size(); ++h) log_weights[h].resize(classes[h].front().size());
+    } else {
+      log_weights.clear();
+    }
+    const std::int64_t end = rows.first_position + rows.count;
+    TokenIndex index = TokenIndex::listed(0, end, classes);
+    auto block =
+        make_block(std::move(index), keys, values, {}, rows.prompt != nullptr, std::move(log_weights));
+    state.blocks.assign(1, {std::move(block), end});
+  }
+
+  KvSlots candidates(const ExactRows& rows, const KvLayerState& state, std::int64_t head,
+                     const std::vector<std::vector<float>>& prompt_total,
+                     const std::vector<std::vector<float>>& prompt_recent) const {
+    const auto h = static_cast<std::size_t>(head);
+    std::int64_t old = 0;
+    if (!state.blocks.empty()) old = state.blocks.front().block->rows(head);
+    KvSlots slots;
+    slots.keys = HeadMatrix(old + rows.count, shape_.head_dim);
+    slots.values = HeadMatrix(old + rows.count, shape_.head_dim);
+    if (old > 0) {
+      const KvBlock& block = *state.blocks.front().block;
+      block.read(head, 0, old, slots.keys.values.data(), slots.values.values.data());
+      slots.positions = block.index().positions(head);
+      const std::span<const float> weights = block.log_weights(head);
+      slots.log_weights.assign(weights.begin(), weights.end());
+    }
+    if (!slots.log_weights.empty()) slots.log_weights.resize(static_cast<std::size_t>(old + rows.count));
+    std::copy(rows.keys[h].values.begin(), rows.keys[h].values.end(), slots.keys.row(old));
+    std::copy(rows.values[h].values.begin(), rows.values[h].values.end(), slots.values.row(old));
+    for (std::int64_t r = 0; r < rows.count; ++r)
+      slots.positions.push_back(static_cast<std::int32_t>(rows.first_position + r));
+    const auto count = static_cast<std::size_t>(old + rows.count);
+    if (!prompt_total.empty()) {
+      slots.total = prompt_total[h];
+      slots.recent = prompt_recent[h];
+    } else if (state.scores.active()) {
+      slots.total = state.scores.head(head).total;
+      slots.recent = state.scores.recent_sum(head);
+    }
+    slots.total.resize(count);
+    slots.recent.resize(count);
+    return slots;
+  }
+
+  KvShape shape_;
+  std::int64_t layer_;
+  KvStages stages_;
+};
+
+}  // namespace
+
+std::shared_ptr<const KvCodec> make_stage_codec(const KvShape& shape, std::int64_t layer, KvStages stages) {
+  if (stages.split != nullptr && stages.eviction != nullptr) {
+    fail(ErrorKind::usage, "two stages decide about tokens", stages.canonical,
+         "keep one that drops or merges them, or one that gives them different bits");
+  }
+  if (stages.eviction != nullptr && stages.features != nullptr) {
+    fail(ErrorKind::usage, "tokens cannot be merged again once their features are projected",
+         stages.canonical, "use one of the two stages");
+  }
+  return std::make_shared<StageCodec>(shape, layer, std::move(stages));
+}
+
+}  // namespace laconic
