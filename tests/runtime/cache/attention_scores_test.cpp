@@ -1,0 +1,58 @@
+#include "runtime/cache/attention_scores.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "tests/runtime/cache/random_layer.h"
+
+namespace laconic {
+namespace {
+
+TEST(PromptScores, SumsEqualThoseOfTheRows) {
+  for (const std::int64_t window : {0, 11}) {
+    const KvShape shape{1, 2, 6, 8, 8, {window}, nullptr};
+    const RandomLayer layer(shape, 75);
+    const LayerRows rows = layer.rows(0, 75);
+    const PromptScores scores(shape, 0, rows);
+    const std::vector<std::int64_t> ids = {3, 10, 40, 41, 74};
+    std::vector<std::vector<double>> expected(2, std::vector<double>(75));
+    for (const std::int64_t id : ids) {
+      const auto row = scores.row(id);
+      for (std::size_t head = 0; head < 6; ++head) {
+        for (std::size_t j = 0; j < row[head].size(); ++j)
+          expected[head / 3][j] += static_cast<double>(row[head][j]);
+      }
+    }
+    const auto sums = scores.sums(ids);
+    for (std::size_t h = 0; h < 2; ++h) {
+      for (std::size_t j = 0; j < 75; ++j) EXPECT_NEAR(sums[h][j], expected[h][j], 1e-5);
+    }
+    // Every softmax row sums to one.
+    const auto columns = scores.column_sums();
+    for (std::size_t h = 0; h < 2; ++h)
+      EXPECT_NEAR(std::accumulate(columns[h].begin(), columns[h].end(), 0.0), 75.0 * 3, 1e-3);
+  }
+}
+
+TEST(ScoreMemory, KeepsSumsAndTheLastRows) {
+  ScoreMemory memory(1, 2);
+  memory.observe(0, std::vector<float>{1.0f});
+  memory.observe(0, std::vector<float>{0.25f, 0.75f});
+  memory.observe(0, std::vector<float>{0.5f, 0.25f, 0.25f});
+  EXPECT_EQ(memory.head(0).total, (std::vector<float>{1.75f, 1.0f, 0.25f}));
+  EXPECT_EQ(memory.recent_sum(0), (std::vector<float>{0.75f, 1.0f, 0.25f}));
+  memory.replace_front(0, 2, {4.0f});
+  EXPECT_EQ(memory.head(0).total, (std::vector<float>{4.0f, 0.25f}));
+  EXPECT_EQ(memory.recent_sum(0), (std::vector<float>{0.0f, 0.25f}));
+  ByteWriter writer;
+  memory.write(writer);
+  EXPECT_EQ(memory.bytes(), writer.size());
+  ByteReader reader(writer.span(), "test");
+  const ScoreMemory copy = ScoreMemory::read(reader, 1, 2, 10);
+  EXPECT_EQ(copy.head(0).total, memory.head(0).total);
+  EXPECT_EQ(copy.recent_sum(0), memory.recent_sum(0));
+}
+
+}  // namespace
+}  // namespace laconic
