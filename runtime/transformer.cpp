@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "engine/base/progress.h"
 #include "engine/base/threads.h"
 #include "runtime/attention.h"
 #include "runtime/row_kernel.h"
@@ -15,6 +16,7 @@ namespace {
 
 constexpr std::int64_t query_tile = 64;  // query rows of one attention task
 constexpr std::int64_t step_rows = 16;   // rows of one task of a row-wise step
+constexpr std::int64_t mlp_rows = 1024;  // rows of a long prompt whose MLP activations are held at a time
 
 std::size_t index_of(LinearSlot slot) { return static_cast<std::size_t>(slot); }
 
@@ -225,12 +227,16 @@ void Transformer::run_block(std::int64_t layer, float* hidden, std::int64_t rows
     observe(LinearSlot::o, mixed);
     add_output(layer, LinearSlot::o, mixed, hidden, rows);
   }
-  if (!weights.mlp_dropped) {
-    const auto x = normed(hidden, rows, config.hidden, weights.post_attention_norm, config.rms_norm_eps);
+  if (weights.mlp_dropped) return;
+  const std::int64_t piece = observer != nullptr ? rows : mlp_rows;
+  for (std::int64_t begin = 0; begin < rows; begin += piece) {
+    const std::int64_t here = std::min(piece, rows - begin);
+    float* part = hidden + begin * config.hidden;
+    const auto x = normed(part, here, config.hidden, weights.post_attention_norm, config.rms_norm_eps);
     observe(LinearSlot::gate, x);
-    const std::vector<float> gate = gated(layer, x, rows);
+    const std::vector<float> gate = gated(layer, x, here);
     observe(LinearSlot::down, gate);
-    add_output(layer, LinearSlot::down, gate, hidden, rows);
+    add_output(layer, LinearSlot::down, gate, part, here);
   }
 }
 
@@ -244,7 +250,10 @@ std::vector<float> Transformer::forward(std::span<const std::int32_t> tokens, Kv
   if (tokens.empty()) fail(ErrorKind::usage, "no tokens to run the model on");
   const auto rows = static_cast<std::int64_t>(tokens.size());
   std::vector<float> hidden = embed(tokens);
-  for (std::int64_t layer = 0; layer < config().layers; ++layer) run_block(layer, hidden.data(), rows, cache);
+  for (std::int64_t layer = 0; layer < config().layers; ++layer) {
+    throw_if_interrupted();  // a long prompt takes its time
+    run_block(layer, hidden.data(), rows, cache);
+  }
   const std::int64_t wanted = last_only ? 1 : rows;
   std::vector<float> logits(static_cast<std::size_t>(wanted * config().vocabulary));
   head(hidden.data() + (rows - wanted) * config().hidden, wanted, logits.data());

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/cli/cache_options.h"
+#include "apps/cli/eval_cache.h"
 #include "apps/cli/verb.h"
 #include "engine/base/error.h"
 #include "engine/base/files.h"
@@ -40,7 +42,22 @@ double linear_bits(const CompressedModel* model, const std::filesystem::path& di
   return weights == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(weights);
 }
 
+// Options that one of the two kinds of evaluation has no use for.
+void refuse_mixed_options(const Arguments& arguments, bool cache) {
+  const std::vector<const char*> useless =
+      cache ? std::vector<const char*>{"context", "tokens", "against"}
+            : std::vector<const char*>{"windows",      "prompt-tokens", "forced-tokens", "cache-window",
+                                       "cache-budget", "cache-ratio",   "cache-report"};
+  for (const char* option : useless) {
+    if (arguments.has(option))
+      fail(ErrorKind::usage, cache ? "has no meaning with --cache" : "needs --cache",
+           fmt::format("--{}", option), "laconic eval --help explains both");
+  }
+}
+
 int eval(const Arguments& arguments, const Session& session) {
+  refuse_mixed_options(arguments, arguments.has("cache"));
+  if (arguments.has("cache")) return eval_cache(arguments, session);
   const std::filesystem::path directory = arguments.text("model");
   const std::optional<std::uint64_t> size = arguments.bytes("size");
   std::shared_ptr<const CompressedModel> compressed;
@@ -101,19 +118,28 @@ int eval(const Arguments& arguments, const Session& session) {
 
 Verb eval_verb() {
   using Kind = OptionSpec::Kind;
-  return {"eval",
-          "Measure perplexity, size and speed of a model",
-          "  laconic eval ./model --text held-out.txt\n"
-          "  laconic eval ./model-2bit --text held-out.txt --against ./model --json\n"
-          "  laconic eval ./model-stack --text held-out.txt --size 900MB\n",
-          {{"model", Kind::text, "a model directory, compressed or not", true},
-           {"--text", Kind::text, "a text that neither training nor calibration used", true},
-           {"--context", Kind::integer, "tokens per window", false, "the model's context, at most 512"},
-           {"--tokens", Kind::integer, "stop after so many scored tokens", false, "all"},
-           {"--against", Kind::text, "the original model: also report KL divergence and agreement"},
-           {"--size", Kind::bytes, "load at most so many bytes of a progressive model (bitstack), e.g. 900MB",
-            false, "all"}},
-          eval};
+  Verb verb = {"eval",
+               "Measure perplexity, size and speed of a model, or what a compressed KV cache costs it",
+               "  laconic eval ./model --text held-out.txt\n"
+               "  laconic eval ./model-2bit --text held-out.txt --against ./model --json\n"
+               "  laconic eval ./model-stack --text held-out.txt --size 900MB\n"
+               "  laconic eval ./model --text held-out.txt --cache 'kivi(bits=2)' --cache-report\n"
+               "  laconic eval ./model --text held-out.txt --cache kivi --cache-ratio 5\n",
+               {{"model", Kind::text, "a model directory, compressed or not", true},
+                {"--text", Kind::text, "a text that neither training nor calibration used", true},
+                {"--context", Kind::integer, "tokens per window", false, "the model's context, at most 512"},
+                {"--tokens", Kind::integer, "stop after so many scored tokens", false, "all"},
+                {"--against", Kind::text, "the original model: also report KL divergence and agreement"},
+                {"--size", Kind::bytes,
+                 "load at most so many bytes of a progressive model (bitstack), e.g. 900MB", false, "all"},
+                {"--windows", Kind::integer, "with --cache: at most so many windows", false, "64"},
+                {"--prompt-tokens", Kind::integer, "with --cache: tokens of a window that are its prompt",
+                 false, "768, or 256 where the context is short"},
+                {"--forced-tokens", Kind::integer,
+                 "with --cache: tokens that go through the cache and are scored", false, "256, or 160"}},
+               eval};
+  for (OptionSpec& spec : cache_option_specs()) verb.options.push_back(std::move(spec));
+  return verb;
 }
 
 }  // namespace laconic::cli

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "apps/cli/cache_options.h"
 #include "apps/cli/verb.h"
 #include "engine/base/error.h"
 #include "engine/base/progress.h"
@@ -125,12 +126,25 @@ int generate_text(const Arguments& arguments, const Session& session) {
       }
     };
   }
-  const Generation result = generate(model, *tokenizer, prompt, options, listener);
+  const auto factory =
+      cache_from(arguments, model, directory, [&](KvCache& filled) { model.forward(prompt, &filled, true); });
+  const std::unique_ptr<KvCache> cache = factory == nullptr ? model.make_cache() : factory->make();
+  const Generation result = generate(model, *tokenizer, prompt, options, listener, cache.get());
+  const double held = static_cast<double>(std::max<std::int64_t>(1, cache->length()));
+  const double cache_bytes = static_cast<double>(cache->bytes().total()) / held;
   if (session.json) {
     // Bytes that never became a character were shown as U+FFFD already, so this is valid UTF-8.
-    print_text(as_json(result, text, options.sampling.seed).dump(2) + "\n");
+    nlohmann::json value = as_json(result, text, options.sampling.seed);
+    value["cache"] = factory == nullptr ? "f32" : factory->canonical();
+    value["cache_bytes_per_token"] = cache_bytes;
+    print_text(value.dump(2) + "\n");
   } else {
     print_text("\n");
+  }
+  if (factory != nullptr && !session.json) {
+    fmt::print(stderr, "cache {}: {:.1f} bytes per token over {} tokens\n", factory->canonical(), cache_bytes,
+               cache->length());
+    if (arguments.flag("cache-report")) fmt::print(stderr, "{}", cache_table(*cache));
   }
   if (!session.json && isatty(STDERR_FILENO) != 0) {
     fmt::print(stderr, "{} tokens, {:.1f} tokens/s; {} of the prompt in {:.2f} s; {}\n", result.tokens.size(),
@@ -143,11 +157,12 @@ int generate_text(const Arguments& arguments, const Session& session) {
 
 Verb generate_verb() {
   using Kind = OptionSpec::Kind;
-  return {
+  Verb verb = {
       "generate",
       "Continue a text with a model",
       "  laconic generate ./model --prompt \"Once upon a time\"\n"
       "  laconic generate ./model --chat --prompt \"What is a perceptron?\"\n"
+      "  laconic generate ./model --prompt \"Once upon a time\" --cache 'kivi(bits=2)'\n"
       "  laconic generate ./model-2bit --prompt - --tokens 500 --temperature 0.8 --top-p 0.95 < start.txt\n",
       {{"model", Kind::text, "a model directory, compressed or not", true},
        {"--prompt", Kind::text, "the text to continue; - reads standard input, without its last line end",
@@ -163,6 +178,8 @@ Verb generate_verb() {
        {"--size", Kind::bytes, "load at most so many bytes of a progressive model (bitstack), e.g. 900MB",
         false, "all"}},
       generate_text};
+  for (OptionSpec& spec : cache_option_specs()) verb.options.push_back(std::move(spec));
+  return verb;
 }
 
 }  // namespace laconic::cli

@@ -29,6 +29,10 @@ struct CacheRequest {
 // Adds the method's stages for one layer. Made once for a model: it holds what all layers share.
 using CacheStageMaker = std::function<void(std::int64_t layer, KvStages& stages)>;
 
+// `parameters` with each of `values` in place of one of them, unless the user set it: then unchanged.
+std::vector<Parameters> sizes_by(const Parameters& parameters, std::string_view name,
+                                 const std::vector<std::string>& values);
+
 struct CacheMethod {
   std::vector<CacheAxis> axes;  // that the method takes up
   // Facts that decide what it can be combined with:
@@ -36,6 +40,9 @@ struct CacheMethod {
   bool keeps_no_grid = false;    // bits: works on any rows, latents included
   bool whole_rows_only = false;  // bits: works on keys and values as the model has them, not on latents
   std::function<CacheStageMaker(const Parameters&, const CacheRequest&)> make;
+  // The same settings at every size the method offers, largest first; empty: one size. Parameters that the
+  // user set stay.
+  std::function<std::vector<Parameters>(const Parameters&)> sizes = {};
 };
 
 }  // namespace laconic

@@ -81,6 +81,17 @@ std::string_view name_of(CacheAxis axis) {
   return "";
 }
 
+std::vector<Parameters> sizes_by(const Parameters& parameters, std::string_view name,
+                                 const std::vector<std::string>& values) {
+  if (parameters.is_set(name)) return {parameters};
+  std::vector<Parameters> sizes;
+  for (const std::string& value : values) {
+    sizes.push_back(parameters);
+    sizes.back().set(name, value);
+  }
+  return sizes;
+}
+
 std::string incompatible(const MethodDescription& first, const MethodDescription& second) {
   const CacheMethod &a = *first.cache, &b = *second.cache;
   for (const CacheAxis axis : a.axes) {
@@ -157,8 +168,11 @@ std::vector<std::vector<std::string>> cache_composition_table() {
   return table;
 }
 
-CacheFactory::CacheFactory(std::string_view pipeline, const CacheRequest& request) : shape_(request.shape) {
-  const std::vector<CacheStageText> stages = parse_cache_pipeline(pipeline);
+CacheFactory::CacheFactory(std::string_view pipeline, const CacheRequest& request)
+    : CacheFactory(parse_cache_pipeline(pipeline), request) {}
+
+CacheFactory::CacheFactory(const std::vector<CacheStageText>& stages, const CacheRequest& request)
+    : shape_(request.shape) {
   canonical_ = canonical_text(stages);
   std::vector<CacheStageMaker> makers;
   for (const CacheStageText& stage : stages)

@@ -30,6 +30,7 @@ std::vector<std::vector<std::string>> cache_composition_table();
 class CacheFactory {
  public:
   CacheFactory(std::string_view pipeline, const CacheRequest& request);
+  CacheFactory(const std::vector<CacheStageText>& stages, const CacheRequest& request);
   std::unique_ptr<KvCache> make() const { return std::make_unique<KvCache>(shape_, codecs_); }
   const std::string& canonical() const { return canonical_; }
 

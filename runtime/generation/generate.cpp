@@ -43,18 +43,6 @@ class TextOutput {
   Utf8Stream stream_;
 };
 
-// Logits of the last of `tokens`. A long prompt goes through in pieces, so that it can be interrupted.
-std::vector<float> forward_in_pieces(const Transformer& model, std::span<const std::int32_t> tokens,
-                                     KvCache* cache) {
-  constexpr std::size_t piece = 256;
-  for (;;) {
-    throw_if_interrupted();
-    std::vector<float> logits = model.forward(tokens.first(std::min(piece, tokens.size())), cache, true);
-    if (tokens.size() <= piece) return logits;
-    tokens = tokens.subspan(piece);
-  }
-}
-
 }  // namespace
 
 std::vector<std::int32_t> stop_tokens(const ModelConfig& config,
@@ -143,7 +131,7 @@ Generation generate(const Transformer& model, const Tokenizer& tokenizer,
       }
       throw_if_interrupted();
       if (options.between_tokens) options.between_tokens();
-      std::vector<float> logits = forward_in_pieces(model, next, cache);
+      std::vector<float> logits = model.forward(next, cache, true);
       if (result.tokens.empty()) {
         result.prompt_seconds = seconds_since(start);
         start = Clock::now();

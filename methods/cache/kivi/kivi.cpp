@@ -15,20 +15,26 @@ MethodDescription describe_kivi() {
   method.parameters = {
       {"bits", ParameterSpec::Type::integer, "4", 1, 8, {}, "bits of a number"},
       {"group", ParameterSpec::Type::integer, "32", 4, 4096, {}, "tokens or channels that share a grid"}};
-  method.cache = CacheMethod{
-      {CacheAxis::bits}, false, true, false, [](const Parameters& p, const CacheRequest&) -> CacheStageMaker {
-        UniformRowForm values;
-        values.bits = static_cast<int>(p.integer("bits"));
-        values.group = p.integer("group");
-        UniformRowForm keys = values;
-        keys.axis = UniformRowForm::Axis::channel;
-        const auto codec = uniform_row_codec(p.canonical("kivi"), keys, values);
-        return [codec, group = values.group](std::int64_t, KvStages& stages) {
-          stages.bits = codec;
-          stages.window.flush = group;  // a grid of keys is never left half full
-          stages.window.granule = group;
-        };
-      }};
+  method.cache = CacheMethod{{CacheAxis::bits},
+                             false,
+                             true,
+                             false,
+                             [](const Parameters& p, const CacheRequest&) -> CacheStageMaker {
+                               UniformRowForm values;
+                               values.bits = static_cast<int>(p.integer("bits"));
+                               values.group = p.integer("group");
+                               UniformRowForm keys = values;
+                               keys.axis = UniformRowForm::Axis::channel;
+                               const auto codec = uniform_row_codec(p.canonical("kivi"), keys, values);
+                               return [codec, group = values.group](std::int64_t, KvStages& stages) {
+                                 stages.bits = codec;
+                                 stages.window.flush = group;  // a grid of keys is never left half full
+                                 stages.window.granule = group;
+                               };
+                             },
+                             [](const Parameters& p) {
+                               return sizes_by(p, "bits", {"8", "6", "5", "4", "3", "2", "1"});
+                             }};
   return method;
 }
 
