@@ -1,9 +1,11 @@
 // laconic list: the methods.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/verb.h"
+#include "methods/cache/pipeline.h"
 #include "methods/method.h"
 
 namespace laconic::cli {
@@ -40,14 +42,44 @@ std::string markdown() {
   return page;
 }
 
+// The table of docs/kv-cache.md: which cache methods can be stages of one pipeline.
+std::string compositions() {
+  const std::vector<std::vector<std::string>> table = cache_composition_table();
+  std::vector<std::string> reasons;
+  std::string page;
+  for (std::size_t row = 0; row < table.size(); ++row) {
+    for (const std::string& entry : table[row]) {
+      std::string shown = entry;
+      if (row > 0 && entry != table[row].front() && entry != "yes" && entry != "-") {
+        auto found = std::find(reasons.begin(), reasons.end(), entry);
+        if (found == reasons.end()) found = reasons.insert(reasons.end(), entry);
+        shown = fmt::format("no ({})", found - reasons.begin() + 1);
+      }
+      page += "| " + shown + " ";
+    }
+    page += "|\n";
+    if (row > 0) continue;
+    for (std::size_t i = 0; i < table.front().size(); ++i) page += "|---";
+    page += "|\n";
+  }
+  page += "\n";
+  for (std::size_t i = 0; i < reasons.size(); ++i) page += fmt::format("{}. {}\n", i + 1, reasons[i]);
+  return page;
+}
+
 }  // namespace
 
 Verb list_verb() {
   return {"list",
           "List the methods",
           "  laconic list\n  laconic list --json\n  laconic list --markdown > docs/methods.md\n",
-          {{"--markdown", OptionSpec::Kind::flag, "as a page of documentation, parameters included"}},
+          {{"--markdown", OptionSpec::Kind::flag, "as a page of documentation, parameters included"},
+           {"--compositions", OptionSpec::Kind::flag, "which cache methods can be combined, and why not"}},
           [](const Arguments& arguments, const Session& session) {
+            if (arguments.flag("compositions")) {
+              fmt::print("{}", compositions());
+              return 0;
+            }
             if (arguments.flag("markdown")) {
               fmt::print("{}", markdown());
               return 0;

@@ -89,12 +89,6 @@ void put_bytes(ArmNumbers& numbers, const LinearBytes& linear, std::uint64_t sto
   numbers["stored_bytes"] = static_cast<double>(stored);
 }
 
-double number(const ArmNumbers& numbers, std::string_view name) {
-  const auto found = numbers.find(std::string(name));
-  if (found == numbers.end()) fail(ErrorKind::internal, "an arm has no number \"" + std::string(name) + '"');
-  return found->second;
-}
-
 }  // namespace
 
 Trial::Trial(const ReproduceRequest& request, TrialSubject subject, ArmCache& cache, TrialOptions options)
@@ -288,13 +282,6 @@ const LinearStatistics* observed_statistics(const BlockStatistics& block, Linear
   return nullptr;
 }
 
-double mean_of(const std::vector<ArmNumbers>& seeds, std::string_view name) {
-  require(!seeds.empty(), "a mean over seeds needs one");
-  double sum = 0;
-  for (const ArmNumbers& numbers : seeds) sum += number(numbers, name);
-  return sum / static_cast<double>(seeds.size());
-}
-
 BootstrapInterval nats_difference(const std::vector<ArmNumbers>& a, const std::vector<ArmNumbers>& b,
                                   std::string_view text, int resamples) {
   require(!a.empty() && !b.empty(), "a comparison needs arms on both sides");
@@ -307,25 +294,6 @@ BootstrapInterval nats_difference(const std::vector<ArmNumbers>& a, const std::v
     differences.push_back((mean_of(a, nats) - mean_of(b, nats)) / weights.back());
   }
   return bootstrap_mean(differences, weights, resamples, 0);
-}
-
-std::optional<double> value_at_bytes(std::vector<RatePoint> points, double bytes) {
-  const RatePoint* nearest = nullptr;
-  for (const RatePoint& point : points) {
-    if (std::abs(point.bytes - bytes) > 0.01 * bytes) continue;
-    if (nearest == nullptr || std::abs(point.bytes - bytes) < std::abs(nearest->bytes - bytes))
-      nearest = &point;
-  }
-  if (nearest != nullptr) return nearest->value;
-  std::sort(points.begin(), points.end(),
-            [](const RatePoint& a, const RatePoint& b) { return a.bytes < b.bytes; });
-  for (std::size_t i = 1; i < points.size(); ++i) {
-    if (points[i - 1].bytes > bytes || points[i].bytes < bytes) continue;
-    const double share = (std::log(bytes) - std::log(points[i - 1].bytes)) /
-                         (std::log(points[i].bytes) - std::log(points[i - 1].bytes));
-    return points[i - 1].value + share * (points[i].value - points[i - 1].value);
-  }
-  return std::nullopt;
 }
 
 }  // namespace laconic

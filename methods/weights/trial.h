@@ -13,37 +13,16 @@
 #include <vector>
 
 #include "engine/metrics/bootstrap.h"
+#include "methods/arm_numbers.h"
+#include "methods/equal_bytes.h"
 #include "methods/method.h"
 #include "methods/trial_seeds.h"
+#include "methods/trial_subjects.h"
 #include "runtime/calibration/calibration.h"
 #include "runtime/evaluation/perplexity.h"
 #include "runtime/transformer.h"
 
 namespace laconic {
-
-struct HeldOutText {
-  std::string name;  // "wikitext-2"
-  std::string text;
-};
-
-struct TrialSubject {
-  std::string name;  // "lm-5m"
-  std::filesystem::path model;
-  std::string calibration;
-  std::vector<HeldOutText> held_out;  // never seen in training or calibration
-  bool short_rows = false;            // rows of 64: side information weighs so much that it is reported apart
-};
-
-// The models there are: `stories260K-hf` and `lm-5m` of the data directory (convention C15: calibration on
-// TinyStories 1-2000 and the start of Dickens' train part, reports on TinyStories 2001-2316 and WikiText-2
-// test with its " @-@ ", " @,@ ", " @.@ " joined), and `stories`, the model the project carries, with
-// generated stories. Error(input) when there is none.
-std::vector<TrialSubject> trial_subjects(const ReproduceRequest& request);
-// By name; Error(input) when it is not there.
-TrialSubject trial_subject(const ReproduceRequest& request, std::string_view name);
-// The directory of the model the project carries; empty when it is not found (LACONIC_ASSETS names the
-// place).
-std::filesystem::path bundled_model();
 
 struct TrialOptions {
   std::int64_t calibration_sequences = 64, calibration_window = 128;  // of card 50; the same for every arm
@@ -120,17 +99,8 @@ class Trial {
 // Of the input of one linear layer; null when the block has none. q, k and v share one, gate and up another.
 const LinearStatistics* observed_statistics(const BlockStatistics& block, LinearSlot slot);
 
-// Mean over seeds.
-double mean_of(const std::vector<ArmNumbers>& seeds, std::string_view name);
 // Difference a - b in nats per token on text T: windows are the items, each averaged over seeds.
 BootstrapInterval nats_difference(const std::vector<ArmNumbers>& a, const std::vector<ArmNumbers>& b,
                                   std::string_view text, int resamples = 10000);
-
-struct RatePoint {
-  double bytes = 0, value = 0;
-};
-// The value at `bytes`: of the nearest point within 1 %, else interpolated linearly in log rate between the
-// two neighbours. Nothing outside the measured range: there is no extrapolation.
-std::optional<double> value_at_bytes(std::vector<RatePoint> points, double bytes);
 
 }  // namespace laconic

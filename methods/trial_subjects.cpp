@@ -3,7 +3,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/files.h"
-#include "methods/weights/trial.h"
+#include "methods/trial_subjects.h"
 #include "runtime/corpus/stories.h"
 #include "runtime/documents.h"
 
@@ -44,14 +44,34 @@ bool holds_model(const std::filesystem::path& directory) {
   return std::filesystem::exists(directory / "config.json");
 }
 
-}  // namespace
-
-std::filesystem::path bundled_model() {
+// A model directory that the project carries; empty when it is not found.
+std::filesystem::path asset(std::string_view name) {
   if (const char* assets = std::getenv("LACONIC_ASSETS")) {
-    std::filesystem::path model = std::filesystem::path(assets) / "stories";
+    std::filesystem::path model = std::filesystem::path(assets) / name;
     if (holds_model(model)) return model;
   }
   return {};
+}
+
+}  // namespace
+
+std::filesystem::path bundled_model() { return asset("stories"); }
+
+TrialSubject long_context_subject(const ReproduceRequest& request) {
+  const std::filesystem::path model = asset("long");
+  if (model.empty())
+    fail(ErrorKind::input, "the model with a long context is not there", "assets/long",
+         "run from the project, or set LACONIC_ASSETS to its assets folder");
+  TrialSubject subject{"long", model, make_training_stories(2, calibration_stories), {}, false};
+  const std::filesystem::path tiny = request.data / "text/tinystories/tinystories_sample.txt";
+  if (!request.data.empty() && std::filesystem::exists(tiny)) {
+    const std::string all = read_text_file(tiny);
+    subject.calibration = stories(all, 1, calibration_stories);
+    subject.held_out.push_back({"wikitext-2", wikitext(request.data)});
+    subject.held_out.push_back({"tinystories", stories(all, calibration_stories + 1, last_story)});
+  }
+  subject.held_out.push_back({"generated", make_held_out_stories(3, 600)});
+  return subject;
 }
 
 std::vector<TrialSubject> trial_subjects(const ReproduceRequest& request) {
