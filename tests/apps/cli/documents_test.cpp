@@ -35,7 +35,8 @@ class Documents : public testing::Test {
 
 TEST_F(Documents, ResultsAreTheStoredClaims) {
   const std::string pages =
-      read_text_file(documents() / "results.md") + read_text_file(documents() / "results-gradients.md");
+      read_text_file(documents() / "results.md") + read_text_file(documents() / "results-gradients.md") +
+      read_text_file(documents() / "results-cache.md");
   std::set<std::string> stored;
   for (const auto& item : fs::directory_iterator(documents() / "results")) {
     const CommandResult shown =
@@ -52,6 +53,12 @@ TEST_F(Documents, ResultsAreTheStoredClaims) {
       EXPECT_EQ(stored.count(method.slug), 1u) << method.slug << " has no stored claims";
     }
   }
+}
+
+TEST_F(Documents, TheTableOfCacheCompositionsIsWhatTheParserAllows) {
+  const CommandResult shown = run({"list", "--compositions"});
+  ASSERT_EQ(shown.code, 0) << shown.err;
+  EXPECT_THAT(read_text_file(documents() / "kv-cache.md"), HasSubstr(shown.out));
 }
 
 TEST_F(Documents, StoredClaimsOfAnotherMethodAndOtherFilesAreRefused) {
