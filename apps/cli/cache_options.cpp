@@ -18,11 +18,11 @@ std::vector<OptionSpec> cache_option_specs() {
       {"--cache-report", Kind::flag, "what each layer and head of the cache holds"}};
 }
 
-std::unique_ptr<CacheFactory> cache_from(const Arguments& arguments, const Transformer& model,
-                                         const std::filesystem::path& directory,
+std::unique_ptr<CacheFactory> cache_from(const Arguments& arguments, const std::string& pipeline,
+                                         const Transformer& model, const std::filesystem::path& directory,
                                          const std::function<void(KvCache&)>& fill) {
   const bool sized = arguments.has("cache-budget") || arguments.has("cache-ratio");
-  if (!arguments.has("cache")) {
+  if (pipeline.empty()) {
     for (const char* option : {"cache-window", "cache-budget", "cache-ratio", "cache-report"}) {
       if (arguments.has(option))
         fail(ErrorKind::usage, "needs --cache", fmt::format("--{}", option),
@@ -35,7 +35,7 @@ std::unique_ptr<CacheFactory> cache_from(const Arguments& arguments, const Trans
   CacheRequest request{model.kv_shape(), directory, {}, 0};
   if (arguments.has("cache-window"))
     request.window = arguments.integer("cache-window", 0, 0, std::int64_t{1} << 24);
-  std::vector<CacheStageText> stages = parse_cache_pipeline(arguments.text("cache"));
+  std::vector<CacheStageText> stages = parse_cache_pipeline(pipeline);
   if (sized) {
     const double dense = dense_bytes_per_token(request.shape);
     const double budget = arguments.has("cache-budget") ? arguments.number("cache-budget", 0, 1e-3, 1e12)

@@ -16,10 +16,10 @@ namespace laconic::cli {
 // --cache, --cache-window, --cache-budget, --cache-ratio, --cache-report.
 std::vector<OptionSpec> cache_option_specs();
 
-// The caches that the options ask for; null without --cache. `fill` runs the tokens that a budget is measured
-// on through a cache.
-std::unique_ptr<CacheFactory> cache_from(const Arguments& arguments, const Transformer& model,
-                                         const std::filesystem::path& directory,
+// The caches of a pipeline as the options want them; null for an empty one, which the other options then
+// must not go with. `fill` runs the tokens that a budget is measured on through a cache.
+std::unique_ptr<CacheFactory> cache_from(const Arguments& arguments, const std::string& pipeline,
+                                         const Transformer& model, const std::filesystem::path& directory,
                                          const std::function<void(KvCache&)>& fill);
 
 // --cache-report as text; of a cache without exact rows beside it, errors are zero.

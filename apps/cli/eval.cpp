@@ -138,7 +138,19 @@ Verb eval_verb() {
                 {"--forced-tokens", Kind::integer,
                  "with --cache: tokens that go through the cache and are scored", false, "256, or 160"}},
                eval};
-  for (OptionSpec& spec : cache_option_specs()) verb.options.push_back(std::move(spec));
+  verb.options.push_back({"--needles", Kind::integer,
+                          "with --cache: look for so many facts at each of five depths of generated texts",
+                          false, "0"});
+  verb.options.push_back({"--needle-tokens", Kind::integer, "tokens of such a text with its question", false,
+                          "the model's context, at most 1024"});
+  verb.options.push_back({"--report", Kind::text, "with --cache: also write an HTML page with charts"});
+  for (OptionSpec& spec : cache_option_specs()) {
+    if (spec.name == "--cache") {  // several are compared
+      spec.kind = Kind::list;
+      spec.help += "; several are compared";
+    }
+    verb.options.push_back(std::move(spec));
+  }
   return verb;
 }
 

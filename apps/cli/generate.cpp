@@ -126,8 +126,8 @@ int generate_text(const Arguments& arguments, const Session& session) {
       }
     };
   }
-  const auto factory =
-      cache_from(arguments, model, directory, [&](KvCache& filled) { model.forward(prompt, &filled, true); });
+  const auto factory = cache_from(arguments, arguments.text("cache"), model, directory,
+                                  [&](KvCache& filled) { model.forward(prompt, &filled, true); });
   const std::unique_ptr<KvCache> cache = factory == nullptr ? model.make_cache() : factory->make();
   const Generation result = generate(model, *tokenizer, prompt, options, listener, cache.get());
   const double held = static_cast<double>(std::max<std::int64_t>(1, cache->length()));
