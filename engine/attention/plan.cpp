@@ -1,0 +1,86 @@
+#include "engine/attention/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "engine/attention/tile_kernel.h"
+#include "engine/base/error.h"
+
+namespace laconic {
+
+AttentionPlan plan_attention(const AttentionShape& shape, std::int64_t words) {
+  validate(shape);
+  AttentionPlan plan;
+  plan.words = words;
+  for (const AttentionSchedule schedule : attention_schedules) {
+    if (words < minimum_words(schedule, shape.head_dim)) continue;
+    const ScheduleTiles tiles = tiles_of(schedule, shape, words);
+    const Traffic traffic = traffic_of(schedule, shape, tiles);
+    if (plan.totals.empty() || traffic.total() < plan.traffic.total()) {
+      plan.schedule = schedule;
+      plan.tiles = tiles;
+      plan.traffic = traffic;
+    }
+    plan.totals.emplace_back(schedule, traffic.total());
+  }
+  if (plan.totals.empty()) {
+    fail(ErrorKind::usage, fmt::format("{} words are an impossible budget for attention", words), "attention",
+         fmt::format("the least is {} words", minimum_words(AttentionSchedule::small, shape.head_dim)));
+  }
+  plan.least = least_traffic(shape, words);
+  return plan;
+}
+
+nlohmann::json to_json(const AttentionPlan& plan, const AttentionShape& shape, int word_bytes) {
+  nlohmann::json totals = nlohmann::json::object();
+  for (const auto& [schedule, total] : plan.totals) totals[std::string(name_of(schedule))] = total;
+  return {{"N", shape.queries},
+          {"keys", shape.keys},
+          {"d", shape.head_dim},
+          {"M", plan.words},
+          {"word_bytes", word_bytes},
+          {"schedule", name_of(plan.schedule)},
+          {"Br", plan.tiles.Br},
+          {"Bc", plan.tiles.Bc},
+          {"b", plan.tiles.b},
+          {"reads", plan.traffic.reads},
+          {"writes", plan.traffic.writes},
+          {"io", plan.traffic.total()},
+          {"bytes", plan.traffic.total() * static_cast<std::uint64_t>(word_bytes)},
+          {"lb", plan.least},
+          {"ratio", plan.ratio()},
+          {"totals", totals}};
+}
+
+std::vector<LevelPlan> plan_levels(const AttentionShape& shape, const CacheSizes& caches, int word_bytes) {
+  require(word_bytes >= 1, "a word has a byte");
+  std::vector<LevelPlan> levels;
+  const std::pair<const char*, std::int64_t> sizes[] = {
+      {"L1", caches.l1}, {"L2", caches.l2}, {"L3", caches.l3}};
+  for (const auto& [name, bytes] : sizes)
+    levels.push_back({name, bytes, plan_attention(shape, bytes / word_bytes)});
+  return levels;
+}
+
+AttentionTiles kernel_tiles(std::int64_t head_dim, const CacheSizes& caches) {
+  constexpr std::int64_t least_rows = 4, most_rows = 4096;
+  const auto rows_in = [&](std::int64_t bytes) {
+    const std::int64_t words = bytes / static_cast<std::int64_t>(sizeof(float));
+    return std::clamp<std::int64_t>((words - 2 * head_dim) / (2 * head_dim + 3), 0, most_rows);
+  };
+  const auto in_lanes = [](std::int64_t rows) {  // to the nearest multiple
+    return std::max<std::int64_t>(1, (rows + attention_lanes / 2) / attention_lanes) * attention_lanes;
+  };
+  const std::array<std::int64_t, 3> levels = {rows_in(caches.l1), rows_in(caches.l2), rows_in(caches.l3)};
+  std::size_t inner = 0;
+  while (inner + 1 < levels.size() && levels[inner] < least_rows) ++inner;
+  AttentionTiles tiles;
+  tiles.rows = in_lanes(levels[inner]);
+  tiles.outer_rows = std::max(tiles.rows, in_lanes(levels[std::min(inner + 1, levels.size() - 1)]));
+  return tiles;
+}
+
+}  // namespace laconic

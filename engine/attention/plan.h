@@ -1,0 +1,45 @@
+// Which schedule and tiles attention should use: for one memory of M words, for the caches of a processor,
+// and as tiles of the kernel.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/attention/cache_sizes.h"
+#include "engine/attention/io_model.h"
+#include "engine/attention/tiled_attention.h"
+
+namespace laconic {
+
+struct AttentionPlan {
+  std::int64_t words = 0;  // M
+  AttentionSchedule schedule = AttentionSchedule::qstat;
+  ScheduleTiles tiles;
+  Traffic traffic;
+  std::uint64_t least = 0;                                          // lower bound
+  std::vector<std::pair<AttentionSchedule, std::uint64_t>> totals;  // of every schedule that fits
+  double ratio() const { return static_cast<double>(traffic.total()) / static_cast<double>(least); }
+};
+
+// The schedule that moves least. Error(usage) when none fits into M words; it names the least M.
+AttentionPlan plan_attention(const AttentionShape& shape, std::int64_t words);
+
+// {N, keys, d, M, word_bytes, schedule, Br, Bc, b, reads, writes, io, bytes, lb, ratio, totals}
+nlohmann::json to_json(const AttentionPlan& plan, const AttentionShape& shape, int word_bytes);
+
+struct LevelPlan {
+  std::string level;  // "L1"
+  std::int64_t bytes = 0;
+  AttentionPlan plan;
+};
+// One plan for each cache of a core: what moves between it and what lies behind it.
+std::vector<LevelPlan> plan_levels(const AttentionShape& shape, const CacheSizes& caches, int word_bytes);
+
+// Tiles of the kernel: the query-stationary rows of the innermost cache that holds at least four, and those
+// of the next one around them; keys and values stream by.
+AttentionTiles kernel_tiles(std::int64_t head_dim, const CacheSizes& caches);
+
+}  // namespace laconic
