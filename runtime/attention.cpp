@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/attention/plan.h"
+#include "engine/attention/tiled_attention.h"
 #include "engine/base/error.h"
+#include "engine/base/threads.h"
 #include "engine/math/blas.h"
 #include "runtime/row_kernel.h"
 
@@ -28,6 +31,9 @@ std::int64_t keys_before(std::span<const KeyValueRun> runs, std::int64_t positio
     count += std::clamp<std::int64_t>(position - run.first_position, 0, run.count);
   return count;
 }
+
+// Vectors of the tiled kernel hold 16 rows; from half of them on it is the faster one.
+constexpr std::int64_t least_tiled_rows = 8;
 
 }  // namespace
 
@@ -72,6 +78,35 @@ void attend(const QueryRows& queries, std::span<const KeyValueRun> runs, std::in
     }
     column += run.count;
   }
+}
+
+void attend_prompt(const PromptAttention& p) {
+  const std::int64_t d = p.head_dim, group = p.heads / p.kv_heads, width = p.heads * d,
+                     kv_width = p.kv_heads * d;
+  if (p.rows * group < least_tiled_rows) {
+    parallel_for(p.heads, [&](std::int64_t head) {
+      thread_local std::vector<float> scores;
+      const std::int64_t kv = head / group * d;
+      const KeyValueRun run{p.keys + kv, p.values + kv, kv_width, kv_width, 0, p.rows};
+      attend({p.queries + head * d, p.out + head * d, width, p.rows, 0, 1}, {&run, 1}, d, p.window, scores);
+    });
+    return;
+  }
+  const std::vector<IndexRange> visible = visible_keys({true, 0, p.window}, p.rows, p.rows);
+  std::vector<StridedKeyValues> readers;
+  std::vector<GroupedQueries> groups;
+  readers.reserve(static_cast<std::size_t>(p.kv_heads));
+  for (std::int64_t h = 0; h < p.kv_heads; ++h) {
+    readers.emplace_back(DType::f32, p.keys + h * d, p.values + h * d, kv_width, kv_width, p.rows, d);
+    groups.push_back(
+        {p.queries + h * group * d, p.out + h * group * d, group, width, d, &readers.back(), visible});
+  }
+  TiledAttention attention;
+  attention.head_dim = d;
+  attention.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(d)));
+  attention.tiles = kernel_tiles(d, p.rows * p.heads, thread_count(), cache_sizes());
+  attention.check_finite = false;
+  attend_tiled(attention, groups);
 }
 
 }  // namespace laconic

@@ -25,8 +25,24 @@ struct QueryRows {
   std::int64_t position_step = 1;   // 0: all rows stand at one position (the query heads of one token)
 };
 
+// One product with all keys, softmax, one product with all values.
 // Requires: runs in position order; every query sees at least one key. `scores` is scratch.
 void attend(const QueryRows& queries, std::span<const KeyValueRun> runs, std::int64_t head_dim,
             std::int64_t window, std::vector<float>& scores);
+
+// A whole sequence from position 0: queries and out [rows, heads, head_dim], keys and values
+// [rows, kv_heads, head_dim].
+struct PromptAttention {
+  std::int64_t rows = 0, heads = 0, kv_heads = 0, head_dim = 0, window = 0;
+  const float* queries = nullptr;
+  const float* keys = nullptr;
+  const float* values = nullptr;
+  float* out = nullptr;
+};
+
+// Over all threads, in tiles (engine/attention): no row of scores is ever whole, and keys and values are read
+// once for the query heads that share them. Very few rows go as above. Numbers that are not finite reach the
+// output.
+void attend_prompt(const PromptAttention& prompt);
 
 }  // namespace laconic

@@ -14,7 +14,6 @@
 namespace laconic {
 namespace {
 
-constexpr std::int64_t query_tile = 64;  // query rows of one attention task
 constexpr std::int64_t step_rows = 16;   // rows of one task of a row-wise step
 constexpr std::int64_t mlp_rows = 1024;  // rows of a long prompt whose MLP activations are held at a time
 
@@ -77,17 +76,9 @@ std::vector<float> attention_of(const ModelConfig& config, std::int64_t layer,
                                 const std::vector<float>& queries, const std::vector<float>& keys,
                                 const std::vector<float>& values, std::int64_t rows) {
   std::vector<float> out(queries.size());
-  const std::int64_t d = config.head_dim, group = config.heads / config.kv_heads, width = config.heads * d;
-  const std::int64_t window = config.sliding_window[static_cast<std::size_t>(layer)];
-  const std::int64_t stride = config.kv_heads * d, tiles = (rows + query_tile - 1) / query_tile;
-  parallel_for(config.heads * tiles, [&](std::int64_t task) {
-    thread_local std::vector<float> scores;
-    const std::int64_t head = task / tiles, begin = task % tiles * query_tile;
-    const std::int64_t from = begin * width + head * d, kv = head / group * d;
-    const KeyValueRun run{keys.data() + kv, values.data() + kv, stride, stride, 0, rows};
-    attend({queries.data() + from, out.data() + from, width, std::min(query_tile, rows - begin), begin, 1},
-           std::span(&run, 1), d, window, scores);
-  });
+  attend_prompt({rows, config.heads, config.kv_heads, config.head_dim,
+                 config.sliding_window[static_cast<std::size_t>(layer)], queries.data(), keys.data(),
+                 values.data(), out.data()});
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "apps/cli/attention_report.h"
 #include "apps/cli/verb.h"
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
@@ -241,9 +242,15 @@ int network(const Arguments& arguments, const Session& session) {
 int bench(const Arguments& arguments, const Session& session) {
   if (arguments.text("what") == "network") return network(arguments, session);
   const std::string what = arguments.text("what", "all");
-  if (what != "kernels" && what != "decode" && what != "coders" && what != "exchange" && what != "all") {
+  if (what != "kernels" && what != "decode" && what != "attention" && what != "coders" &&
+      what != "exchange" && what != "all") {
     fail(ErrorKind::usage, fmt::format("\"{}\" cannot be measured", what), "bench",
-         "known: kernels, decode, coders, exchange, network, all");
+         "known: kernels, decode, attention, coders, exchange, network, all");
+  }
+  if (arguments.flag("plan")) {
+    if (what != "attention")
+      fail(ErrorKind::usage, "only attention has a plan", "--plan", "laconic bench attention --plan");
+    return attention_plans(arguments, session);
   }
   const auto rounds = static_cast<int>(arguments.integer("rounds", 7, 1, 1000));
   nlohmann::json value = {{"vector_targets", vector_targets()},
@@ -264,6 +271,7 @@ int bench(const Arguments& arguments, const Session& session) {
   };
   if (what == "kernels" || what == "all") look("kernels", kernels(rounds, arguments.text("only"), session));
   if (what == "decode" || what == "all") look("decode", decode(rounds, session));
+  if (what == "attention" || what == "all") look("attention", attention_speeds(arguments, session));
   if (what == "coders" || what == "all") look("coders", coders(rounds, session));
   if (what == "exchange" || what == "all") look("exchange", exchanges(arguments, session));
   value["met"] = met;
@@ -275,23 +283,33 @@ int bench(const Arguments& arguments, const Session& session) {
 
 Verb bench_verb() {
   using Kind = OptionSpec::Kind;
-  return {
-      "bench",
-      "Measure the kernels, decoding and exchanges on this machine",
-      "  laconic bench\n"
-      "  laconic bench kernels --only product --rounds 15\n"
-      "  laconic bench decode --json\n"
-      "  mpirun -n 4 laconic bench network\n"
-      "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
-      {{"what", Kind::text, "kernels, decode, coders, exchange, network or all (but network)", false, "all"},
-       {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
-       {"--only", Kind::text, "only kernels with this in their name"},
-       {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
-       {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
-       {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
-       {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
-       {"--workers", Kind::integer, "exchange and network: workers, as threads", false, "2"}},
-      bench};
+  return {"bench",
+          "Measure the kernels, decoding and exchanges on this machine",
+          "  laconic bench\n"
+          "  laconic bench kernels --only product --rounds 15\n"
+          "  laconic bench decode --json\n"
+          "  laconic bench attention --head-dim 128 --naive --search\n"
+          "  laconic bench attention --plan --tokens 32768 --head-dim 128 --cache 1MiB\n"
+          "  mpirun -n 4 laconic bench network\n"
+          "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
+          {{"what", Kind::text, "kernels, decode, attention, coders, exchange, network or all (but network)",
+            false, "all"},
+           {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
+           {"--only", Kind::text, "only kernels with this in their name"},
+           {"--tokens", Kind::integer, "attention: queries and keys", false, "4096"},
+           {"--head-dim", Kind::list, "attention: sizes of a head", false, "64 and 128"},
+           {"--full", Kind::flag, "attention: without a causal mask"},
+           {"--naive", Kind::flag, "attention: beside plain loops, too"},
+           {"--search", Kind::flag, "attention: the planned tiles beside all others of a grid"},
+           {"--plan", Kind::flag, "attention: measure nothing, say what has to move and in which tiles"},
+           {"--cache", Kind::bytes, "attention: plan for a fast memory of this size", false,
+            "the caches of this machine"},
+           {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
+           {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
+           {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
+           {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
+           {"--workers", Kind::integer, "exchange and network: workers, as threads", false, "2"}},
+          bench};
 }
 
 }  // namespace laconic::cli

@@ -65,21 +65,23 @@ std::vector<LevelPlan> plan_levels(const AttentionShape& shape, const CacheSizes
   return levels;
 }
 
-AttentionTiles kernel_tiles(std::int64_t head_dim, const CacheSizes& caches) {
+AttentionTiles kernel_tiles(std::int64_t head_dim, std::int64_t rows, int threads, const CacheSizes& caches) {
   constexpr std::int64_t least_rows = 4, most_rows = 4096;
+  // A read of keys and values then serves 128 operations for each of its bytes: more rows would gain nothing.
+  constexpr std::int64_t enough_rows = 256;
   const auto rows_in = [&](std::int64_t bytes) {
     const std::int64_t words = bytes / static_cast<std::int64_t>(sizeof(float));
     return std::clamp<std::int64_t>((words - 2 * head_dim) / (2 * head_dim + 3), 0, most_rows);
-  };
-  const auto in_lanes = [](std::int64_t rows) {  // to the nearest multiple
-    return std::max<std::int64_t>(1, (rows + attention_lanes / 2) / attention_lanes) * attention_lanes;
   };
   const std::array<std::int64_t, 3> levels = {rows_in(caches.l1), rows_in(caches.l2), rows_in(caches.l3)};
   std::size_t inner = 0;
   while (inner + 1 < levels.size() && levels[inner] < least_rows) ++inner;
   AttentionTiles tiles;
-  tiles.rows = in_lanes(levels[inner]);
-  tiles.outer_rows = std::max(tiles.rows, in_lanes(levels[std::min(inner + 1, levels.size() - 1)]));
+  const std::int64_t vectors = (levels[inner] + attention_lanes / 2) / attention_lanes;  // to the nearest
+  tiles.rows = std::max<std::int64_t>(1, vectors) * attention_lanes;
+  const std::int64_t share = rows / (4 * std::max(1, threads));
+  const std::int64_t outer = std::min({levels[std::min(inner + 1, levels.size() - 1)], share, enough_rows});
+  tiles.outer_rows = std::max<std::int64_t>(1, outer / tiles.rows) * tiles.rows;
   return tiles;
 }
 

@@ -38,8 +38,9 @@ struct LevelPlan {
 // One plan for each cache of a core: what moves between it and what lies behind it.
 std::vector<LevelPlan> plan_levels(const AttentionShape& shape, const CacheSizes& caches, int word_bytes);
 
-// Tiles of the kernel: the query-stationary rows of the innermost cache that holds at least four, and those
-// of the next one around them; keys and values stream by.
-AttentionTiles kernel_tiles(std::int64_t head_dim, const CacheSizes& caches);
+// Tiles of the kernel for `rows` query rows in all (heads times positions): the query-stationary rows of the
+// innermost cache that holds at least four, and around them those of the next one, though not so many that
+// threads run out of blocks; keys and values stream by.
+AttentionTiles kernel_tiles(std::int64_t head_dim, std::int64_t rows, int threads, const CacheSizes& caches);
 
 }  // namespace laconic

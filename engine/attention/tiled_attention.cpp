@@ -63,7 +63,7 @@ class RowBlock {
 
  private:
   IndexRange keys_of(std::int64_t row) const {
-    return attention_.visible[static_cast<std::size_t>(row / group_.heads)];
+    return group_.visible[static_cast<std::size_t>(row / group_.heads)];
   }
   IndexRange step_rows(std::int64_t s) const {
     return {rows_.begin + s * step_, std::min(rows_.end, rows_.begin + (s + 1) * step_)};
@@ -193,6 +193,12 @@ std::uint64_t StridedKeyValues::stored_bytes(std::int64_t, std::int64_t count) c
   return 2 * static_cast<std::uint64_t>(count * head_dim_) * size_of(dtype_);
 }
 
+std::uint64_t scratch_bytes(const AttentionTiles& tiles, std::int64_t head_dim) {
+  return sizeof(float) *
+         static_cast<std::uint64_t>(tiles.outer_rows * (2 * head_dim + 2) + tiles.rows * (tiles.keys + 4) +
+                                    2 * tiles.keys * head_dim);
+}
+
 std::vector<IndexRange> visible_keys(const AttentionMask& mask, std::int64_t queries, std::int64_t keys) {
   std::vector<IndexRange> ranges;
   ranges.reserve(static_cast<std::size_t>(queries));
@@ -204,30 +210,24 @@ AttentionReads attend_tiled(const TiledAttention& attention, std::span<const Gro
   const AttentionTiles& tiles = attention.tiles;
   require(attention.head_dim >= 1 && tiles.rows >= 1 && tiles.rows % attention_lanes == 0 && tiles.keys >= 1,
           "tiles hold rows in whole vectors");
-  const auto positions = static_cast<std::int64_t>(attention.visible.size());
-  IndexRange before;
-  for (const IndexRange& range : attention.visible) {
-    require(range.begin >= before.begin && range.end >= before.end && range.end >= range.begin,
-            "what queries see only moves forward");
-    before = range;
-  }
-  std::int64_t rows = 0;
   for (const GroupedQueries& group : groups) {
+    IndexRange before;
+    for (const IndexRange& range : group.visible) {
+      require(range.begin >= before.begin && range.end >= before.end && range.end >= range.begin,
+              "what queries see only moves forward");
+      before = range;
+    }
     require(group.heads >= 1 && group.keys != nullptr && group.keys->rows() >= before.end,
             "a group has heads, and the keys that its queries see");
-    rows += group.heads * positions;
   }
-  // Enough blocks for every thread; what a row comes to does not depend on its block.
-  const std::int64_t share = rows / (4 * thread_count()) / tiles.rows * tiles.rows;
-  const std::int64_t block_rows =
-      std::max(tiles.rows, std::min(tiles.outer_rows / tiles.rows * tiles.rows, share));
+  const std::int64_t block_rows = std::max(tiles.rows, tiles.outer_rows / tiles.rows * tiles.rows);
   struct Task {
     const GroupedQueries* group;
     IndexRange rows;
   };
   std::vector<Task> tasks;
   for (const GroupedQueries& group : groups) {
-    const std::int64_t all = group.heads * positions;
+    const std::int64_t all = group.heads * static_cast<std::int64_t>(group.visible.size());
     for (std::int64_t row = 0; row < all; row += block_rows)
       tasks.push_back({&group, {row, std::min(all, row + block_rows)}});
   }

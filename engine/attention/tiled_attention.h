@@ -62,13 +62,13 @@ struct GroupedQueries {
   float* out = nullptr;
   std::int64_t heads = 1, position_stride = 0, head_stride = 0;
   const KeyValueReader* keys = nullptr;  // of the KV head
+  // For each position of the queries the keys it sees; neither end ever moves back.
+  std::span<const IndexRange> visible;
 };
 
 struct TiledAttention {
   std::int64_t head_dim = 0;
   float scale = 1;
-  // For each position of the queries the keys it sees; neither end ever moves back.
-  std::span<const IndexRange> visible;
   AttentionTiles tiles;
   // Refuse NaN and infinity in queries, keys and values (Error(input)); otherwise they reach the output.
   bool check_finite = true;
@@ -78,6 +78,9 @@ struct AttentionReads {
   std::uint64_t rows = 0;   // of keys and values, each time one is read
   std::uint64_t bytes = 0;  // of their stored form
 };
+
+// What one thread works in.
+std::uint64_t scratch_bytes(const AttentionTiles& tiles, std::int64_t head_dim);
 
 std::vector<IndexRange> visible_keys(const AttentionMask& mask, std::int64_t queries, std::int64_t keys);
 

@@ -15,7 +15,6 @@
 namespace laconic {
 namespace {
 
-constexpr std::int64_t prompt_tile = 64;  // query rows of one task of a prompt
 constexpr std::int64_t most_tokens = std::int64_t{1} << 28;
 constexpr std::uint64_t most_blocks = std::uint64_t{1} << 24;
 
@@ -108,18 +107,8 @@ void KvCache::attend(std::int64_t layer, const LayerRows& rows, float* out) {
 }
 
 void KvCache::take_prompt_attended(std::int64_t layer, const LayerRows& rows, float* out) {
-  const std::int64_t d = shape_.head_dim, group = shape_.group(), width = shape_.heads * d;
-  const std::int64_t stride = shape_.kv_heads * d, tiles = (rows.rows + prompt_tile - 1) / prompt_tile;
-  parallel_for(shape_.heads * tiles, [&](std::int64_t task) {
-    thread_local std::vector<float> scores;
-    const std::int64_t head = task / tiles, begin = task % tiles * prompt_tile;
-    const std::int64_t from = begin * width + head * d;
-    const KeyValueRun run{
-        rows.keys + head / group * d, rows.values + head / group * d, stride, stride, 0, rows.rows};
-    laconic::attend(
-        {rows.queries + from, out + from, width, std::min(prompt_tile, rows.rows - begin), begin, 1},
-        std::span(&run, 1), d, shape_.window_of(layer), scores);
-  });
+  attend_prompt({rows.rows, shape_.heads, shape_.kv_heads, shape_.head_dim, shape_.window_of(layer),
+                 rows.queries, rows.keys, rows.values, out});
   take_prompt(layer, rows);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "engine/base/threads.h"
+#include "runtime/benchmark/attention.h"
 #include "runtime/benchmark/coders.h"
 #include "runtime/benchmark/decode.h"
 #include "runtime/benchmark/kernels.h"
@@ -77,6 +78,37 @@ TEST(Benchmark, CodersAreMeasuredOnTheSameBytes) {
   }
   EXPECT_GT(speeds.front().wanted_rate, 0);
   EXPECT_LE(speeds.front().wanted_rate, 500e6);
+}
+
+TEST(Benchmark, AttentionIsMeasuredBesideWhatItReplaces) {
+  AttentionBenchmark what;
+  what.tokens = 100;
+  what.head_dim = 16;
+  what.naive = true;
+  what.rounds = 2;
+  const AttentionSpeed speed = measure_attention(what);
+  EXPECT_EQ(speed.threads, thread_count());
+  for (const double rate : {speed.tiled_rate, speed.composed_rate, speed.naive_rate, speed.gemm_rate})
+    EXPECT_GT(rate, 0);
+  EXPECT_GT(speed.of_gemm, 0);
+  EXPECT_GT(speed.times_naive_processor, 0);
+  EXPECT_EQ(speed.composed_scratch, 100u * 64 * 4);
+  what.causal = false;
+  what.naive = false;
+  EXPECT_EQ(measure_attention(what).times_naive, 0);
+}
+
+TEST(Benchmark, TilesAreSearchedBesideTheNamedOnes) {
+  AttentionBenchmark what;
+  what.tokens = 64;
+  what.head_dim = 8;
+  what.rounds = 1;
+  const TileSearch search = search_tiles(what);
+  EXPECT_EQ(search.tried.size(), 144u);
+  ASSERT_EQ(search.named.size(), 3u);
+  EXPECT_EQ(search.named[1].tiles.outer_rows, 128);  // all rows of a group for each block of keys
+  EXPECT_GT(search.best.rate, 0);
+  EXPECT_GT(search.planned_of_best, 0);
 }
 
 }  // namespace

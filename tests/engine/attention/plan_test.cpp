@@ -84,16 +84,19 @@ TEST(AttentionPlan, KernelTilesAreWholeVectorsOfTheInnermostCacheThatHoldsFourRo
   caches.l2 = 1 << 20;
   caches.l3 = 16 << 20;
   for (const std::int64_t d : {1, 8, 64, 80, 128, 256, 4096}) {
-    const AttentionTiles tiles = kernel_tiles(d, caches);
+    const AttentionTiles tiles = kernel_tiles(d, 1 << 20, 2, caches);
     EXPECT_EQ(tiles.rows % attention_lanes, 0) << d;
     EXPECT_GE(tiles.rows, attention_lanes) << d;
     EXPECT_GE(tiles.outer_rows, tiles.rows) << d;
+    EXPECT_EQ(tiles.outer_rows % tiles.rows, 0) << d;
+    EXPECT_EQ(kernel_tiles(d, 5, 2, caches).outer_rows, tiles.rows) << d;
+    EXPECT_LE(kernel_tiles(d, 4096, 2, caches).outer_rows, std::max<std::int64_t>(tiles.rows, 512)) << d;
     EXPECT_GE(tiles.keys, 8) << d;
     EXPECT_LE(tiles.keys, 64) << d;
   }
-  EXPECT_EQ(kernel_tiles(64, caches).rows, 64);  // (8192 - 128) / 131 = 61 rows
+  EXPECT_EQ(kernel_tiles(64, 1 << 20, 2, caches).rows, 64);  // (8192 - 128) / 131 = 61 rows
   // One row of head size 4096 and what belongs to it fills the first cache: the second one plans.
-  EXPECT_EQ(kernel_tiles(4096, caches).rows, 32);
+  EXPECT_EQ(kernel_tiles(4096, 1 << 20, 2, caches).rows, 32);
 }
 
 }  // namespace

@@ -19,9 +19,10 @@ std::vector<float> tiled(const AttentionProblem& problem, const AttentionTiles& 
   const StridedKeyValues rows(DType::f32, problem.keys.data(), problem.values.data(), shape.head_dim,
                               shape.head_dim, shape.keys, shape.head_dim);
   std::vector<float> out(problem.queries.size(), -7.0f);
-  GroupedQueries group{problem.queries.data(), out.data(), 1, shape.head_dim, shape.head_dim, &rows};
   const std::vector<IndexRange> visible = visible_keys(shape.mask, shape.queries, shape.keys);
-  attend_tiled({shape.head_dim, problem.scale, visible, tiles, check}, {&group, 1});
+  const GroupedQueries group{problem.queries.data(), out.data(), 1,      shape.head_dim,
+                             shape.head_dim,         &rows,      visible};
+  attend_tiled({shape.head_dim, problem.scale, tiles, check}, {&group, 1});
   return out;
 }
 
@@ -71,6 +72,7 @@ TEST(TiledAttention, QueryHeadsOfOneKvHeadReadItOnceTogether) {
                            keys = gaussian_numbers(positions * kv_heads * d, "grouped keys"),
                            values = gaussian_numbers(positions * kv_heads * d, "grouped values");
   std::vector<float> out(queries.size());
+  const std::vector<IndexRange> visible = visible_keys({true, 0, 0}, positions, positions);
   std::vector<StridedKeyValues> rows;
   std::vector<GroupedQueries> groups;
   for (std::int64_t h = 0; h < kv_heads; ++h)
@@ -78,9 +80,8 @@ TEST(TiledAttention, QueryHeadsOfOneKvHeadReadItOnceTogether) {
                       positions, d);
   for (std::int64_t h = 0; h < kv_heads; ++h)
     groups.push_back({queries.data() + h * group * d, out.data() + h * group * d, group, width, d,
-                      &rows[static_cast<std::size_t>(h)]});
-  const std::vector<IndexRange> visible = visible_keys({true, 0, 0}, positions, positions);
-  const AttentionReads reads = attend_tiled({d, 0.3f, visible, {4096, 4096, 16}, true}, groups);
+                      &rows[static_cast<std::size_t>(h)], visible});
+  const AttentionReads reads = attend_tiled({d, 0.3f, {4096, 4096, 16}, true}, groups);
   EXPECT_EQ(reads.rows, 2u * positions);
   EXPECT_EQ(reads.bytes, 2u * positions * 2 * d * 4);
   for (std::int64_t head = 0; head < kv_heads * group; ++head) {
@@ -114,9 +115,9 @@ TEST(TiledAttention, RowsOfSixteenBitsAreWidenedAndCountedAsStored) {
     problem.values = v;
     const StridedKeyValues rows(dtype, keys.data(), values.data(), 32, 32, 90, 32);
     std::vector<float> out(random.q.size());
-    GroupedQueries group{random.q.data(), out.data(), 1, 32, 32, &rows};
     const std::vector<IndexRange> visible = visible_keys({}, 40, 90);
-    const AttentionReads reads = attend_tiled({32, problem.scale, visible, {64, 64, 32}, true}, {&group, 1});
+    const GroupedQueries group{random.q.data(), out.data(), 1, 32, 32, &rows, visible};
+    const AttentionReads reads = attend_tiled({32, problem.scale, {64, 64, 32}, true}, {&group, 1});
     EXPECT_EQ(out, tiled(problem, {64, 64, 32}));
     EXPECT_EQ(reads.bytes, 90u * 2 * 32 * 2);
   }
@@ -146,10 +147,9 @@ TEST(TiledAttention, AReaderMayYieldFewerRowsThanAsked) {
   const RandomProblem random(shape);
   const PiecesOfThree rows(random.problem);
   std::vector<float> out(random.q.size());
-  GroupedQueries group{random.q.data(), out.data(), 1, 12, 12, &rows};
   const std::vector<IndexRange> visible = visible_keys(shape.mask, 50, 50);
-  const AttentionReads reads =
-      attend_tiled({12, random.problem.scale, visible, {64, 64, 16}, true}, {&group, 1});
+  const GroupedQueries group{random.q.data(), out.data(), 1, 12, 12, &rows, visible};
+  const AttentionReads reads = attend_tiled({12, random.problem.scale, {64, 64, 16}, true}, {&group, 1});
   EXPECT_EQ(reads.bytes, 50u);
   EXPECT_LE(largest_error(out, attention_by_definition(random.problem)), 1e-5);
 }
