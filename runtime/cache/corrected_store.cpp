@@ -11,29 +11,40 @@ constexpr std::uint8_t has_low_rank = 1, has_outliers = 2;
 
 // Factors of some rows of a part as f32, and the outliers among those rows: what a call of dot or mix needs.
 struct RowCorrections {
-  RowCorrections(const CorrectedStore& store, std::int64_t part, std::int64_t begin, std::int64_t end)
-      : first(begin), count(end - begin), width(store.width(part)) {
-    if (store.low_rank()) rank = store.low_rank()->rank(part);
+  void load(const CorrectedStore& store, std::int64_t part, std::int64_t begin, std::int64_t end) {
+    count = end - begin;
+    width = store.width(part);
+    rank = store.low_rank() ? store.low_rank()->rank(part) : 0;
+    left.resize(static_cast<std::size_t>(rank * count));
+    right.resize(static_cast<std::size_t>(rank * width));
     if (rank > 0) {
-      left.resize(static_cast<std::size_t>(rank * count));
-      right.resize(static_cast<std::size_t>(rank * width));
       store.low_rank()->read_left(part, begin, end, left.data());
       store.low_rank()->read_right(part, right.data());
     }
+    outliers.clear();
     if (!store.outliers()) return;
     store.outliers()->list(part, begin, end, outliers);
     for (Outlier& outlier : outliers) {
       outlier.value -= store.codes().value(part, outlier.row, outlier.column);
       for (std::int64_t k = 0; k < rank; ++k)
-        outlier.value -= left[static_cast<std::size_t>(k * count + outlier.row - first)] *
+        outlier.value -= left[static_cast<std::size_t>(k * count + outlier.row - begin)] *
                          right[static_cast<std::size_t>(k * width + outlier.column)];
     }
   }
 
-  std::int64_t first, count, width, rank = 0;
-  std::vector<float> left, right;  // [rank, count] and [rank, width]
-  std::vector<Outlier> outliers;   // value: the difference to codes and factors
+  std::int64_t count = 0, width = 0, rank = 0;
+  std::vector<float> left, right, turned;  // [rank, count], [rank, width]; room for q P or p Q
+  std::vector<Outlier> outliers;           // value: the difference to codes and factors
 };
+
+// One per thread: blocks are small, and each is asked for its rows at every step.
+RowCorrections& corrections_of(const CorrectedStore& store, std::int64_t part, std::int64_t begin,
+                               std::int64_t end, std::int64_t queries) {
+  thread_local RowCorrections corrections;
+  corrections.load(store, part, begin, end);
+  corrections.turned.resize(static_cast<std::size_t>(queries * corrections.rank));
+  return corrections;
+}
 
 }  // namespace
 
@@ -53,12 +64,11 @@ void CorrectedStore::read(std::int64_t part, std::int64_t begin, std::int64_t en
 void CorrectedStore::dot(std::int64_t part, std::int64_t begin, std::int64_t end, const float* queries,
                          std::int64_t count, float* scores, std::int64_t stride) const {
   codes_->dot(part, begin, end, queries, count, scores, stride);
-  const RowCorrections add(*this, part, begin, end);
+  RowCorrections& add = corrections_of(*this, part, begin, end, count);
   if (add.rank > 0) {
-    std::vector<float> turned(static_cast<std::size_t>(count * add.rank));  // q P
     gemm(Transpose::no, Transpose::yes, count, add.rank, add.width, 1.0f, queries, add.width,
-         add.right.data(), add.width, 0.0f, turned.data(), add.rank);
-    gemm(Transpose::no, Transpose::no, count, add.count, add.rank, 1.0f, turned.data(), add.rank,
+         add.right.data(), add.width, 0.0f, add.turned.data(), add.rank);
+    gemm(Transpose::no, Transpose::no, count, add.count, add.rank, 1.0f, add.turned.data(), add.rank,
          add.left.data(), add.count, 1.0f, scores, stride);
   }
   for (const Outlier& entry : add.outliers) {
@@ -70,12 +80,11 @@ void CorrectedStore::dot(std::int64_t part, std::int64_t begin, std::int64_t end
 void CorrectedStore::mix(std::int64_t part, std::int64_t begin, std::int64_t end, const float* weights,
                          std::int64_t stride, std::int64_t count, float* sums) const {
   codes_->mix(part, begin, end, weights, stride, count, sums);
-  const RowCorrections add(*this, part, begin, end);
+  RowCorrections& add = corrections_of(*this, part, begin, end, count);
   if (add.rank > 0) {
-    std::vector<float> turned(static_cast<std::size_t>(count * add.rank));  // p Q
     gemm(Transpose::no, Transpose::yes, count, add.rank, add.count, 1.0f, weights, stride, add.left.data(),
-         add.count, 0.0f, turned.data(), add.rank);
-    gemm(Transpose::no, Transpose::no, count, add.width, add.rank, 1.0f, turned.data(), add.rank,
+         add.count, 0.0f, add.turned.data(), add.rank);
+    gemm(Transpose::no, Transpose::no, count, add.width, add.rank, 1.0f, add.turned.data(), add.rank,
          add.right.data(), add.width, 1.0f, sums, add.width);
   }
   for (const Outlier& entry : add.outliers) {

@@ -148,7 +148,9 @@ MethodDescription describe_gear() {
        {"corrected", "official"},
        "official: outliers counted along channels on both sides, mask-outliers=false, as the reference "
        "code"}};
-  method.cache = CacheMethod{{CacheAxis::bits}, false, true, false, make_gear};
+  method.cache = CacheMethod{{CacheAxis::bits}, false, true, false, make_gear, [](const Parameters& p) {
+                               return sizes_by(p, "bits", {"8", "4", "3", "2"});
+                             }};
   return method;
 }
 

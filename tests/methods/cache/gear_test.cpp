@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
 #include "engine/base/error.h"
@@ -9,7 +11,9 @@
 #include "engine/math/svd.h"
 #include "methods/cache/gear/gear_rows.h"
 #include "methods/cache/pipeline.h"
+#include "runtime/transformer.h"
 #include "tests/runtime/cache/random_layer.h"
+#include "tests/runtime/reference_model.h"
 
 namespace laconic {
 namespace {
@@ -443,6 +447,47 @@ TEST(Gear, TheBufferBecomesABlockWhenItIsFull) {
   const auto& block = dynamic_cast<const StoredBlock&>(*cache->layer(0).blocks.back().block);
   EXPECT_EQ(block.rows(0), 20);
   EXPECT_EQ(corrected(block.keys()).low_rank()->rank(0), 2);
+}
+
+// A whole model with random weights: a prompt, then tokens one by one.
+TEST(Gear, BringsAModelNearerToItsExactCacheThanTheBareBackbone) {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("laconic-gear-" + std::to_string(::getpid()));
+  reference::Description description;
+  description.hidden = 64;
+  description.head_dim = 16;
+  description.max_positions = 256;
+  reference::write_model(folder, description, reference::random_weights(description, 3, DType::f32),
+                         DType::f32, "");
+  const Transformer model = Transformer::load(folder);
+  std::filesystem::remove_all(folder);
+  RandomStream random(9, "test", "tokens");
+  std::vector<std::int32_t> tokens(200);
+  for (std::int32_t& token : tokens)
+    token = static_cast<std::int32_t>(random.below(static_cast<std::uint32_t>(description.vocabulary)));
+  const auto logits = [&](const std::string& pipeline) {
+    const auto cache = CacheFactory(pipeline, {model.kv_shape(), {}, {}, 0}).make();
+    model.forward(std::span(tokens).first(120), cache.get(), true);
+    std::vector<float> all;
+    for (std::size_t t = 120; t < tokens.size(); ++t) {
+      const std::vector<float> one = model.forward(std::span(tokens).subspan(t, 1), cache.get());
+      all.insert(all.end(), one.begin(), one.end());
+    }
+    return all;
+  };
+  const std::vector<float> exact = logits("f16");
+  const auto distance = [&](const std::string& pipeline) {
+    const std::vector<float> some = logits(pipeline);
+    double sum = 0;
+    for (std::size_t i = 0; i < some.size(); ++i)
+      sum += static_cast<double>(some[i] - exact[i]) * static_cast<double>(some[i] - exact[i]);
+    return sum;
+  };
+  const double gear = distance("gear(group=32,buffer=32)");
+  EXPECT_LT(gear, 0.7 * distance("gear(group=32,buffer=32,variant=quant)"));
+  EXPECT_LT(gear, distance("gear(group=32,buffer=32,variant=gear-l)"));
+  EXPECT_LT(gear, distance("gear(group=32,buffer=32,variant=outlier)"));
+  EXPECT_LT(distance("gear(bits=8,backbone=kcvt)"), 0.01 * gear);
 }
 
 }  // namespace
