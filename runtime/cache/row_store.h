@@ -58,6 +58,10 @@ struct RowContext {
   // Rows of each class of tokens, first class first, where a token policy sorted them; else empty. The same
   // for all parts.
   std::span<const std::int64_t> class_rows = {};
+  // The whole prompt that the rows are part of, with its queries, and the heads that they belong to; null
+  // where there is none, and never given to read().
+  const LayerRows* prompt_rows = nullptr;
+  const KvShape* shape = nullptr;
 };
 
 // Turns rows into a store: the axis of bits.

@@ -87,7 +87,7 @@ class StageCodec final : public KvCodec {
       }
       index = TokenIndex::listed(rows.first_position, rows.count, classes);
     }
-    auto block = make_block(std::move(index), keys, values, class_rows, rows.prompt != nullptr, {});
+    auto block = make_block(std::move(index), keys, values, class_rows, rows.prompt, {});
     state.blocks.push_back({std::move(block), rows.first_position + rows.count});
     if (state.scores.active()) {
       for (std::int64_t h = 0; h < shape_.kv_heads; ++h) state.scores.drop_front(h, rows.count);
@@ -132,18 +132,20 @@ class StageCodec final : public KvCodec {
   }
 
  private:
-  RowContext context(KvSide side, bool prompt, std::int64_t first,
-                     std::span<const std::int64_t> class_rows) const {
-    return {layer_, shape_.layers, side, prompt, first, stages_.seed, class_rows};
+  RowContext context(KvSide side, bool prompt, std::int64_t first, std::span<const std::int64_t> class_rows,
+                     const LayerRows* prompt_rows = nullptr) const {
+    return {layer_, shape_.layers, side, prompt, first, stages_.seed, class_rows, prompt_rows, &shape_};
   }
 
   std::shared_ptr<const KvBlock> make_block(TokenIndex index, const HeadMatrices& keys,
                                             const HeadMatrices& values,
-                                            std::span<const std::int64_t> class_rows, bool prompt,
+                                            std::span<const std::int64_t> class_rows, const LayerRows* prompt,
                                             std::vector<std::vector<float>> log_weights) const {
-    auto key_store = stages_.bits->encode(keys, context(KvSide::keys, prompt, index.first(), class_rows));
-    auto value_store =
-        stages_.bits->encode(values, context(KvSide::values, prompt, index.first(), class_rows));
+    const auto of = [&](KvSide side) {
+      return context(side, prompt != nullptr, index.first(), class_rows, prompt);
+    };
+    auto key_store = stages_.bits->encode(keys, of(KvSide::keys));
+    auto value_store = stages_.bits->encode(values, of(KvSide::values));
     if (stages_.features != nullptr)
       return stages_.features->block(layer_, std::move(index), std::move(key_store), std::move(value_store));
     return std::make_shared<StoredBlock>(std::move(index), std::move(key_store), std::move(value_store),
@@ -183,8 +185,7 @@ class StageCodec final : public KvCodec {
     }
     const std::int64_t end = rows.first_position + rows.count;
     TokenIndex index = TokenIndex::listed(0, end, classes);
-    auto block =
-        make_block(std::move(index), keys, values, {}, rows.prompt != nullptr, std::move(log_weights));
+    auto block = make_block(std::move(index), keys, values, {}, rows.prompt, std::move(log_weights));
     state.blocks.assign(1, {std::move(block), end});
   }
 

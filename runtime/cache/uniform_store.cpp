@@ -158,6 +158,19 @@ void UniformStore::read(std::int64_t part, std::int64_t begin, std::int64_t end,
   }
 }
 
+float UniformStore::value(std::int64_t part, std::int64_t r, std::int64_t j) const {
+  const Part& source = at(part);
+  const Grids& grids = grids_of(part);
+  const std::size_t bit = static_cast<std::size_t>(j * form_.bits), grid = grid_at(part, r, j);
+  const std::uint8_t* row =
+      source.codes.data() +
+      static_cast<std::size_t>(r) * packed_bytes(static_cast<std::uint64_t>(source.width), form_.bits);
+  unsigned two = row[bit / 8];
+  if (bit % 8 + static_cast<std::size_t>(form_.bits) > 8) two |= static_cast<unsigned>(row[bit / 8 + 1]) << 8;
+  const int code = static_cast<int>(two >> (bit % 8) & ((1u << form_.bits) - 1));
+  return grids.step[grid] * static_cast<float>(code - grids.centre[grid]) + grids.offset[grid];
+}
+
 int UniformStore::code(std::int64_t part, std::int64_t r, std::int64_t j) const {
   const Part& source = at(part);
   const std::size_t row_bytes = packed_bytes(static_cast<std::uint64_t>(source.width), form_.bits);

@@ -40,6 +40,8 @@ class UniformStore final : public RowStore {
 
   // Code of row r, column j of a part, and the grid it stands on: for tests and for stages behind this one.
   int code(std::int64_t part, std::int64_t r, std::int64_t j) const;
+  // The number that read() gives for it, without its row: for stages that correct single numbers.
+  float value(std::int64_t part, std::int64_t r, std::int64_t j) const;
 
  private:
   struct Part {

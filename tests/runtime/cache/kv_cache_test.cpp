@@ -196,7 +196,10 @@ TEST_P(EveryCache, TruncatesToAnyLengthOrRefuses) {
 INSTANTIATE_TEST_SUITE_P(Pipelines, EveryCache,
                          testing::Values("f32", "f16", "bf16", "per-token", "per-token(bits=4,joint=true)",
                                          "per-token(bits=4,group=8,kind=symmetric_full)", "kivi(bits=2)",
-                                         "kivi(bits=3,group=16)"),
+                                         "kivi(bits=3,group=16)", "gear(group=32)",
+                                         "gear(backbone=kcvt,bits=4,buffer=20)",
+                                         "gear(backbone=per-token,group=0,bits=3,factor-scope=layer)",
+                                         "gear(group=32,factor-bits=8,outlier-scope=side,weighting=queries)"),
                          [](const auto& tested) {
                            std::string name;
                            for (const char c : tested.param)
