@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "engine/base/error.h"
 
@@ -67,6 +68,19 @@ CacheStageText parse_stage(std::string_view text) {
   return stage;
 }
 
+std::vector<CacheAxis> axes_of(const CacheStageText& stage) {
+  const CacheMethod& cache = *stage.method->cache;
+  return cache.axes_with ? cache.axes_with(stage.parameters) : cache.axes;
+}
+
+// The axis that both decide about, if any.
+std::optional<CacheAxis> shared_axis(const std::vector<CacheAxis>& a, const std::vector<CacheAxis>& b) {
+  for (const CacheAxis axis : a) {
+    if (std::find(b.begin(), b.end(), axis) != b.end()) return axis;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string_view name_of(CacheAxis axis) {
@@ -94,10 +108,8 @@ std::vector<Parameters> sizes_by(const Parameters& parameters, std::string_view 
 
 std::string incompatible(const MethodDescription& first, const MethodDescription& second) {
   const CacheMethod &a = *first.cache, &b = *second.cache;
-  for (const CacheAxis axis : a.axes) {
-    if (std::find(b.axes.begin(), b.axes.end(), axis) != b.axes.end())
-      return fmt::format("both decide about {}", name_of(axis));
-  }
+  if (const auto axis = shared_axis(a.axes, b.axes))
+    return fmt::format("both decide about {}", name_of(*axis));
   const auto has = [](const CacheMethod& method, CacheAxis axis) {
     return std::find(method.axes.begin(), method.axes.end(), axis) != method.axes.end();
   };
@@ -129,8 +141,12 @@ std::vector<CacheStageText> parse_cache_pipeline(std::string_view text) {
   });
   for (std::size_t i = 0; i < stages.size(); ++i) {
     for (std::size_t j = i + 1; j < stages.size(); ++j) {
-      const std::string reason = incompatible(*stages[i].method, *stages[j].method);
-      if (reason.empty()) continue;
+      std::string reason = incompatible(*stages[i].method, *stages[j].method);
+      if (reason.empty()) {
+        const auto axis = shared_axis(axes_of(stages[i]), axes_of(stages[j]));
+        if (!axis) continue;
+        reason = fmt::format("with these parameters both decide about {}", name_of(*axis));
+      }
       fail(ErrorKind::usage,
            fmt::format("{} and {} do not go together: {}", stages[i].method->slug, stages[j].method->slug,
                        reason),

@@ -34,11 +34,6 @@ void StoredBlock::mix(std::int64_t head, std::int64_t begin, std::int64_t end, c
   values_->mix(head, begin, end, weights, stride, count, sums);
 }
 
-void StoredBlock::expand(std::int64_t head, const float* sums, const float* /*mass*/, std::int64_t count,
-                         float* out) const {
-  std::copy(sums, sums + count * values_->width(head), out);
-}
-
 void StoredBlock::read(std::int64_t head, std::int64_t begin, std::int64_t end, float* keys,
                        float* values) const {
   if (keys != nullptr) keys_->read(head, begin, end, keys);

@@ -253,11 +253,28 @@ void KvCache::truncate(std::int64_t length) {
   }
 }
 
+std::unique_ptr<KvCache> KvCache::recoded(std::vector<std::shared_ptr<const KvCodec>> codecs,
+                                          const Recode& recode) const {
+  auto copy = std::make_unique<KvCache>(shape_, std::move(codecs));
+  for (std::int64_t layer = 0; layer < shape_.layers; ++layer) {
+    const WindowPolicy own = codec(layer).window(), other = copy->codec(layer).window();
+    require(own.exact == other.exact && own.flush == other.flush && own.dtype == other.dtype &&
+                codec(layer).side_width() == copy->codec(layer).side_width() &&
+                needs(layer).step_scores == copy->needs(layer).step_scores,
+            "a cache is recoded under codecs that keep the same window");
+    KvLayerState& state = copy->layers_[static_cast<std::size_t>(layer)];
+    state = this->layer(layer);
+    for (BlockRef& ref : state.blocks) ref.block = recode(layer, ref.block);
+  }
+  return copy;
+}
+
 KvBytes KvCache::bytes(std::int64_t layer) const {
   const KvLayerState& state = this->layer(layer);
   KvBytes sum;
   ByteWriter header;
   header.u8(state.dropped ? 1 : 0);
+  if (const std::uint64_t identity = codec(layer).identity(); identity != 0) header.u64(identity);
   header.varint(static_cast<std::uint64_t>(state.tokens));
   header.varint(static_cast<std::uint64_t>(state.window_rows()));
   header.varint(state.blocks.size());
@@ -281,6 +298,7 @@ KvBytes KvCache::bytes() const {
 void KvCache::write_layer(std::int64_t layer, ByteWriter& writer) const {
   const KvLayerState& state = this->layer(layer);
   writer.u8(state.dropped ? 1 : 0);
+  if (const std::uint64_t identity = codec(layer).identity(); identity != 0) writer.u64(identity);
   writer.varint(static_cast<std::uint64_t>(state.tokens));
   writer.varint(static_cast<std::uint64_t>(state.window_rows()));
   writer.varint(state.blocks.size());
@@ -301,6 +319,8 @@ void KvCache::read_layer(std::int64_t layer, ByteReader& reader) {
   const std::uint8_t dropped = reader.u8();
   if (dropped > 1) reader.corrupt("a layer that is neither dropped nor present");
   state.dropped = dropped == 1;
+  if (const std::uint64_t identity = own.identity(); identity != 0 && reader.u64() != identity)
+    reader.corrupt("blocks that were made with another basis than that of the cache they are read into");
   state.tokens = static_cast<std::int64_t>(reader.length(most_tokens));
   const auto rows = static_cast<std::int64_t>(
       reader.length(static_cast<std::uint64_t>(std::min(state.tokens, window.exact + window.flush))));

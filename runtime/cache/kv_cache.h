@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,6 +39,13 @@ class KvCache {
   // An independent sequence that shares what is compressed already.
   std::unique_ptr<KvCache> fork() const { return std::make_unique<KvCache>(*this); }
   std::unique_ptr<KvCache> snapshot() const { return fork(); }
+
+  // The same sequence under other codecs, one per layer with the windows and needs of these: `recode` gives
+  // what stands for each compressed block.
+  using Recode = std::function<std::shared_ptr<const KvBlock>(std::int64_t layer,
+                                                              const std::shared_ptr<const KvBlock>& block)>;
+  std::unique_ptr<KvCache> recoded(std::vector<std::shared_ptr<const KvCodec>> codecs,
+                                   const Recode& recode) const;
 
   // Length of what write() writes; blocks that are shared with other sequences count in full.
   KvBytes bytes() const;

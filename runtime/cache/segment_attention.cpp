@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "runtime/row_kernel.h"
 
@@ -26,12 +27,11 @@ class Piece {
  public:
   virtual ~Piece() = default;
   virtual std::int64_t rows() const = 0;
-  virtual std::int64_t width() const = 0;
+  virtual const KvBasis* basis() const { return nullptr; }
   virtual void score(std::int64_t begin, std::int64_t end, const float* queries, std::int64_t count,
                      float* scores, std::int64_t stride) const = 0;
   virtual void mix(std::int64_t begin, std::int64_t end, const float* weights, std::int64_t stride,
                    std::int64_t count, float* sums) const = 0;
-  virtual void expand(const float* sums, const float* mass, std::int64_t count, float* out) const = 0;
   virtual std::span<const float> log_weights() const { return {}; }
   // Position of a row; called only where something is hidden from a query.
   virtual std::int64_t position(std::int64_t row) const = 0;
@@ -54,7 +54,7 @@ class BlockPiece final : public Piece {
     }
   }
   std::int64_t rows() const override { return rows_; }
-  std::int64_t width() const override { return block_.value_width(head_); }
+  const KvBasis* basis() const override { return block_.basis(); }
   void score(std::int64_t begin, std::int64_t end, const float* queries, std::int64_t count, float* scores,
              std::int64_t stride) const override {
     block_.score(head_, begin, end, queries, count, scores, stride);
@@ -62,9 +62,6 @@ class BlockPiece final : public Piece {
   void mix(std::int64_t begin, std::int64_t end, const float* weights, std::int64_t stride,
            std::int64_t count, float* sums) const override {
     block_.mix(head_, begin, end, weights, stride, count, sums);
-  }
-  void expand(const float* sums, const float* mass, std::int64_t count, float* out) const override {
-    block_.expand(head_, sums, mass, count, out);
   }
   std::span<const float> log_weights() const override { return block_.log_weights(head_); }
   std::int64_t position(std::int64_t row) const override {
@@ -88,7 +85,6 @@ class WindowPiece final : public Piece {
  public:
   WindowPiece(const KvLayerState& state, std::int64_t head) : state_(state), head_(head) {}
   std::int64_t rows() const override { return state_.window_rows(); }
-  std::int64_t width() const override { return state_.values.width(head_); }
   void score(std::int64_t begin, std::int64_t end, const float* queries, std::int64_t count, float* scores,
              std::int64_t stride) const override {
     state_.keys.dot(head_, begin, end, queries, count, scores, stride);
@@ -96,9 +92,6 @@ class WindowPiece final : public Piece {
   void mix(std::int64_t begin, std::int64_t end, const float* weights, std::int64_t stride,
            std::int64_t count, float* sums) const override {
     state_.values.mix(head_, begin, end, weights, stride, count, sums);
-  }
-  void expand(const float* sums, const float* /*mass*/, std::int64_t count, float* out) const override {
-    std::copy(sums, sums + count * width(), out);
   }
   std::int64_t position(std::int64_t row) const override { return state_.window_first() + row; }
   bool masks(const SegmentQueries& queries) const override {
@@ -116,8 +109,9 @@ class WindowPiece final : public Piece {
 
 class SegmentSoftmax {
  public:
-  SegmentSoftmax(const SegmentQueries& queries, float* out, WeightTrace* trace)
-      : queries_(queries),
+  SegmentSoftmax(std::int64_t head, const SegmentQueries& queries, float* out, WeightTrace* trace)
+      : head_(head),
+        queries_(queries),
         factor_(static_cast<float>(1 / std::sqrt(static_cast<double>(queries.head_dim)))),
         total_(queries.count(), 0),
         out_(out),
@@ -126,15 +120,16 @@ class SegmentSoftmax {
   }
 
   void add(const Piece& piece, std::int64_t trace_column) {
-    const std::int64_t count = queries_.count(), rows = piece.rows(), width = piece.width();
+    const std::int64_t count = queries_.count(), rows = piece.rows();
     if (rows == 0) return;
-    SoftmaxSums part(count, width);
+    open(piece.basis());
+    SoftmaxSums& part = *part_;
     scores_.resize(static_cast<std::size_t>(count * std::min(rows, key_tile)));
     const bool masked = piece.masks(queries_);
     const std::span<const float> log_weights = piece.log_weights();
     for (std::int64_t begin = 0; begin < rows; begin += key_tile) {
       const std::int64_t here = std::min(key_tile, rows - begin);
-      piece.score(begin, begin + here, queries_.rows, count, scores_.data(), here);
+      piece.score(begin, begin + here, turned_, count, scores_.data(), here);
       for (std::int64_t i = 0; i < count; ++i) {
         float* row = scores_.data() + i * here;
         for (std::int64_t r = 0; r < here; ++r) row[r] *= factor_;
@@ -144,16 +139,14 @@ class SegmentSoftmax {
         if (masked) hide(piece, begin, here, queries_.positions[static_cast<std::size_t>(i)], row);
         if (trace_column >= 0)
           std::copy(row, row + here, trace_->weights.data() + i * trace_->columns + trace_column + begin);
-        weigh(row, here, i, width, part);
+        weigh(row, here, i, width_, part);
       }
       piece.mix(begin, begin + here, scores_.data(), here, count, part.sums.data());
     }
-    expanded_.resize(static_cast<std::size_t>(count * queries_.head_dim));
-    piece.expand(part.sums.data(), part.mass.data(), count, expanded_.data());
-    merge(part);
   }
 
   void finish() {
+    close();
     const std::int64_t d = queries_.head_dim;
     for (std::int64_t i = 0; i < queries_.count(); ++i) {
       const float mass = total_.mass[static_cast<std::size_t>(i)], inverse = mass > 0 ? 1 / mass : 0;
@@ -191,7 +184,35 @@ class SegmentSoftmax {
     part.mass[i] += static_cast<float>(exponentials(row, rows, top));
   }
 
-  void merge(const SoftmaxSums& part) {
+  // Queries and sums in the coordinates of the pieces that come; those of the pieces before are done with.
+  void open(const KvBasis* basis) {
+    if (part_ && basis_ == basis) return;
+    close();
+    basis_ = basis;
+    width_ = queries_.head_dim;
+    turned_ = queries_.rows;
+    if (basis != nullptr) {
+      width_ = basis->value_width(head_);
+      turned_rows_.resize(static_cast<std::size_t>(queries_.count() * basis->query_width(head_)));
+      basis->turn(head_, queries_.rows, queries_.count(), turned_rows_.data());
+      turned_ = turned_rows_.data();
+    }
+    part_.emplace(queries_.count(), width_);
+  }
+
+  void close() {
+    if (!part_) return;
+    if (basis_ == nullptr) {
+      merge(*part_, part_->sums.data());
+    } else {
+      expanded_.resize(static_cast<std::size_t>(queries_.count() * queries_.head_dim));
+      basis_->expand(head_, part_->sums.data(), part_->mass.data(), queries_.count(), expanded_.data());
+      merge(*part_, expanded_.data());
+    }
+    part_.reset();
+  }
+
+  void merge(const SoftmaxSums& part, const float* expanded) {
     const std::int64_t d = queries_.head_dim;
     for (std::int64_t i = 0; i < queries_.count(); ++i) {
       const auto at = static_cast<std::size_t>(i);
@@ -201,17 +222,22 @@ class SegmentSoftmax {
       total_.mass[at] = total_.mass[at] * old_scale + part.mass[at] * new_scale;
       total_.top[at] = top;
       float* out = out_ + i * d;
-      const float* from = expanded_.data() + i * d;
+      const float* from = expanded + i * d;
       for (std::int64_t j = 0; j < d; ++j) out[j] = out[j] * old_scale + from[j] * new_scale;
     }
   }
 
+  std::int64_t head_;
   const SegmentQueries& queries_;
   float factor_;
   SoftmaxSums total_;
+  std::optional<SoftmaxSums> part_;  // of the pieces in the coordinates of basis_
+  const KvBasis* basis_ = nullptr;
+  std::int64_t width_ = 0;
+  const float* turned_ = nullptr;
   float* out_;
   WeightTrace* trace_;
-  std::vector<float> scores_, expanded_;
+  std::vector<float> scores_, turned_rows_, expanded_;
 };
 
 }  // namespace
@@ -229,7 +255,7 @@ void attend_segments(const KvLayerState& state, std::int64_t head, const Segment
     trace->columns = (trace->window_only ? 0 : block_rows) + state.window_rows();
     trace->weights.assign(static_cast<std::size_t>(queries.count() * trace->columns), unseen);
   }
-  SegmentSoftmax softmax_sums(queries, out, trace);
+  SegmentSoftmax softmax_sums(head, queries, out, trace);
   std::int64_t column = 0;
   for (const BlockPiece& piece : pieces) {
     const bool traced = trace != nullptr && !trace->window_only;

@@ -2,6 +2,8 @@
 // piece (online softmax, Milakov and Gimelshein 2018), so that scratch does not grow with the context.
 //   per piece  m = max s, w = e^(s - m), l = sum w, o = sum w v
 //   merged     M = max m_i, out = sum e^(m_i - M) o_i / sum e^(m_i - M) l_i
+// A piece is a run of blocks in the same coordinates (KvBasis), or the exact window with blocks in the
+// model's.
 #pragma once
 
 #include <cstdint>

@@ -51,8 +51,11 @@ class StageCodec final : public KvCodec {
     return {stages_.eviction == nullptr, stages_.eviction == nullptr};
   }
   WindowPolicy window() const override { return stages_.window; }
+  std::uint64_t identity() const override {
+    return stages_.features != nullptr ? stages_.features->identity() : 0;
+  }
   std::int64_t side_width() const override {
-    return stages_.features != nullptr ? stages_.features->side_width() : 0;
+    return stages_.features != nullptr ? stages_.features->side_width(layer_) : 0;
   }
   void side_rows(const LayerRows& rows, float* side) const override {
     stages_.features->side_rows(rows, layer_, side);

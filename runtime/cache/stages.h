@@ -51,7 +51,7 @@ class FeatureMap {
   virtual ~FeatureMap() = default;
   virtual bool joint() const = 0;  // one latent for all heads of a layer; else one per head
   virtual bool needs_hidden() const { return false; }
-  virtual std::int64_t side_width() const { return 0; }
+  virtual std::int64_t side_width(std::int64_t /*layer*/) const { return 0; }
   virtual void side_rows(const LayerRows& /*rows*/, std::int64_t /*layer*/, float* /*side*/) const {}
   // Widths of the latents of a layer, per part.
   virtual std::vector<std::int64_t> widths(std::int64_t layer, KvSide side) const = 0;
@@ -63,6 +63,8 @@ class FeatureMap {
                                                std::unique_ptr<const RowStore> values) const = 0;
   // Bytes of the map itself, kept with the model and shared by all sequences.
   virtual std::uint64_t model_bytes() const = 0;
+  // What tells this map from others of the same name: blocks that another one made mean something else.
+  virtual std::uint64_t identity() const = 0;
 };
 
 struct KvStages {
