@@ -27,6 +27,8 @@ KvNeeds both(KvNeeds a, const KvNeeds& b) {
   a.prompt_scores |= b.prompt_scores;
   a.window_scores_only = a.step_scores && b.step_scores ? a.window_scores_only && b.window_scores_only
                                                         : a.window_scores_only || b.window_scores_only;
+  a.scores_at_flush = a.step_scores && b.step_scores ? a.scores_at_flush && b.scores_at_flush
+                                                     : a.scores_at_flush || b.scores_at_flush;
   a.step_scores |= b.step_scores;
   a.recent_scores = std::max(a.recent_scores, b.recent_scores);
   return a;
@@ -89,7 +91,9 @@ class StageCodec final : public KvCodec {
     }
     auto block = make_block(std::move(index), keys, values, class_rows, rows.prompt, {});
     state.blocks.push_back({std::move(block), rows.first_position + rows.count});
-    if (state.scores.active()) {
+    if (needs().scores_at_flush) {
+      state.scores.clear();
+    } else if (state.scores.active()) {
       for (std::int64_t h = 0; h < shape_.kv_heads; ++h) state.scores.drop_front(h, rows.count);
     }
   }
