@@ -101,7 +101,9 @@ void ScoreMemory::observe(std::int64_t h, std::span<const float> weights) {
   if (target.total.size() < weights.size()) target.total.resize(weights.size());
   for (std::size_t i = 0; i < weights.size(); ++i) target.total[i] += weights[i];
   if (recent_ == 0) return;
-  target.recent.emplace_back(weights.begin(), weights.end());
+  // As they are saved, so that a cache that was saved goes on like one that was not.
+  std::vector<float>& row = target.recent.emplace_back();
+  for (const float weight : weights) row.push_back(rounded_to(DType::f16, weight));
   while (static_cast<std::int64_t>(target.recent.size()) > recent_) target.recent.pop_front();
 }
 
@@ -142,9 +144,12 @@ void ScoreMemory::truncate(std::int64_t h, std::int64_t rows) {
   Head& target = head(h);
   const auto most = static_cast<std::size_t>(rows);
   if (target.total.size() > most) target.total.resize(most);
-  for (std::vector<float>& row : target.recent) {
-    if (row.size() > most) row.resize(most);
-  }
+  // A row ends at its own query's token.
+  while (!target.recent.empty() && target.recent.back().size() > most) target.recent.pop_back();
+}
+
+void ScoreMemory::clear() {
+  for (Head& entry : heads_) entry = {};
 }
 
 std::uint64_t ScoreMemory::bytes() const {

@@ -45,8 +45,8 @@ class ScoreMemory {
   std::int64_t recent_rows() const { return recent_; }
   struct Head {
     std::vector<float> total;  // per cached row
-    std::deque<std::vector<float>>
-        recent;  // newest last; shorter rows are older: they end at an earlier token
+    // f16 values, newest last; shorter rows are older: they end at an earlier token
+    std::deque<std::vector<float>> recent;
   };
   Head& head(std::int64_t h) { return heads_.at(static_cast<std::size_t>(h)); }
   const Head& head(std::int64_t h) const { return heads_.at(static_cast<std::size_t>(h)); }
@@ -60,7 +60,9 @@ class ScoreMemory {
   // empty: zero), one list per kept recent row, newest last.
   void replace_front(std::int64_t h, std::int64_t replaced, std::vector<float> totals,
                      const std::vector<std::vector<float>>& recent = {});
+  // Keeps the first `rows` cached rows; recent rows of queries that came later are forgotten.
   void truncate(std::int64_t h, std::int64_t rows);
+  void clear();
 
   std::uint64_t bytes() const;  // f16 totals and recent rows, with their lengths
   void write(ByteWriter& writer) const;

@@ -160,6 +160,13 @@ void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out)
   KvLayerState& state = layers_.at(static_cast<std::size_t>(layer));
   const KvNeeds needs = codec(layer).needs();
   const std::int64_t d = shape_.head_dim, group = shape_.group(), width = shape_.heads * d;
+  std::int64_t first_scored = needs.step_scores ? 0 : rows.rows;
+  if (needs.step_scores && needs.scores_at_flush) {
+    const WindowPolicy window = codec(layer).window();
+    const std::int64_t before = state.window_rows() - rows.rows;
+    first_scored =
+        std::clamp<std::int64_t>(window.exact + window.flush - needs.recent_scores - before, 0, rows.rows);
+  }
   parallel_for(shape_.kv_heads, [&](std::int64_t head) {
     const std::int64_t count = rows.rows * group;
     std::vector<float> queries(static_cast<std::size_t>(count * d)),
@@ -173,13 +180,12 @@ void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out)
     WeightTrace trace;
     trace.window_only = needs.window_scores_only;
     attend_segments(state, head, {queries.data(), positions, d, shape_.window_of(layer)}, mixed.data(),
-                    needs.step_scores ? &trace : nullptr);
+                    first_scored < rows.rows ? &trace : nullptr);
     for (std::int64_t r = 0; r < rows.rows; ++r) {
       std::copy(mixed.data() + r * group * d, mixed.data() + (r + 1) * group * d,
                 out + r * width + head * group * d);
     }
-    if (!needs.step_scores) return;
-    for (std::int64_t r = 0; r < rows.rows; ++r) {
+    for (std::int64_t r = first_scored; r < rows.rows; ++r) {
       // Rows after the query's own are not part of its softmax row.
       const std::int64_t visible = trace.columns - (rows.rows - 1 - r);
       std::vector<float> weights(static_cast<std::size_t>(visible));

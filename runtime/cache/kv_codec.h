@@ -20,6 +20,7 @@ struct KvNeeds {
   bool step_scores = false;         // the softmax row of every later token
   std::int64_t recent_scores = 0;   // how many of those rows are kept
   bool window_scores_only = false;  // of later tokens: only over the exact window
+  bool scores_at_flush = false;  // of later tokens: only the recent_scores rows before the window gives some
 };
 
 struct KvCapabilities {

@@ -22,11 +22,30 @@ HeadMatrix gathered(const HeadMatrix& from, const std::vector<TokenIndex::Positi
   return to;
 }
 
+// Rows of classes one after the other: those of `first`, then those of `second`, class by class.
+HeadMatrix joined(const HeadMatrix& first, const std::vector<std::int64_t>& first_classes,
+                  const HeadMatrix& second, const std::vector<std::int64_t>& second_classes) {
+  HeadMatrix all(first.rows + second.rows, first.width);
+  std::int64_t at = 0, from_first = 0, from_second = 0;
+  const auto take = [&](const HeadMatrix& from, std::int64_t& begin, std::int64_t count) {
+    std::copy(from.row(begin), from.row(begin + count), all.row(at));
+    begin += count;
+    at += count;
+  };
+  for (std::size_t c = 0; c < first_classes.size(); ++c) {
+    take(first, from_first, first_classes[c]);
+    take(second, from_second, second_classes[c]);
+  }
+  return all;
+}
+
 KvNeeds both(KvNeeds a, const KvNeeds& b) {
   a.hidden |= b.hidden;
   a.prompt_scores |= b.prompt_scores;
   a.window_scores_only = a.step_scores && b.step_scores ? a.window_scores_only && b.window_scores_only
                                                         : a.window_scores_only || b.window_scores_only;
+  a.scores_at_flush = a.step_scores && b.step_scores ? a.scores_at_flush && b.scores_at_flush
+                                                     : a.scores_at_flush || b.scores_at_flush;
   a.step_scores |= b.step_scores;
   a.recent_scores = std::max(a.recent_scores, b.recent_scores);
   return a;
@@ -48,7 +67,8 @@ class StageCodec final : public KvCodec {
     return needs;
   }
   KvCapabilities capabilities() const override {
-    return {stages_.eviction == nullptr, stages_.eviction == nullptr};
+    const bool final = stages_.eviction == nullptr && !rewrites();
+    return {final, final};
   }
   WindowPolicy window() const override { return stages_.window; }
   std::uint64_t identity() const override {
@@ -88,11 +108,20 @@ class StageCodec final : public KvCodec {
           for (std::int32_t& r : list) r += static_cast<std::int32_t>(rows.first_position);
         }
       }
-      index = TokenIndex::listed(rows.first_position, rows.count, classes);
+      std::int64_t first = rows.first_position;
+      if (rewrites() && !state.blocks.empty()) {
+        const KvBlock& before = *state.blocks.front().block;
+        first = before.index().first();
+        join_block(before, keys, values, class_rows, classes);
+        state.blocks.clear();
+      }
+      index = TokenIndex::listed(first, rows.first_position + rows.count - first, classes);
     }
     auto block = make_block(std::move(index), keys, values, class_rows, rows.prompt, {});
     state.blocks.push_back({std::move(block), rows.first_position + rows.count});
-    if (state.scores.active()) {
+    if (needs().scores_at_flush) {
+      state.scores.clear();
+    } else if (state.scores.active()) {
       for (std::int64_t h = 0; h < shape_.kv_heads; ++h) state.scores.drop_front(h, rows.count);
     }
   }
@@ -135,6 +164,32 @@ class StageCodec final : public KvCodec {
   }
 
  private:
+  bool rewrites() const { return stages_.split != nullptr && stages_.split->rewrites(); }
+
+  // Puts the rows of a block before those of the same class.
+  void join_block(const KvBlock& block, HeadMatrices& keys, HeadMatrices& values,
+                  std::vector<std::int64_t>& class_rows,
+                  std::vector<std::vector<TokenIndex::Positions>>& classes) const {
+    std::vector<std::int64_t> before;
+    for (std::int64_t c = 0; c < block.index().classes(); ++c)
+      before.push_back(block.index().class_rows(0, c));
+    for (std::int64_t h = 0; h < shape_.kv_heads; ++h) {
+      const auto part = static_cast<std::size_t>(h);
+      HeadMatrix old_keys(block.rows(h), shape_.head_dim), old_values(block.rows(h), shape_.head_dim);
+      block.read(h, 0, block.rows(h), old_keys.values.data(), old_values.values.data());
+      keys[part] = joined(old_keys, before, keys[part], class_rows);
+      values[part] = joined(old_values, before, values[part], class_rows);
+      const TokenIndex::Positions positions = block.index().positions(h);
+      auto from = positions.begin();
+      for (std::size_t c = 0; c < before.size(); ++c) {
+        TokenIndex::Positions& list = classes[part][c];
+        list.insert(list.begin(), from, from + before[c]);
+        from += before[c];
+      }
+    }
+    for (std::size_t c = 0; c < before.size(); ++c) class_rows[c] += before[c];
+  }
+
   RowContext context(KvSide side, bool prompt, std::int64_t first, std::span<const std::int64_t> class_rows,
                      const LayerRows* prompt_rows = nullptr) const {
     return {layer_, shape_.layers, side, prompt, first, stages_.seed, class_rows, prompt_rows, &shape_};
@@ -241,6 +296,10 @@ std::shared_ptr<const KvCodec> make_stage_codec(const KvShape& shape, std::int64
   if (stages.eviction != nullptr && stages.features != nullptr) {
     fail(ErrorKind::usage, "tokens cannot be merged again once their features are projected",
          stages.canonical, "use one of the two stages");
+  }
+  if (stages.split != nullptr && stages.split->rewrites() && stages.features != nullptr) {
+    fail(ErrorKind::usage, "features of blocks that are there already cannot be encoded anew",
+         stages.canonical, "use fidelity=corrected, which leaves blocks as they are");
   }
   return std::make_shared<StageCodec>(shape, layer, std::move(stages));
 }

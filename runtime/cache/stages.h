@@ -19,6 +19,9 @@ class TokenSplit {
  public:
   virtual ~TokenSplit() = default;
   virtual KvNeeds needs() const = 0;
+  // Whether blocks that are there already are decoded and encoded anew together with every new one; tokens
+  // stay in their classes. Works on keys and values only, not on features.
+  virtual bool rewrites() const { return false; }
   // Per KV head (or one list for all of them when `joint`), per class: rows of `rows`, ascending. All heads
   // get classes of the same sizes.
   virtual std::vector<std::vector<TokenIndex::Positions>> split(const ExactRows& rows,

@@ -9,6 +9,7 @@ namespace laconic {
 namespace {
 
 constexpr std::int64_t most_classes = 16;
+constexpr std::uint8_t alike = 4;  // added to the form where all of several heads have the same lists
 
 std::vector<std::byte> bitmap_of(std::int64_t first, std::int64_t span,
                                  const TokenIndex::Positions& members) {
@@ -111,22 +112,30 @@ TokenIndex::Positions TokenIndex::positions(std::int64_t head) const {
   return all;
 }
 
+std::span<const TokenIndex::Head> TokenIndex::written() const {
+  const bool same =
+      std::all_of(lists_.begin(), lists_.end(), [&](const Head& entry) { return entry == lists_.front(); });
+  return std::span(lists_).first(same && lists_.size() > 1 ? 1 : lists_.size());
+}
+
 KvBytes TokenIndex::bytes() const {
   ByteWriter writer;
   write(writer);
   KvBytes sum;
-  for (const Head& entry : lists_) sum.indices += entry.coded.size();
+  for (const Head& entry : written()) sum.indices += entry.coded.size();
   sum.header = writer.size() - sum.indices;
   return sum;
 }
 
 void TokenIndex::write(ByteWriter& writer) const {
-  writer.u8(static_cast<std::uint8_t>(form_));
+  const std::span<const Head> heads = written();
+  const bool same = heads.size() < lists_.size();
+  writer.u8(static_cast<std::uint8_t>(static_cast<std::uint8_t>(form_) + (same ? alike : 0)));
   writer.varint(static_cast<std::uint64_t>(first_));
   writer.varint(static_cast<std::uint64_t>(span_));
   if (form_ == Form::run) return;
   writer.varint(static_cast<std::uint64_t>(classes_));
-  for (const Head& entry : lists_) {
+  for (const Head& entry : heads) {
     for (const std::int64_t count : entry.rows) writer.varint(static_cast<std::uint64_t>(count));
     writer.varint(entry.coded.size());
     writer.append(entry.coded);
@@ -135,8 +144,11 @@ void TokenIndex::write(ByteWriter& writer) const {
 
 TokenIndex TokenIndex::read(ByteReader& reader, std::int64_t heads, std::int64_t most) {
   TokenIndex index;
-  const std::uint8_t form = reader.u8();
-  if (form > static_cast<std::uint8_t>(Form::lists)) reader.corrupt("an unknown form of token positions");
+  const std::uint8_t kind = reader.u8(), form = kind % alike;
+  const bool same = kind >= alike;
+  if (kind >= 2 * alike || form > static_cast<std::uint8_t>(Form::lists) ||
+      (same && (heads < 2 || form == static_cast<std::uint8_t>(Form::run))))
+    reader.corrupt("an unknown form of token positions");
   index.form_ = static_cast<Form>(form);
   index.heads_ = heads;
   index.first_ = static_cast<std::int64_t>(reader.length(static_cast<std::uint64_t>(most)));
@@ -145,7 +157,7 @@ TokenIndex TokenIndex::read(ByteReader& reader, std::int64_t heads, std::int64_t
   index.classes_ = static_cast<std::int64_t>(reader.length(most_classes));
   if (index.classes_ < 1 || (index.form_ == Form::bitmap && index.classes_ != 2))
     reader.corrupt("token positions in an impossible number of classes");
-  for (std::int64_t head = 0; head < heads; ++head) {
+  for (std::int64_t head = 0; head < (same ? 1 : heads); ++head) {
     Head entry;
     std::int64_t members = 0;
     for (std::int64_t c = 0; c < index.classes_; ++c) {
@@ -158,10 +170,11 @@ TokenIndex TokenIndex::read(ByteReader& reader, std::int64_t heads, std::int64_t
     if (index.form_ == Form::bitmap) {
       if (members != index.span_ || coded.size() != static_cast<std::size_t>((index.span_ + 7) / 8))
         reader.corrupt("a bitmap of tokens of another length");
-      std::int64_t ones = 0;
+      std::int64_t ones = 0, beyond = 0;
       for (std::size_t i = 0; i < coded.size() * 8; ++i) {
-        if (bit_at(entry.coded, i)) ++ones;
+        if (bit_at(entry.coded, i)) ++(i < static_cast<std::size_t>(index.span_) ? ones : beyond);
       }
+      if (beyond > 0) reader.corrupt("a bitmap that marks tokens beyond its span");
       if (ones != entry.rows.front()) reader.corrupt("a bitmap of tokens that marks another number");
     } else {
       ByteReader gaps(coded, "token positions");
@@ -179,6 +192,9 @@ TokenIndex TokenIndex::read(ByteReader& reader, std::int64_t heads, std::int64_t
     }
     index.lists_.push_back(std::move(entry));
   }
+  if (same) index.lists_.resize(static_cast<std::size_t>(heads), index.lists_.front());
+  if (!same && index.written().size() < index.lists_.size())
+    reader.corrupt("token positions that are alike in all heads and written for each");
   return index;
 }
 

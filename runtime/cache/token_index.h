@@ -39,12 +39,16 @@ class TokenIndex {
   static TokenIndex read(ByteReader& reader, std::int64_t heads, std::int64_t most);
 
  private:
-  // A two-class split of all tokens of the span is a bitmap; lists are gaps as varints.
+  // A two-class split of all tokens of the span is a bitmap; lists are gaps as varints. What all heads have
+  // in common is written once.
   enum class Form : std::uint8_t { run, bitmap, lists };
   struct Head {
     std::vector<std::int64_t> rows;  // per class
     std::vector<std::byte> coded;    // bitmap (1: first class) or gaps
+    bool operator==(const Head&) const = default;
   };
+  // The heads whose lists are written: all, or the first when they are alike.
+  std::span<const Head> written() const;
 
   Form form_ = Form::run;
   std::int64_t heads_ = 0, first_ = 0, span_ = 0, classes_ = 1;

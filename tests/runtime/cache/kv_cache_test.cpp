@@ -199,7 +199,10 @@ INSTANTIATE_TEST_SUITE_P(Pipelines, EveryCache,
                                          "kivi(bits=3,group=16)", "gear(group=32)",
                                          "gear(backbone=kcvt,bits=4,buffer=20)",
                                          "gear(backbone=per-token,group=0,bits=3,factor-scope=layer)",
-                                         "gear(group=32,factor-bits=8,outlier-scope=side,weighting=queries)"),
+                                         "gear(group=32,factor-bits=8,outlier-scope=side,weighting=queries)",
+                                         "zipcache",
+                                         "zipcache(bits=16,3,ratio=0.3,keys=cst,span=head,flush=40)",
+                                         "zipcache(fidelity=official,flush=40)"),
                          [](const auto& tested) {
                            std::string name;
                            for (const char c : tested.param)
