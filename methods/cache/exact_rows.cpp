@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "methods/cache/cache_method.h"
 #include "runtime/cache/exact_store.h"
 
 namespace laconic {
