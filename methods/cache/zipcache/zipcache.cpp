@@ -13,6 +13,7 @@
 #include "engine/base/error.h"
 #include "methods/cache/cache_method.h"
 #include "methods/cache/zipcache/mixed_rows.h"
+#include "methods/cache/zipcache/reproduce.h"
 #include "methods/cache/zipcache/salient_tokens.h"
 #include "methods/method.h"
 
@@ -127,6 +128,7 @@ MethodDescription describe_zipcache() {
       {CacheAxis::tokens, CacheAxis::bits}, false, true, false, zipcache_stages, [](const Parameters& p) {
         return sizes_by(p, "bits", {"8,8", "8,4", "8,2", "4,4", "4,3", "4,2", "3,2", "2,2"});
       }};
+  method.reproduce = zipcache::reproduce;
   return method;
 }
 
