@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "methods/cache/cache_method.h"
 #include "methods/cache/gear/gear_rows.h"
+#include "methods/cache/gear/reproduce.h"
 #include "methods/method.h"
 
 namespace laconic {
@@ -152,6 +153,7 @@ MethodDescription describe_gear() {
   method.cache = CacheMethod{{CacheAxis::bits}, false, true, false, make_gear, [](const Parameters& p) {
                                return sizes_by(p, "bits", {"8", "4", "3", "2"});
                              }};
+  method.reproduce = gear::reproduce;
   return method;
 }
 
