@@ -437,16 +437,11 @@ class SideBySide final : public FeatureMap {
       read(head, begin, end, rows.values.data(), nullptr);
       dot_rows(rows.values.data(), end - begin, shape_.head_dim, queries, count, scores, stride);
     }
-    std::int64_t value_width(std::int64_t) const override { return shape_.head_dim; }
     void mix(std::int64_t head, std::int64_t begin, std::int64_t end, const float* weights,
              std::int64_t stride, std::int64_t count, float* sums) const override {
       HeadMatrix rows(end - begin, shape_.head_dim);
       read(head, begin, end, nullptr, rows.values.data());
       mix_rows(rows.values.data(), end - begin, shape_.head_dim, weights, stride, count, sums);
-    }
-    void expand(std::int64_t, const float* sums, const float*, std::int64_t count,
-                float* out) const override {
-      std::copy(sums, sums + count * shape_.head_dim, out);
     }
     void read(std::int64_t head, std::int64_t begin, std::int64_t end, float* keys,
               float* values) const override {
