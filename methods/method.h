@@ -14,7 +14,6 @@
 
 #include "engine/base/progress.h"
 #include "engine/codec/codec.h"
-#include "methods/cache/cache_method.h"
 #include "methods/gradients/federated/federated_algorithm.h"
 #include "methods/gradients/training/exchange_method.h"
 #include "methods/reproduce.h"
@@ -49,6 +48,25 @@ struct CompressionResult {
   std::vector<std::pair<std::string, std::string>> notes;  // what a user should know, e.g. the mix of levels
 };
 
+struct CacheMethod;  // methods/cache/cache_method.h
+
+// A method's CacheMethod, if it has one. Behind a pointer, so that only those who look into it need to know
+// the caches.
+class CacheEntry {
+ public:
+  template <class Method>
+  CacheEntry& operator=(Method method) {
+    method_ = std::make_shared<const Method>(std::move(method));
+    return *this;
+  }
+  explicit operator bool() const { return method_ != nullptr; }
+  const CacheMethod& operator*() const { return *method_; }
+  const CacheMethod* operator->() const { return method_.get(); }
+
+ private:
+  std::shared_ptr<const CacheMethod> method_;
+};
+
 struct MethodDescription {
   std::string slug;     // "decoupleq"
   int card = 0;         // 0: a baseline without a card
@@ -65,7 +83,7 @@ struct MethodDescription {
   std::function<TrainingExchange(const ExchangeRequest&)> exchange;
   // Methods that train over clients in rounds.
   std::function<std::unique_ptr<FederatedAlgorithm>(const FederatedRequest&)> federated;
-  std::optional<CacheMethod> cache;  // stages of KV caches (`laconic generate --cache SLUG`)
+  CacheEntry cache;  // stages of KV caches (`laconic generate --cache SLUG`)
   std::function<Reproduction(const ReproduceRequest&)> reproduce;  // null: nothing to reproduce (baselines)
 };
 

@@ -6,6 +6,7 @@
 
 #include "apps/cli/verb.h"
 #include "engine/codec/codec.h"
+#include "methods/cache/cache_method.h"
 #include "methods/method.h"
 
 namespace laconic::cli {

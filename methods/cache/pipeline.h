@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "methods/cache/cache_method.h"
 #include "methods/method.h"
 
 namespace laconic {

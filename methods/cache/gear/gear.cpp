@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
+#include "methods/cache/cache_method.h"
 #include "methods/cache/gear/gear_rows.h"
 #include "methods/method.h"
 

@@ -1,5 +1,6 @@
 // KIVI (Liu et al. 2024, arXiv 2402.02750): keys on grids of a channel over groups of tokens, values on grids
 // of a token over groups of channels; the newest tokens stay exact.
+#include "methods/cache/cache_method.h"
 #include "methods/cache/uniform_rows.h"
 #include "methods/method.h"
 

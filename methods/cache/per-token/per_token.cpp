@@ -1,4 +1,5 @@
 // Round to nearest on grids of a token: the usual quantised cache of serving engines.
+#include "methods/cache/cache_method.h"
 #include "methods/cache/uniform_rows.h"
 #include "methods/method.h"
 

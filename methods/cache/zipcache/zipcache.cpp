@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "engine/base/error.h"
+#include "methods/cache/cache_method.h"
 #include "methods/cache/zipcache/mixed_rows.h"
 #include "methods/cache/zipcache/salient_tokens.h"
 #include "methods/method.h"
