@@ -27,8 +27,8 @@ struct Block {
 // May replace the output y [windows, tokens, out] of a linear layer; used to catch gradients.
 using OutputHook = std::function<at::Tensor(std::int64_t layer, LinearSlot slot, const at::Tensor& y)>;
 
-// May replace the keys (turned by their positions) and values [windows, tokens, kv_heads, head_dim] of a layer
-// before attention sees them.
+// May replace the keys (turned by their positions) and values [windows, tokens, kv_heads, head_dim] of a
+// layer before attention sees them.
 using KeyValueHook = std::function<void(std::int64_t layer, at::Tensor& keys, at::Tensor& values)>;
 
 class LanguageModel {

@@ -141,6 +141,7 @@ struct ProjectionTrainingRequest {
   std::vector<float> x;             // [layers, 2 (keys, values), kv_heads, head_dim, head_dim]
   std::vector<float> mean;          // [layers, 2, kv_heads, head_dim]
   std::vector<std::int64_t> ranks;  // that are drawn from; empty: the eighths of head_dim
+  std::int64_t judged_rank = 0;     // of all heads, on the held-out windows; 0: half of head_dim
   double kl_weight = 0.25, cross_entropy_weight = 0.75;
   std::int64_t steps = 0, sequences = 4;  // windows per step
   std::int64_t warmup_steps = 100;
@@ -155,7 +156,7 @@ struct ProjectionTrainingRequest {
 struct ProjectionTrainingResult {
   std::vector<float> x;  // zero on and above the diagonal
   std::vector<float> mean;
-  double kl_before = 0, kl_after = 0;  // on the held-out windows with half of the columns everywhere
+  double kl_before = 0, kl_after = 0;  // on the held-out windows, judged_rank columns everywhere
   std::int64_t resumed_from = 0;       // step
 };
 

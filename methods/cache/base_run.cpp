@@ -11,16 +11,19 @@
 namespace laconic {
 namespace {
 
-std::vector<std::vector<std::int32_t>> base_windows(const CacheBaseRequest& request, const ModelConfig& config) {
+std::vector<std::vector<std::int32_t>> base_windows(const CacheBaseRequest& request,
+                                                    const ModelConfig& config) {
   if (request.text.empty())
-    fail(ErrorKind::usage, "no text to calibrate on", "--text", "pass a text file like the one the model will see");
+    fail(ErrorKind::usage, "no text to calibrate on", "--text",
+         "pass a text file like the one the model will see");
   CalibrationOptions options;
   options.sequences = request.parameters.integer("calibration-sequences");
   options.window_tokens = request.parameters.integer("calibration-window");
   if (options.window_tokens == 0) options.window_tokens = std::min<std::int64_t>(config.max_positions, 1024);
   if (options.window_tokens > config.max_positions) {
     fail(ErrorKind::usage,
-         fmt::format("windows of {} tokens, the model has {} positions", options.window_tokens, config.max_positions),
+         fmt::format("windows of {} tokens, the model has {} positions", options.window_tokens,
+                     config.max_positions),
          "calibration-window");
   }
   options.seed = request.seed;
@@ -59,8 +62,8 @@ BaseRun::BaseRun(const CacheBaseRequest& request, std::string_view slug, int ver
   folder_.replace_extension(".partial");
   StreamingHash128 hash;
   for (const auto& window : windows_) hash.update(std::as_bytes(std::span(window)));
-  const std::string key = fmt::format("{} version {} seed {}\nmodel {}\nwindows {}\n", made_, version, request.seed,
-                                      fingerprint_, to_hex(hash.digest()));
+  const std::string key = fmt::format("{} version {} seed {}\nmodel {}\nwindows {}\n", made_, version,
+                                      request.seed, fingerprint_, to_hex(hash.digest()));
   const std::filesystem::path settings = folder_ / "settings.txt";
   if (std::filesystem::exists(folder_)) {
     const bool same = std::filesystem::exists(settings) && read_text_file(settings) == key;

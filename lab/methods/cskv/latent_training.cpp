@@ -56,13 +56,16 @@ at::Tensor on_grids(const at::Tensor& x, int bits, bool contains_zero) {
 class FactorTraining {
  public:
   explicit FactorTraining(const LatentTrainingRequest& request) : request_(request) {
-    const auto elements = [](std::int64_t rows, std::int64_t columns) { return static_cast<std::size_t>(rows * columns); };
+    const auto elements = [](std::int64_t rows, std::int64_t columns) {
+      return static_cast<std::size_t>(rows * columns);
+    };
     const bool shaped = request.rank >= 1 && request.inputs >= 1 && request.outputs >= 1 &&
                         request.weight.size() == elements(request.outputs, request.inputs) &&
                         request.down.size() == elements(request.rank, request.inputs) &&
                         request.up.size() == elements(request.outputs, request.rank);
     if (!shaped) fail(ErrorKind::usage, "weight and factors do not fit each other", "latent training");
-    if (request.batches < 1) fail(ErrorKind::usage, "no inputs to train on", "latent training", "give a longer text");
+    if (request.batches < 1)
+      fail(ErrorKind::usage, "no inputs to train on", "latent training", "give a longer text");
     if (request.bits < 2 || request.bits > 16 || request.group < 1)
       fail(ErrorKind::usage, "grids have 2 to 16 bits and groups of 1 or more", "latent training");
     require_finite(request.weight, "weight");
@@ -106,10 +109,12 @@ class FactorTraining {
     std::vector<at::Tensor> parts;
     if (whole > 0) {
       const at::Tensor grouped = lines.narrow(1, 0, whole).reshape({lines.size(0), -1, request_.group});
-      parts.push_back(on_grids(grouped, request_.bits, request_.contains_zero).reshape({lines.size(0), whole}));
+      parts.push_back(
+          on_grids(grouped, request_.bits, request_.contains_zero).reshape({lines.size(0), whole}));
     }
     if (whole < length)
-      parts.push_back(on_grids(lines.narrow(1, whole, length - whole), request_.bits, request_.contains_zero));
+      parts.push_back(
+          on_grids(lines.narrow(1, whole, length - whole), request_.bits, request_.contains_zero));
     const at::Tensor all = at::cat(parts, 1);
     return request_.by_channel ? all.t() : all;
   }

@@ -45,16 +45,21 @@ at::Tensor tensor_of(const std::vector<float>& values, at::IntArrayRef shape) {
 // mean + ((states - mean) U masked) U^T for states [windows, tokens, kv_heads, head_dim].
 at::Tensor projected(const at::Tensor& states, const at::Tensor& basis, const at::Tensor& mean,
                      const at::Tensor& mask) {
-  const std::int64_t windows = states.size(0), tokens = states.size(1), heads = states.size(2), dim = states.size(3);
+  const std::int64_t windows = states.size(0), tokens = states.size(1), heads = states.size(2),
+                     dim = states.size(3);
   const at::Tensor centred = states.permute({2, 0, 1, 3}).reshape({heads, windows * tokens, dim}) - mean;
   const at::Tensor latents = at::bmm(centred, basis) * mask;
-  return (at::bmm(latents, basis.transpose(-1, -2)) + mean).view({heads, windows, tokens, dim}).permute({1, 2, 0, 3});
+  return (at::bmm(latents, basis.transpose(-1, -2)) + mean)
+      .view({heads, windows, tokens, dim})
+      .permute({1, 2, 0, 3});
 }
 
 class ProjectionTraining {
  public:
   explicit ProjectionTraining(const ProjectionTrainingRequest& request)
-      : request_(request), model_(LanguageModel::load(request.model)), workers_(worker_count(request.threads)) {
+      : request_(request),
+        model_(LanguageModel::load(request.model)),
+        workers_(worker_count(request.threads)) {
     const ModelConfig& config = model_.config();
     if (request.windows.empty()) fail(ErrorKind::usage, "no windows to train on", "projection training");
     for (const auto* set : {&request.windows, &request.held_out}) {
@@ -68,8 +73,12 @@ class ProjectionTraining {
       ranks_.push_back(std::max<std::int64_t>(1, config.head_dim * i / 8));
     for (const std::int64_t rank : ranks_) {
       if (rank < 1 || rank > config.head_dim)
-        fail(ErrorKind::usage, fmt::format("a rank of {} in heads of {}", rank, config.head_dim), "projection training");
+        fail(ErrorKind::usage, fmt::format("a rank of {} in heads of {}", rank, config.head_dim),
+             "projection training");
     }
+    if (request.judged_rank < 0 || request.judged_rank > config.head_dim)
+      fail(ErrorKind::usage, fmt::format("a rank of {} in heads of {}", request.judged_rank, config.head_dim),
+           "projection training");
     const std::int64_t sides = config.layers * 2;
     for (int worker = 0; worker < workers_; ++worker) {
       projections_.push_back(
@@ -130,18 +139,22 @@ class ProjectionTraining {
     const at::Tensor counted = (batch.targets >= 0).to(at::kFloat);
     Losses result;
     result.kl = ((reference.exp() * (reference - own)).sum(-1) * counted).sum();
-    result.cross_entropy = at::nll_loss(own.view({-1, own.size(-1)}), batch.targets.view({-1}), {},
-                                        at::Reduction::Sum);
+    result.cross_entropy =
+        at::nll_loss(own.view({-1, own.size(-1)}), batch.targets.view({-1}), {}, at::Reduction::Sum);
     return result;
   }
 
   double held_out_kl() const {
     if (request_.held_out.empty()) return 0;
-    const at::Tensor mask = masks([&](std::int64_t) { return std::max<std::int64_t>(1, model_.config().head_dim / 2); });
+    const std::int64_t rank = request_.judged_rank > 0
+                                  ? request_.judged_rank
+                                  : std::max<std::int64_t>(1, model_.config().head_dim / 2);
+    const at::Tensor mask = masks([&](std::int64_t) { return rank; });
     std::vector<double> kl(request_.held_out.size()), tokens(request_.held_out.size());
     run_together(workers_, [&](int worker) {
       const c10::NoGradGuard no_gradient;
-      for (std::size_t i = static_cast<std::size_t>(worker); i < kl.size(); i += static_cast<std::size_t>(workers_)) {
+      for (std::size_t i = static_cast<std::size_t>(worker); i < kl.size();
+           i += static_cast<std::size_t>(workers_)) {
         const std::array<const Window*, 1> one = {&request_.held_out[i]};
         const Batch batch = make_batch(one);
         kl[i] = losses(projections_[static_cast<std::size_t>(worker)], mask, batch).kl.item<double>();
@@ -158,8 +171,10 @@ class ProjectionTraining {
 
   double rate_at(std::int64_t step) const {
     const std::int64_t warmup = std::min(request_.warmup_steps, request_.steps / 2);
-    if (step < warmup) return request_.learning_rate * static_cast<double>(step + 1) / static_cast<double>(warmup);
-    const double done = static_cast<double>(step - warmup) / static_cast<double>(std::max<std::int64_t>(1, request_.steps - warmup));
+    if (step < warmup)
+      return request_.learning_rate * static_cast<double>(step + 1) / static_cast<double>(warmup);
+    const double done = static_cast<double>(step - warmup) /
+                        static_cast<double>(std::max<std::int64_t>(1, request_.steps - warmup));
     return request_.learning_rate * 0.5 * (1 + std::cos(std::numbers::pi * done));
   }
 
@@ -170,11 +185,13 @@ class ProjectionTraining {
     data.update(std::as_bytes(std::span(request_.mean)));
     std::string ranks;
     for (const std::int64_t rank : ranks_) ranks += fmt::format("{} ", rank);
-    return fmt::format("projections ranks {}weights {} {} steps {} sequences {} warmup {} rate {} clip {} betas {} {} seed {} "
-                       "workers {} data {}",
-                       ranks, request_.kl_weight, request_.cross_entropy_weight, request_.steps, request_.sequences,
-                       request_.warmup_steps, request_.learning_rate, request_.gradient_clip, request_.beta1,
-                       request_.beta2, request_.seed, workers_, to_hex(data.digest()));
+    return fmt::format(
+        "projections ranks {}weights {} {} steps {} sequences {} warmup {} rate {} clip {} betas {} {} seed "
+        "{} "
+        "workers {} data {}",
+        ranks, request_.kl_weight, request_.cross_entropy_weight, request_.steps, request_.sequences,
+        request_.warmup_steps, request_.learning_rate, request_.gradient_clip, request_.beta1, request_.beta2,
+        request_.seed, workers_, to_hex(data.digest()));
   }
 
   // The windows of a step: epochs in random order, a pure function of the step.
@@ -187,7 +204,8 @@ class ProjectionTraining {
         epoch_ = at / count;
         order_.resize(static_cast<std::size_t>(count));
         std::iota(order_.begin(), order_.end(), std::size_t{0});
-        RandomStream random(request_.seed, "projection training", "order", static_cast<std::uint64_t>(epoch_));
+        RandomStream random(request_.seed, "projection training", "order",
+                            static_cast<std::uint64_t>(epoch_));
         for (std::size_t j = order_.size(); j > 1; --j)
           std::swap(order_[j - 1], order_[random.below(static_cast<std::uint32_t>(j))]);
       }
@@ -220,8 +238,10 @@ class ProjectionTraining {
       if (kept && (step + 1) % request_.checkpoint_every == 0 && step + 1 < request_.steps)
         save_checkpoint(request_.checkpoint, run, adam);
       if (request_.progress) {
-        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-        request_.progress({fmt::format("training bases, loss {:.4f}", recent), step + 1 - start, request_.steps - start, seconds});
+        const double seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+        request_.progress({fmt::format("training bases, loss {:.4f}", recent), step + 1 - start,
+                           request_.steps - start, seconds});
       }
     }
     return start;
@@ -230,13 +250,15 @@ class ProjectionTraining {
   // Accumulates gradients; the mean loss per token.
   double train_step(std::int64_t step) {
     RandomStream random(request_.seed, "projection training", "ranks", static_cast<std::uint64_t>(step));
-    const at::Tensor mask = masks([&](std::int64_t) { return ranks_[random.below(static_cast<std::uint32_t>(ranks_.size()))]; });
+    const at::Tensor mask =
+        masks([&](std::int64_t) { return ranks_[random.below(static_cast<std::uint32_t>(ranks_.size()))]; });
     const std::vector<const Window*> windows = windows_of(step);
     double scored = 0;
     for (const Window* window : windows) scored += static_cast<double>(window->size() - 1);
     std::vector<double> sums(static_cast<std::size_t>(workers_));
     run_together(workers_, [&](int worker) {
-      for (std::size_t i = static_cast<std::size_t>(worker); i < windows.size(); i += static_cast<std::size_t>(workers_)) {
+      for (std::size_t i = static_cast<std::size_t>(worker); i < windows.size();
+           i += static_cast<std::size_t>(workers_)) {
         const std::array<const Window*, 1> one = {windows[i]};
         const Losses parts = losses(projections_[static_cast<std::size_t>(worker)], mask, make_batch(one));
         const at::Tensor loss =

@@ -1,8 +1,8 @@
 // CSKV (card 20): old tokens are kept as a low-rank latent of the layer's input, made by trained projections;
 // the newest tokens stay exact, with their latents beside them until they leave the window.
 //
-// Departures: values are expanded once per query instead of once per token (the same algebra), and keys a tile
-// at a time, so that the shrunk cache is never rebuilt as a whole; biases are folded exactly.
+// Departures: values are expanded once per query instead of once per token (the same algebra), and keys a
+// tile at a time, so that the shrunk cache is never rebuilt as a whole; biases are folded exactly.
 #include "methods/cache/cskv/latent_base.h"
 #include "methods/cache/cskv/latent_map.h"
 #include "methods/cache/uniform_rows.h"
@@ -16,8 +16,7 @@ namespace {
 CacheStageMaker cskv_stages(const Parameters& p, const CacheRequest& request) {
   const TrainedBase base(request, "cskv", p.text("base"));
   const double rank = p.number("rank"), keys = p.number("key-rank"), values = p.number("value-rank");
-  const auto map =
-      cskv::latent_map(request.shape, base, keys > 0 ? keys : rank, values > 0 ? values : rank);
+  const auto map = cskv::latent_map(request.shape, base, keys > 0 ? keys : rank, values > 0 ? values : rank);
   const std::int64_t window = p.integer("window");
   std::shared_ptr<const RowCodec> bits;
   const int width = static_cast<int>(p.integer("bits"));
@@ -60,7 +59,12 @@ MethodDescription describe_cskv() {
       {"key-rank", Type::number, "0", 0, 1, {}, "the same for keys; 0: as rank"},
       {"value-rank", Type::number, "0", 0, 1, {}, "the same for values; 0: as rank"},
       {"window", Type::integer, "32", 0, 4096, {}, "exact tokens until they are compressed together"},
-      {"bits", Type::integer, "16", 2, 16, {},
+      {"bits",
+       Type::integer,
+       "16",
+       2,
+       16,
+       {},
        "of the latents: keys per channel over window tokens, values per token and head; 16: f16"},
       {"grid", Type::choice, "minmax", 0, 0, {"minmax", "zero_clamped"}, "whether grids must contain 0"},
       {"base", Type::text, "cskv", 0, 0, {}, "name of the trained base, kv/NAME.safetensors"}};

@@ -60,7 +60,8 @@ class LatentBaseMaker {
     result.file = run_.file();
     result.bytes = writer_.write(run_.file(), "cskv", run_.fingerprint(), run_.made(), request_.replace);
     run_.done();
-    result.notes.emplace_back("calibration", fmt::format("{} tokens in {} windows", run_.tokens(), run_.windows().size()));
+    result.notes.emplace_back("calibration",
+                              fmt::format("{} tokens in {} windows", run_.tokens(), run_.windows().size()));
     result.notes.insert(result.notes.end(), notes_.begin(), notes_.end());
     return result;
   }
@@ -74,7 +75,8 @@ class LatentBaseMaker {
     AllocationProblem problem;
     std::vector<std::int64_t> widths;
     for (std::int64_t level = 1; level <= levels_per_head; ++level)
-      widths.push_back(std::max<std::int64_t>(1, shape_.head_dim * level / levels_per_head) * shape_.kv_heads);
+      widths.push_back(std::max<std::int64_t>(1, shape_.head_dim * level / levels_per_head) *
+                       shape_.kv_heads);
     std::vector<std::pair<std::size_t, KvSide>> units;
     Progress progress(request_.progress, "errors of all ranks", shape_.layers);
     for (std::int64_t layer = 0; layer < shape_.layers; ++layer) {
@@ -89,8 +91,8 @@ class LatentBaseMaker {
         problem.cost.emplace_back(widths.begin(), widths.end());
         problem.harm.emplace_back();
         for (const std::int64_t width : widths)
-          problem.harm.back().push_back(
-              errors[static_cast<std::size_t>(std::min(width, static_cast<std::int64_t>(errors.size()) - 1))]);
+          problem.harm.back().push_back(errors[static_cast<std::size_t>(
+              std::min(width, static_cast<std::int64_t>(errors.size()) - 1))]);
         units.emplace_back(static_cast<std::size_t>(layer), side);
         problem.budget += static_cast<std::uint64_t>(ranks_[static_cast<std::size_t>(layer)].of(side));
       }
@@ -101,7 +103,8 @@ class LatentBaseMaker {
       const std::int64_t width = widths[static_cast<std::size_t>(allocation.levels[unit])];
       SideRanks& ranks = ranks_[units[unit].first];
       (units[unit].second == KvSide::keys ? ranks.keys : ranks.values) = width;
-      text += fmt::format("{}{}", units[unit].second == KvSide::keys ? (text.empty() ? "" : ", ") : "/", width);
+      text +=
+          fmt::format("{}{}", units[unit].second == KvSide::keys ? (text.empty() ? "" : ", ") : "/", width);
     }
     notes_.emplace_back("numbers per token, keys/values of each layer", text);
   }
@@ -126,8 +129,9 @@ class LatentBaseMaker {
       relative[at] = reconstruction_error(view_of(weight), made[at], statistics.input) /
                      reconstruction_error(view_of(weight), nothing, statistics.input);
     });
-    notes_.emplace_back(fmt::format("layer {}", layer), fmt::format("keys keep {:.3f} %, values {:.3f} % of their squares",
-                                                                   100 * (1 - relative[0]), 100 * (1 - relative[1])));
+    notes_.emplace_back(fmt::format("layer {}", layer),
+                        fmt::format("keys keep {:.3f} %, values {:.3f} % of their squares",
+                                    100 * (1 - relative[0]), 100 * (1 - relative[1])));
     for (std::size_t i = 0; i < 2; ++i) store(layer, both_sides[i], made[i]);
     const BlockWeights& block = run_.model().block(layer);
     if (!block.k_norm.empty()) {
@@ -137,7 +141,8 @@ class LatentBaseMaker {
 
   std::vector<std::size_t> input_sizes() const {
     std::vector<std::size_t> sizes;
-    for (const auto& window : run_.windows()) sizes.push_back(window.size() * static_cast<std::size_t>(shape_.hidden));
+    for (const auto& window : run_.windows())
+      sizes.push_back(window.size() * static_cast<std::size_t>(shape_.hidden));
     return sizes;
   }
 
@@ -163,15 +168,18 @@ class LatentBaseMaker {
                               const AttentionStatistics& statistics, std::int64_t rank) const {
     switch (latent_init_named(parameters_.text("init"))) {
       case LatentInit::svd:
-        return scaled_factors(weight, std::vector<double>(static_cast<std::size_t>(weight.inputs), 1.0), rank);
+        return scaled_factors(weight, std::vector<double>(static_cast<std::size_t>(weight.inputs), 1.0),
+                              rank);
       case LatentInit::asvd:
-        return scaled_factors(weight, activation_scale(statistics.input_magnitude, parameters_.number("alpha")), rank);
+        return scaled_factors(
+            weight, activation_scale(statistics.input_magnitude, parameters_.number("alpha")), rank);
       case LatentInit::whitened:
         return whitened_factors(weight, statistics.input, rank);
       case LatentInit::random:
         break;
     }
-    return random_factors(weight, rank, RandomStream(request_.seed, "cskv factors", latent_name(layer, side, "random")));
+    return random_factors(weight, rank,
+                          RandomStream(request_.seed, "cskv factors", latent_name(layer, side, "random")));
   }
 
   void train(std::int64_t layer, KvSide side, const std::vector<float>& weight, const HiddenStates& inputs,
@@ -225,9 +233,20 @@ std::vector<ParameterSpec> latent_base_parameters() {
       {"value-rank", Type::number, "0", 0, 1, {}, "the same for values; 0: as rank"},
       {"init", Type::choice, "asvd", 0, 0, {"asvd", "svd", "whitened", "random"}, "where the factors start"},
       {"alpha", Type::number, "0.5", 0, 4, {}, "exponent of the channels' magnitudes in asvd"},
-      {"allocation", Type::choice, "uniform", 0, 0, {"uniform", "layers"},
+      {"allocation",
+       Type::choice,
+       "uniform",
+       0,
+       0,
+       {"uniform", "layers"},
        "the same rank in all layers, or ranks that make the sum of errors small"},
-      {"steps", Type::integer, "500", 0, 10'000'000, {}, "of training for each layer; 0: none, without the lab"},
+      {"steps",
+       Type::integer,
+       "500",
+       0,
+       10'000'000,
+       {},
+       "of training for each layer; 0: none, without the lab"},
       {"learning-rate", Type::number, "5e-5", 1e-9, 1, {}, "of training; falls linearly to 0"},
       {"bits", Type::integer, "16", 2, 16, {}, "of the latents that training is prepared for; 16: none"},
       {"group", Type::integer, "32", 1, 4096, {}, "tokens that share a grid of keys when bits are below 16"},

@@ -35,7 +35,8 @@ RankTable matryoshka_ranks(const Parameters& p, const KvShape& shape, const Trai
   const DescentSpace space = matryoshkakv::rank_space(shape, order.front(), share);
   const std::uint64_t all = space.cost.size() * static_cast<std::uint64_t>(shape.head_dim);
   // A search that ended above the budget has nothing to say about it.
-  if (wanted == "auto" && all - std::min(all, lowered.size() * static_cast<std::uint64_t>(order.front())) > space.budget)
+  if (wanted == "auto" &&
+      all - std::min(all, lowered.size() * static_cast<std::uint64_t>(order.front())) > space.budget)
     return matryoshkakv::uniform_ranks(shape, share);
   return matryoshkakv::ranks_of(shape, space, replay_descent(space, lowered));
 }
@@ -64,7 +65,12 @@ MethodDescription describe_matryoshkakv() {
   method.summary = "keys and values in trained orthonormal bases with nested ranks, a rank for each head";
   method.parameters = {
       {"rank", Type::number, "0.5", 0.001, 1, {}, "mean share of a head's numbers that is kept"},
-      {"ranks", Type::choice, "auto", 0, 0, {"auto", "uniform", "searched"},
+      {"ranks",
+       Type::choice,
+       "auto",
+       0,
+       0,
+       {"auto", "uniform", "searched"},
        "the same rank in all heads, or those of the base's search; auto: searched where it went so far"},
       {"window", Type::integer, "32", 0, 4096, {}, "exact tokens; 0: none, every token is projected at once"},
       {"base", Type::text, "matryoshkakv", 0, 0, {}, "name of the trained base, kv/NAME.safetensors"}};

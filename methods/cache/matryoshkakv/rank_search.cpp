@@ -36,7 +36,8 @@ class RankDescent {
       KvStages stages;
       stages.canonical = "matryoshkakv";
       stages.features = whole;
-      stages.window = {search.window, search.forced + search.window + 1, 1, DType::f16};  // nothing is flushed
+      stages.window = {search.window, search.forced + search.window + 1, 1,
+                       DType::f16};  // nothing is flushed
       codecs_.push_back(make_stage_codec(shape_, layer, std::move(stages)));
     }
     windows_.resize(windows.size());
@@ -50,7 +51,8 @@ class RankDescent {
     Progress progress(search_.progress, "searching ranks", steps);
     std::size_t seen = 0;
     return descend(
-        space_, [&](const Assignment& levels, std::span<const std::size_t> units) { return harms(levels, units); },
+        space_,
+        [&](const Assignment& levels, std::span<const std::size_t> units) { return harms(levels, units); },
         [&](const Descent& descent) {
           move_to(descent.levels, descent.lowered, seen);
           progress.advance(static_cast<std::int64_t>(descent.lowered.size() - seen));
@@ -62,7 +64,8 @@ class RankDescent {
   std::uint64_t steps_to_go() const {
     // Ranks go down by whole steps (the first one may be shorter).
     const std::uint64_t all = static_cast<std::uint64_t>(shape_.head_dim) * space_.cost.size();
-    return (all - space_.budget + static_cast<std::uint64_t>(search_.step) - 1) / static_cast<std::uint64_t>(search_.step);
+    return (all - space_.budget + static_cast<std::uint64_t>(search_.step) - 1) /
+           static_cast<std::uint64_t>(search_.step);
   }
 
   void start_window(const std::vector<std::int32_t>& tokens, SearchWindow& window) const {
@@ -129,9 +132,10 @@ class RankDescent {
 
   // Summed KL of one window with one layer lowered; layers below it are as they were.
   double divergence(const SearchWindow& window, const RotatedMap& map, std::int64_t lowered) const {
-    const auto cache = window.now->recoded(codecs_, [&](std::int64_t layer, const std::shared_ptr<const KvBlock>& block) {
-      return layer == lowered ? map.narrowed(layer, *block) : block;
-    });
+    const auto cache =
+        window.now->recoded(codecs_, [&](std::int64_t layer, const std::shared_ptr<const KvBlock>& block) {
+          return layer == lowered ? map.narrowed(layer, *block) : block;
+        });
     std::vector<float> states = window.hidden[static_cast<std::size_t>(lowered)];
     for (std::int64_t layer = lowered; layer < shape_.layers; ++layer)
       model_.run_block(layer, states.data(), search_.forced, cache.get());
@@ -152,9 +156,10 @@ class RankDescent {
       touched[lowered[i] / static_cast<std::size_t>(2 * shape_.kv_heads)] = true;
     parallel_for(static_cast<std::int64_t>(windows_.size()), [&](std::int64_t w) {
       SearchWindow& window = windows_[static_cast<std::size_t>(w)];
-      window.now = window.now->recoded(codecs_, [&](std::int64_t layer, const std::shared_ptr<const KvBlock>& block) {
-        return touched[static_cast<std::size_t>(layer)] ? map->narrowed(layer, *block) : block;
-      });
+      window.now =
+          window.now->recoded(codecs_, [&](std::int64_t layer, const std::shared_ptr<const KvBlock>& block) {
+            return touched[static_cast<std::size_t>(layer)] ? map->narrowed(layer, *block) : block;
+          });
       run_layers(window.forced, *window.now->fork(), &window.hidden);
     });
   }

@@ -1,5 +1,5 @@
-// Algorithm 1 of MatryoshkaKV: from all columns down, always lowering the heads whose loss of one step of rank
-// changes the model's predictions least: KL(all columns || lowered) over tokens that follow a compressed
+// Algorithm 1 of MatryoshkaKV: from all columns down, always lowering the heads whose loss of one step of
+// rank changes the model's predictions least: KL(all columns || lowered) over tokens that follow a compressed
 // prompt. The prompt's own activations do not depend on ranks, so it is run once; of a lowered layer only
 // what comes after it is run again.
 #pragma once
@@ -15,11 +15,11 @@
 namespace laconic::matryoshkakv {
 
 struct RankSearch {
-  std::int64_t step = 0;        // of ranks
-  double share = 0.25;          // mean rank where it ends, of head_dim
-  double lowered = 0.05;        // share of the entries that a round lowers
-  std::int64_t forced = 64;     // last tokens of each window, predicted through the cache
-  std::int64_t window = 32;     // exact tokens before them
+  std::int64_t step = 0;     // of ranks
+  double share = 0.25;       // mean rank where it ends, of head_dim
+  double lowered = 0.05;     // share of the entries that a round lowers
+  std::int64_t forced = 64;  // last tokens of each window, predicted through the cache
+  std::int64_t window = 32;  // exact tokens before them
   ProgressListener progress;
 };
 

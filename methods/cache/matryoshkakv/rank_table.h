@@ -17,7 +17,9 @@ class RankTable {
   std::size_t index(std::int64_t layer, KvSide side, std::int64_t head) const {
     return static_cast<std::size_t>((layer * 2 + (side == KvSide::keys ? 0 : 1)) * heads_ + head);
   }
-  std::int64_t& at(std::int64_t layer, KvSide side, std::int64_t head) { return ranks_.at(index(layer, side, head)); }
+  std::int64_t& at(std::int64_t layer, KvSide side, std::int64_t head) {
+    return ranks_.at(index(layer, side, head));
+  }
   std::int64_t at(std::int64_t layer, KvSide side, std::int64_t head) const {
     return ranks_.at(index(layer, side, head));
   }

@@ -14,15 +14,16 @@
 namespace laconic::matryoshkakv {
 namespace {
 
-void times(const std::vector<float>& matrix, std::int64_t out, std::int64_t in, const float* x, std::int64_t rows,
-           float* y) {
+void times(const std::vector<float>& matrix, std::int64_t out, std::int64_t in, const float* x,
+           std::int64_t rows, float* y) {
   dense_dot_rows(DType::f32, reinterpret_cast<const std::byte*>(matrix.data()), out, in, x, rows, y, out);
 }
 
 // The kept columns of one layer's heads.
 class RotatedBasis final : public KvBasis {
  public:
-  RotatedBasis(const KvShape& shape, std::shared_ptr<const ModelBases> bases, const RankTable& ranks, std::int64_t layer)
+  RotatedBasis(const KvShape& shape, std::shared_ptr<const ModelBases> bases, const RankTable& ranks,
+               std::int64_t layer)
       : dim_(shape.head_dim), bases_(std::move(bases)) {
     for (const KvSide side : {KvSide::keys, KvSide::values}) {
       for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
@@ -34,7 +35,8 @@ class RotatedBasis final : public KvBasis {
       std::vector<float> rows(static_cast<std::size_t>(dim_ * kept.rank));
       for (std::int64_t k = 0; k < kept.rank; ++k) {
         for (std::int64_t j = 0; j < dim_; ++j)
-          rows[static_cast<std::size_t>(j * kept.rank + k)] = kept.basis->columns[static_cast<std::size_t>(k * dim_ + j)];
+          rows[static_cast<std::size_t>(j * kept.rank + k)] =
+              kept.basis->columns[static_cast<std::size_t>(k * dim_ + j)];
       }
       value_rows_.push_back(std::move(rows));
     }
@@ -69,7 +71,8 @@ class RotatedBasis final : public KvBasis {
     std::vector<float> centred(rows.values.size());
     for (std::int64_t r = 0; r < rows.rows; ++r) {
       for (std::int64_t j = 0; j < dim_; ++j)
-        centred[static_cast<std::size_t>(r * dim_ + j)] = rows.row(r)[j] - kept.basis->mean[static_cast<std::size_t>(j)];
+        centred[static_cast<std::size_t>(r * dim_ + j)] =
+            rows.row(r)[j] - kept.basis->mean[static_cast<std::size_t>(j)];
     }
     times(kept.basis->columns, kept.rank, dim_, centred.data(), rows.rows, latents.values.data());
     return latents;
@@ -105,15 +108,18 @@ class RotatedBasis final : public KvBasis {
 
 class RotatedBlock final : public KvBlock {
  public:
-  RotatedBlock(TokenIndex index, std::shared_ptr<const RotatedBasis> basis, std::unique_ptr<const RowStore> keys,
-               std::unique_ptr<const RowStore> values)
-      : KvBlock(std::move(index)), basis_(std::move(basis)), keys_(std::move(keys)), values_(std::move(values)) {}
+  RotatedBlock(TokenIndex index, std::shared_ptr<const RotatedBasis> basis,
+               std::unique_ptr<const RowStore> keys, std::unique_ptr<const RowStore> values)
+      : KvBlock(std::move(index)),
+        basis_(std::move(basis)),
+        keys_(std::move(keys)),
+        values_(std::move(values)) {}
 
   const KvBasis* basis() const override { return basis_.get(); }
   const RowStore& stored(KvSide side) const { return side == KvSide::keys ? *keys_ : *values_; }
 
-  void score(std::int64_t head, std::int64_t begin, std::int64_t end, const float* queries, std::int64_t count,
-             float* scores, std::int64_t stride) const override {
+  void score(std::int64_t head, std::int64_t begin, std::int64_t end, const float* queries,
+             std::int64_t count, float* scores, std::int64_t stride) const override {
     keys_->dot(head, begin, end, queries, count, scores, stride);
     const float* constants = queries + count * basis_->rank(head, KvSide::keys);
     for (std::int64_t i = 0; i < count; ++i) {
@@ -124,7 +130,8 @@ class RotatedBlock final : public KvBlock {
            std::int64_t count, float* sums) const override {
     values_->mix(head, begin, end, weights, stride, count, sums);
   }
-  void read(std::int64_t head, std::int64_t begin, std::int64_t end, float* keys, float* values) const override {
+  void read(std::int64_t head, std::int64_t begin, std::int64_t end, float* keys,
+            float* values) const override {
     const std::int64_t rows = end - begin;
     std::vector<float> latents;
     if (keys != nullptr) {
@@ -166,8 +173,8 @@ std::unique_ptr<const RowStore> first_columns(const RowStore& from, const Rotate
   for (std::int64_t head = 0; head < from.parts(); ++head) {
     const std::int64_t wide = from.width(head), kept = to.rank(head, side);
     if (kept > wide)
-      fail(ErrorKind::usage, fmt::format("head {} has {} columns, {} are asked for", head, wide, kept), "shrink",
-           "a cache is only ever cut to fewer");
+      fail(ErrorKind::usage, fmt::format("head {} has {} columns, {} are asked for", head, wide, kept),
+           "shrink", "a cache is only ever cut to fewer");
     HeadMatrix all(from.rows(head), wide), part(from.rows(head), kept);
     if (all.rows > 0) from.read(head, 0, all.rows, all.values.data());
     for (std::int64_t r = 0; r < all.rows; ++r) std::copy_n(all.row(r), kept, part.row(r));
@@ -201,14 +208,16 @@ class RotatedMapOfModel final : public RotatedMap {
     });
     return latents;
   }
-  std::shared_ptr<const KvBlock> block(std::int64_t layer, TokenIndex index, std::unique_ptr<const RowStore> keys,
+  std::shared_ptr<const KvBlock> block(std::int64_t layer, TokenIndex index,
+                                       std::unique_ptr<const RowStore> keys,
                                        std::unique_ptr<const RowStore> values) const override {
     return std::make_shared<RotatedBlock>(std::move(index), basis(layer), std::move(keys), std::move(values));
   }
   std::shared_ptr<const KvBlock> narrowed(std::int64_t layer, const KvBlock& from) const override {
     const auto* rotated = dynamic_cast<const RotatedBlock*>(&from);
     require(rotated != nullptr, "a block of this method is narrowed");
-    return block(layer, from.index(), first_columns(rotated->stored(KvSide::keys), *basis(layer), KvSide::keys),
+    return block(layer, from.index(),
+                 first_columns(rotated->stored(KvSide::keys), *basis(layer), KvSide::keys),
                  first_columns(rotated->stored(KvSide::values), *basis(layer), KvSide::values));
   }
   std::uint64_t model_bytes() const override { return bases_->bytes; }
@@ -231,7 +240,8 @@ HeadBasis basis_from_free(const std::vector<float>& free, std::vector<float> mea
   HeadBasis basis{std::vector<float>(u.size()), std::move(mean)};
   for (std::int64_t i = 0; i < d; ++i) {
     for (std::int64_t j = 0; j < d; ++j)
-      basis.columns[static_cast<std::size_t>(j * d + i)] = static_cast<float>(u[static_cast<std::size_t>(i * d + j)]);
+      basis.columns[static_cast<std::size_t>(j * d + i)] =
+          static_cast<float>(u[static_cast<std::size_t>(i * d + j)]);
   }
   return basis;
 }
@@ -242,10 +252,12 @@ std::string rotation_name(std::int64_t layer, KvSide side, std::string_view part
   return fmt::format("layers.{}.{}.{}", layer, side == KvSide::keys ? "keys" : "values", part);
 }
 
-std::shared_ptr<const ModelBases> make_bases(const KvShape& shape, const std::vector<std::vector<float>>& free,
+std::shared_ptr<const ModelBases> make_bases(const KvShape& shape,
+                                             const std::vector<std::vector<float>>& free,
                                              const std::vector<std::vector<float>>& means) {
   const RankTable table(shape, shape.head_dim);
-  require(free.size() == table.all().size() && means.size() == free.size(), "a basis for every head and side");
+  require(free.size() == table.all().size() && means.size() == free.size(),
+          "a basis for every head and side");
   auto bases = std::make_shared<ModelBases>();
   bases->heads.resize(free.size());
   parallel_for(static_cast<std::int64_t>(free.size()), [&](std::int64_t i) {
@@ -279,7 +291,8 @@ std::shared_ptr<const RotatedMap> rotated_map(const KvShape& shape, std::shared_
   require(ranks.all().size() == bases->heads.size(), "a rank for every head and side");
   for (const std::int64_t rank : ranks.all()) {
     if (rank < 1 || rank > shape.head_dim)
-      fail(ErrorKind::usage, fmt::format("a rank of {} in heads of {} numbers", rank, shape.head_dim), "matryoshkakv");
+      fail(ErrorKind::usage, fmt::format("a rank of {} in heads of {} numbers", rank, shape.head_dim),
+           "matryoshkakv");
   }
   return std::make_shared<RotatedMapOfModel>(shape, std::move(bases), std::move(ranks));
 }
@@ -294,9 +307,10 @@ std::unique_ptr<KvCache> shrunk(const KvCache& cache, const std::shared_ptr<cons
     stages.window = cache.codec(layer).window();
     codecs.push_back(make_stage_codec(cache.shape(), layer, std::move(stages)));
   }
-  return cache.recoded(std::move(codecs), [&](std::int64_t layer, const std::shared_ptr<const KvBlock>& block) {
-    return map->narrowed(layer, *block);
-  });
+  return cache.recoded(std::move(codecs),
+                       [&](std::int64_t layer, const std::shared_ptr<const KvBlock>& block) {
+                         return map->narrowed(layer, *block);
+                       });
 }
 
 }  // namespace laconic::matryoshkakv

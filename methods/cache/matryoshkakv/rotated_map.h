@@ -35,7 +35,8 @@ struct ModelBases {
 std::string rotation_name(std::int64_t layer, KvSide side, std::string_view part);
 std::shared_ptr<const ModelBases> read_bases(const KvShape& shape, const TrainedBase& base);
 // From X (packed below the diagonal) and means, by RankTable::index.
-std::shared_ptr<const ModelBases> make_bases(const KvShape& shape, const std::vector<std::vector<float>>& free,
+std::shared_ptr<const ModelBases> make_bases(const KvShape& shape,
+                                             const std::vector<std::vector<float>>& free,
                                              const std::vector<std::vector<float>>& means);
 
 class RotatedMap : public FeatureMap {

@@ -31,7 +31,8 @@ std::vector<double> square_root(const SecondMoment& moment) {
           eigen.vectors[static_cast<std::size_t>(i * d + j)] *
           std::sqrt(std::max(eigen.values[static_cast<std::size_t>(j)], least));
   }
-  gemm(Transpose::no, Transpose::yes, d, d, d, 1.0, scaled.data(), d, eigen.vectors.data(), d, 0.0, root.data(), d);
+  gemm(Transpose::no, Transpose::yes, d, d, d, 1.0, scaled.data(), d, eigen.vectors.data(), d, 0.0,
+       root.data(), d);
   return root;
 }
 
@@ -65,7 +66,8 @@ std::vector<double> covariance_of(const SecondMoment& moment, const std::vector<
     for (std::int64_t j = 0; j < d; ++j) {
       double& c = covariance[static_cast<std::size_t>(i * d + j)];
       c -= mean[static_cast<std::size_t>(i)] * mean[static_cast<std::size_t>(j)];
-      if (!std::isfinite(c)) fail(ErrorKind::input, "the covariance is not finite", name, "the model's weights are damaged");
+      if (!std::isfinite(c))
+        fail(ErrorKind::input, "the covariance is not finite", name, "the model's weights are damaged");
     }
     trace += covariance[static_cast<std::size_t>(i * d + i)];
   }
@@ -97,7 +99,8 @@ std::vector<float> packed_free(const std::vector<double>& u, std::int64_t d) {
   require(x.has_value(), "signs were chosen so that the basis has a Cayley form");
   std::vector<float> packed;
   for (std::int64_t i = 0; i < d; ++i) {
-    for (std::int64_t j = 0; j < i; ++j) packed.push_back(static_cast<float>((*x)[static_cast<std::size_t>(i * d + j)]));
+    for (std::int64_t j = 0; j < i; ++j)
+      packed.push_back(static_cast<float>((*x)[static_cast<std::size_t>(i * d + j)]));
   }
   return packed;
 }
@@ -107,7 +110,8 @@ std::vector<double> unpacked_free(const std::vector<float>& packed, std::int64_t
   std::vector<double> x(static_cast<std::size_t>(d * d));
   std::size_t at = 0;
   for (std::int64_t i = 0; i < d; ++i) {
-    for (std::int64_t j = 0; j < i; ++j) x[static_cast<std::size_t>(i * d + j)] = static_cast<double>(packed[at++]);
+    for (std::int64_t j = 0; j < i; ++j)
+      x[static_cast<std::size_t>(i * d + j)] = static_cast<double>(packed[at++]);
   }
   return x;
 }

@@ -1,8 +1,8 @@
 // Where the orthogonal bases of MatryoshkaKV begin: per KV head, columns ordered by what they are worth.
 //   pca     eigenvectors of the covariance E[x x^T] - mu mu^T, largest eigenvalue first
 //   query   keys only, ours: with S the second moment of the queries and V the eigenvectors of
-//           S^(1/2) C S^(1/2), the columns of S^(1/2) V made orthonormal from the first on, so that the first r
-//           span what the best approximation of rank r of the scores needs of a key
+//           S^(1/2) C S^(1/2), the columns of S^(1/2) V made orthonormal from the first on, so that the first
+//           r span what the best approximation of rank r of the scores needs of a key
 #pragma once
 
 #include <cstdint>

@@ -28,7 +28,8 @@ class RotationBaseMaker {
         step_(std::max<std::int64_t>(1, shape_.head_dim / 8)) {
     if (const std::int64_t own = parameters_.integer("rank-step"); own > 0) step_ = own;
     if (step_ > shape_.head_dim)
-      fail(ErrorKind::usage, fmt::format("a step of {} in heads of {} numbers", step_, shape_.head_dim), "rank-step");
+      fail(ErrorKind::usage, fmt::format("a step of {} in heads of {} numbers", step_, shape_.head_dim),
+           "rank-step");
     rank_space(shape_, step_, parameters_.number("search-to"));  // refuses what the search could not reach
   }
 
@@ -49,9 +50,11 @@ class RotationBaseMaker {
     if (parameters_.boolean("search")) search();
     CacheBaseResult result;
     result.file = run_.file();
-    result.bytes = writer_.write(run_.file(), "matryoshkakv", run_.fingerprint(), run_.made(), request_.replace);
+    result.bytes =
+        writer_.write(run_.file(), "matryoshkakv", run_.fingerprint(), run_.made(), request_.replace);
     run_.done();
-    notes_.emplace_back("calibration", fmt::format("{} tokens in {} windows", run_.tokens(), run_.windows().size()));
+    notes_.emplace_back("calibration",
+                        fmt::format("{} tokens in {} windows", run_.tokens(), run_.windows().size()));
     result.notes = notes_;
     return result;
   }
@@ -65,7 +68,8 @@ class RotationBaseMaker {
   void take(const BaseRun::Arrays& arrays) {
     const std::size_t count = order_.all().size();
     if (arrays.size() != 2 * count)
-      fail(ErrorKind::input, "unfinished work does not fit the model", run_.folder().string(), "--force starts anew");
+      fail(ErrorKind::input, "unfinished work does not fit the model", run_.folder().string(),
+           "--force starts anew");
     free_.assign(arrays.begin(), arrays.begin() + static_cast<std::ptrdiff_t>(count));
     means_.assign(arrays.begin() + static_cast<std::ptrdiff_t>(count), arrays.end());
   }
@@ -76,7 +80,8 @@ class RotationBaseMaker {
     free_.assign(order_.all().size(), std::vector<float>(static_cast<std::size_t>(d * (d - 1) / 2)));
     means_.assign(order_.all().size(), std::vector<float>(static_cast<std::size_t>(d)));
     if (run_.tokens() < d && request_.message) {
-      request_.message(fmt::format("only {} tokens for bases of {} numbers: a ridge is added", run_.tokens(), d));
+      request_.message(
+          fmt::format("only {} tokens for bases of {} numbers: a ridge is added", run_.tokens(), d));
     }
     const bool query = parameters_.text("init") == "query";
     CalibrationWalk walk(run_.model(), run_.windows());
@@ -94,8 +99,10 @@ class RotationBaseMaker {
           free_[index] = packed_free(u, d);
           means_[index].assign(mean.begin(), mean.end());
         };
-        const std::vector<double> keys = covariance_of(own.keys, own.key_mean, linear_name(layer, LinearSlot::k));
-        const std::vector<double> values = covariance_of(own.values, own.value_mean, linear_name(layer, LinearSlot::v));
+        const std::vector<double> keys =
+            covariance_of(own.keys, own.key_mean, linear_name(layer, LinearSlot::k));
+        const std::vector<double> values =
+            covariance_of(own.values, own.value_mean, linear_name(layer, LinearSlot::v));
         keep(KvSide::keys, query ? score_basis(keys, own.queries) : principal_basis(keys, d), own.key_mean);
         keep(KvSide::values, principal_basis(values, d), own.value_mean);
       }
@@ -138,8 +145,10 @@ class RotationBaseMaker {
       means_[i].assign(result.mean.begin() + at * d, result.mean.begin() + (at + 1) * d);
     }
     if (!training.held_out.empty()) {
-      notes_.emplace_back("training", fmt::format("KL with half of the columns on {} held-out windows, before {:.5f}, after {:.5f} nats per token",
-                                                 training.held_out.size(), result.kl_before, result.kl_after));
+      notes_.emplace_back("training",
+                          fmt::format("KL with half of the columns on {} held-out windows, before {:.5f}, "
+                                      "after {:.5f} nats per token",
+                                      training.held_out.size(), result.kl_before, result.kl_after));
     }
   }
 
@@ -179,11 +188,14 @@ class RotationBaseMaker {
     std::vector<std::int32_t> order = {static_cast<std::int32_t>(step_)};
     for (const std::size_t unit : found.lowered) order.push_back(static_cast<std::int32_t>(unit));
     writer_.add_integers("rank_order", order);
-    notes_.emplace_back("ranks", fmt::format("{} steps of {} down to a mean of {} of {} columns, KL {:.5f} nats per token there",
-                                            found.lowered.size(), step_,
-                                            static_cast<double>(ranks_of(shape_, rank_space(shape_, step_, options.share), found.levels).total()) /
-                                                static_cast<double>(order_.all().size()),
-                                            shape_.head_dim, found.harm.empty() ? 0 : found.harm.back()));
+    notes_.emplace_back(
+        "ranks",
+        fmt::format("{} steps of {} down to a mean of {} of {} columns, KL {:.5f} nats per token there",
+                    found.lowered.size(), step_,
+                    static_cast<double>(
+                        ranks_of(shape_, rank_space(shape_, step_, options.share), found.levels).total()) /
+                        static_cast<double>(order_.all().size()),
+                    shape_.head_dim, found.harm.empty() ? 0 : found.harm.back()));
   }
 
   const CacheBaseRequest& request_;
@@ -202,17 +214,53 @@ class RotationBaseMaker {
 std::vector<ParameterSpec> rotation_base_parameters() {
   using Type = ParameterSpec::Type;
   std::vector<ParameterSpec> specs = {
-      {"init", Type::choice, "pca", 0, 0, {"pca", "query"}, "where the bases start; query weighs keys by what queries ask"},
-      {"steps", Type::integer, "500", 0, 10'000'000, {}, "of training through the frozen model; 0: none, without the lab"},
+      {"init",
+       Type::choice,
+       "pca",
+       0,
+       0,
+       {"pca", "query"},
+       "where the bases start; query weighs keys by what queries ask"},
+      {"steps",
+       Type::integer,
+       "500",
+       0,
+       10'000'000,
+       {},
+       "of training through the frozen model; 0: none, without the lab"},
       {"batch", Type::integer, "4", 1, 4096, {}, "windows per step"},
       {"learning-rate", Type::number, "1e-3", 1e-9, 1, {}, "of training; cosine"},
       {"warmup", Type::integer, "100", 0, 1'000'000, {}, "steps of linear warm-up, at most half of all"},
       {"clip", Type::number, "1", 0, 1e6, {}, "largest l2 norm of the gradient; 0: any"},
-      {"kl-weight", Type::number, "0.25", 0, 1, {}, "of the divergence from the model; the rest weighs the text"},
-      {"fixed-rank", Type::integer, "0", 0, 4096, {}, "train for this rank only; 0: for the eighths of a head, at random"},
+      {"kl-weight",
+       Type::number,
+       "0.25",
+       0,
+       1,
+       {},
+       "of the divergence from the model; the rest weighs the text"},
+      {"fixed-rank",
+       Type::integer,
+       "0",
+       0,
+       4096,
+       {},
+       "train for this rank only; 0: for the eighths of a head, at random"},
       {"search", Type::boolean, "true", 0, 0, {}, "look for ranks of each head"},
-      {"rank-step", Type::integer, "0", 0, 4096, {}, "columns that the search takes at a time; 0: an eighth of a head"},
-      {"search-to", Type::number, "0.25", 0.001, 1, {}, "mean rank where the search ends, as a share of a head"},
+      {"rank-step",
+       Type::integer,
+       "0",
+       0,
+       4096,
+       {},
+       "columns that the search takes at a time; 0: an eighth of a head"},
+      {"search-to",
+       Type::number,
+       "0.25",
+       0.001,
+       1,
+       {},
+       "mean rank where the search ends, as a share of a head"},
       {"search-share", Type::number, "0.05", 0.0001, 1, {}, "share of the heads' sides that a round lowers"},
       {"search-windows", Type::integer, "8", 1, 1 << 20, {}, "calibration windows that judge"},
       {"search-tokens", Type::integer, "64", 1, 1 << 20, {}, "predicted tokens of each of them"}};
@@ -220,6 +268,8 @@ std::vector<ParameterSpec> rotation_base_parameters() {
   return specs;
 }
 
-CacheBaseResult make_rotation_base(const CacheBaseRequest& request) { return RotationBaseMaker(request).make(); }
+CacheBaseResult make_rotation_base(const CacheBaseRequest& request) {
+  return RotationBaseMaker(request).make();
+}
 
 }  // namespace laconic::matryoshkakv

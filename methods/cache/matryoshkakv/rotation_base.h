@@ -1,5 +1,5 @@
-// Making the base of MatryoshkaKV for a model: statistics of keys and values, bases from them, training through
-// the frozen model, and the order in which ranks are lowered (steps 1, 4, 5 and 6 of card 62).
+// Making the base of MatryoshkaKV for a model: statistics of keys and values, bases from them, training
+// through the frozen model, and the order in which ranks are lowered (steps 1, 4, 5 and 6 of card 62).
 #pragma once
 
 #include "methods/cache/cache_method.h"
