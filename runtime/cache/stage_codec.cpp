@@ -74,6 +74,9 @@ class StageCodec final : public KvCodec {
   std::uint64_t identity() const override {
     return stages_.features != nullptr ? stages_.features->identity() : 0;
   }
+  std::uint64_t model_bytes() const override {
+    return stages_.features != nullptr ? stages_.features->model_bytes() : 0;
+  }
   std::int64_t side_width() const override {
     return stages_.features != nullptr ? stages_.features->side_width(layer_) : 0;
   }

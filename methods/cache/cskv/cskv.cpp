@@ -5,6 +5,7 @@
 // tile at a time, so that the shrunk cache is never rebuilt as a whole; biases are folded exactly.
 #include "methods/cache/cskv/latent_base.h"
 #include "methods/cache/cskv/latent_map.h"
+#include "methods/cache/cskv/reproduce.h"
 #include "methods/cache/uniform_rows.h"
 #include "methods/method.h"
 
@@ -79,6 +80,7 @@ MethodDescription describe_cskv() {
   cache.base_parameters = cskv::latent_base_parameters();
   cache.make_base = cskv::make_latent_base;
   method.cache = std::move(cache);
+  method.reproduce = cskv::reproduce;
   return method;
 }
 

@@ -6,6 +6,7 @@
 // sum: it is applied once per query and step.
 #include <algorithm>
 
+#include "methods/cache/matryoshkakv/reproduce.h"
 #include "methods/cache/matryoshkakv/rotated_map.h"
 #include "methods/cache/matryoshkakv/rotation_base.h"
 #include "methods/method.h"
@@ -83,6 +84,7 @@ MethodDescription describe_matryoshkakv() {
   cache.base_parameters = matryoshkakv::rotation_base_parameters();
   cache.make_base = matryoshkakv::make_rotation_base;
   method.cache = std::move(cache);
+  method.reproduce = matryoshkakv::reproduce;
   return method;
 }
 
