@@ -158,7 +158,7 @@ at::Tensor LanguageModel::attention(const Block& block, std::int64_t layer, cons
     return y.view({windows, tokens, count, dim});
   };
   at::Tensor q = project(LinearSlot::q, heads), k = project(LinearSlot::k, kv_heads);
-  const at::Tensor v = project(LinearSlot::v, kv_heads);
+  at::Tensor v = project(LinearSlot::v, kv_heads);
   if (block.q_norm.defined()) {
     q = rms_norm(q, block.q_norm, config_.rms_norm_eps);
     k = rms_norm(k, block.k_norm, config_.rms_norm_eps);
@@ -166,6 +166,7 @@ at::Tensor LanguageModel::attention(const Block& block, std::int64_t layer, cons
   const at::Tensor cosine = cosine_.narrow(0, 0, tokens), sine = sine_.narrow(0, 0, tokens);
   q = rotate(q, cosine, sine);
   k = rotate(k, cosine, sine);
+  if (key_value_hook_) key_value_hook_(layer, k, v);
 
   // Query heads that share a key head stand in one matrix: [windows * kv_heads, group * tokens, dim].
   q = q.view({windows, tokens, kv_heads, group, dim})

@@ -27,6 +27,10 @@ struct Block {
 // May replace the output y [windows, tokens, out] of a linear layer; used to catch gradients.
 using OutputHook = std::function<at::Tensor(std::int64_t layer, LinearSlot slot, const at::Tensor& y)>;
 
+// May replace the keys (turned by their positions) and values [windows, tokens, kv_heads, head_dim] of a
+// layer before attention sees them.
+using KeyValueHook = std::function<void(std::int64_t layer, at::Tensor& keys, at::Tensor& values)>;
+
 class LanguageModel {
  public:
   // Random weights: normal with deviation 1/sqrt(in) in linear layers (LeCun et al. 1998), 0.02 in the
@@ -49,6 +53,9 @@ class LanguageModel {
   at::Tensor head(const at::Tensor& hidden) const;
   at::Tensor logits(const at::Tensor& tokens, const OutputHook* hook = nullptr) const;
 
+  // Copies of a model share weights; each may have a hook of its own.
+  void set_key_value_hook(KeyValueHook hook) { key_value_hook_ = std::move(hook); }
+
   // Writes model.safetensors (bf16, rounded to nearest even) and config.json.
   void save(const std::filesystem::path& directory);
 
@@ -61,6 +68,7 @@ class LanguageModel {
   ModelConfig config_;
   at::Tensor embedding_, final_norm_, head_;  // head_ undefined when tied
   std::vector<Block> blocks_;
+  KeyValueHook key_value_hook_;
   at::Tensor cosine_, sine_;  // [max_positions, 1, head_dim]
 };
 

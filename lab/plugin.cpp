@@ -5,7 +5,9 @@
 
 #include "lab/guarded.h"
 #include "lab/language_model.h"
+#include "lab/methods/cskv/latent_training.h"
 #include "lab/methods/decoupleq/block_reconstruction.h"
+#include "lab/methods/matryoshkakv/projection_training.h"
 #include "lab/models/training_tasks.h"
 #include "lab/output_gradients.h"
 #include "lab/training/language_model_trainer.h"
@@ -26,6 +28,12 @@ class Plugin final : public LabPlugin {
   }
   BlockReconstructionResult block_reconstruction(const BlockReconstructionRequest& request) const override {
     return guarded([&] { return lab::block_reconstruction(request); });
+  }
+  LatentTrainingResult latent_training(const LatentTrainingRequest& request) const override {
+    return guarded([&] { return lab::latent_training(request); });
+  }
+  ProjectionTrainingResult projection_training(const ProjectionTrainingRequest& request) const override {
+    return guarded([&] { return lab::projection_training(request); });
   }
   std::unique_ptr<TrainingTask> training_task(const TaskRequest& request) const override {
     return guarded([&] { return lab::training_task(request); });

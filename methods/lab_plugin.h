@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -19,7 +20,7 @@
 namespace laconic {
 
 // Raised with every change of the classes below: a plug-in of another version is refused.
-inline constexpr int lab_plugin_version = 2;
+inline constexpr int lab_plugin_version = 3;
 
 // Training of a small Llama-type language model from text. Half of the windows are those of evaluation
 // protocol P1: a document is tokenised once and cut into windows of at most `context` tokens, each starting
@@ -104,6 +105,61 @@ struct BlockReconstructionResult {
   double error_before = 0, error_after = 0;  // mean squared error over all sequences
 };
 
+// Card 20. The two factors of one projection, trained so that up (down x) approaches W x: mean squared error
+// over outputs and tokens, AdamW, one batch of inputs per step, a rate that falls linearly to 0.
+struct LatentTrainingRequest {
+  std::int64_t inputs = 0, outputs = 0, rank = 0;
+  std::vector<float> weight;  // [outputs, inputs]
+  std::vector<float> down;    // [rank, inputs], where it starts
+  std::vector<float> up;      // [outputs, rank]
+  std::int64_t batches = 0;
+  std::function<std::span<const float>(std::int64_t index)> batch;  // x [tokens, inputs], tokens in order
+  std::int64_t steps = 0;
+  double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999;
+  // Below 16, latents pass through uniform grids on the way: of a channel over `group` tokens, or of a token
+  // over `group` channels. Their gradient passes straight through where the grid reaches.
+  int bits = 16;
+  bool by_channel = false;
+  std::int64_t group = 32;
+  bool contains_zero = false;  // the grid's range must contain 0
+  std::uint64_t seed = 0;
+  std::string name;  // keys the order of the batches
+};
+
+struct LatentTrainingResult {
+  std::vector<float> down, up;
+  double error_before = 0, error_after = 0;  // over all batches, grids included
+};
+
+// Card 62. Orthogonal bases U = (I - A/2)^-1 (I + A/2), A = X - X^T, of the keys (turned) and values of every
+// KV head, and means, trained through the frozen model: every step draws for every head how many columns are
+// kept, and the loss is kl_weight KL(model || model with projected keys and values) + cross_entropy_weight
+// next-token cross entropy. AdamW, cosine with warm-up.
+struct ProjectionTrainingRequest {
+  std::filesystem::path model;  // a dense directory
+  std::vector<std::vector<std::int32_t>> windows, held_out;
+  std::vector<float> x;             // [layers, 2 (keys, values), kv_heads, head_dim, head_dim]
+  std::vector<float> mean;          // [layers, 2, kv_heads, head_dim]
+  std::vector<std::int64_t> ranks;  // that are drawn from; empty: the eighths of head_dim
+  std::int64_t judged_rank = 0;     // of all heads, on the held-out windows; 0: half of head_dim
+  double kl_weight = 0.25, cross_entropy_weight = 0.75;
+  std::int64_t steps = 0, sequences = 4;  // windows per step
+  std::int64_t warmup_steps = 100;
+  double learning_rate = 1e-3, gradient_clip = 1.0, beta1 = 0.9, beta2 = 0.999;
+  std::uint64_t seed = 0;
+  int threads = 0;                   // 0: one per core; results repeat for the same number
+  std::filesystem::path checkpoint;  // a file; an interrupted training goes on from it. Empty: none
+  std::int64_t checkpoint_every = 50;
+  ProgressListener progress;
+};
+
+struct ProjectionTrainingResult {
+  std::vector<float> x;  // zero on and above the diagonal
+  std::vector<float> mean;
+  double kl_before = 0, kl_after = 0;  // on the held-out windows, judged_rank columns everywhere
+  std::int64_t resumed_from = 0;       // step
+};
+
 class LabPlugin {
  public:
   virtual ~LabPlugin() = default;
@@ -113,6 +169,8 @@ class LabPlugin {
                                            const std::vector<std::vector<std::int32_t>>& windows,
                                            const ProgressListener& progress = {}) const = 0;
   virtual BlockReconstructionResult block_reconstruction(const BlockReconstructionRequest& request) const = 0;
+  virtual LatentTrainingResult latent_training(const LatentTrainingRequest& request) const = 0;
+  virtual ProjectionTrainingResult projection_training(const ProjectionTrainingRequest& request) const = 0;
   // Logits [tokens, vocabulary] of the lab's copy of a dense model: the check that it is the runtime's model.
   virtual std::vector<float> logits(const std::filesystem::path& model,
                                     std::span<const std::int32_t> tokens) const = 0;

@@ -13,6 +13,8 @@ std::vector<OptionSpec> cache_option_specs() {
       {"--cache", Kind::text, "a KV cache: a method or a pipeline such as 'kivi(bits=2)'", false,
        "exact f32"},
       {"--cache-window", Kind::integer, "recent tokens that stay exact", false, "the method's own"},
+      {"--cache-bases", Kind::text, "a directory whose kv/ has the bases that laconic kv train made", false,
+       "the model's"},
       {"--cache-budget", Kind::number, "bytes per token that the cache may take, window and scales included"},
       {"--cache-ratio", Kind::number, "the same as a ratio to the f16 cache, e.g. 8"},
       {"--cache-report", Kind::flag, "what each layer and head of the cache holds"}};
@@ -23,7 +25,8 @@ std::unique_ptr<CacheFactory> cache_from(const Arguments& arguments, const std::
                                          const std::function<void(KvCache&)>& fill) {
   const bool sized = arguments.has("cache-budget") || arguments.has("cache-ratio");
   if (pipeline.empty()) {
-    for (const char* option : {"cache-window", "cache-budget", "cache-ratio", "cache-report"}) {
+    for (const char* option :
+         {"cache-window", "cache-bases", "cache-budget", "cache-ratio", "cache-report"}) {
       if (arguments.has(option))
         fail(ErrorKind::usage, "needs --cache", fmt::format("--{}", option),
              "name a method, e.g. --cache kivi");
@@ -32,7 +35,7 @@ std::unique_ptr<CacheFactory> cache_from(const Arguments& arguments, const std::
   }
   if (arguments.has("cache-budget") && arguments.has("cache-ratio"))
     fail(ErrorKind::usage, "both a budget and a ratio", "--cache-ratio", "give one of them");
-  CacheRequest request{model.kv_shape(), directory, {}, 0};
+  CacheRequest request{model.kv_shape(), directory, {}, 0, arguments.text("cache-bases")};
   if (arguments.has("cache-window"))
     request.window = arguments.integer("cache-window", 0, 0, std::int64_t{1} << 24);
   std::vector<CacheStageText> stages = parse_cache_pipeline(pipeline);

@@ -13,7 +13,7 @@
 
 namespace laconic::cli {
 
-// --cache, --cache-window, --cache-budget, --cache-ratio, --cache-report.
+// --cache, --cache-window, --cache-bases, --cache-budget, --cache-ratio, --cache-report.
 std::vector<OptionSpec> cache_option_specs();
 
 // The caches of a pipeline as the options want them; null for an empty one, which the other options then

@@ -48,6 +48,22 @@ std::string plain_name(std::string name) {
   return name.substr(std::min(name.find_first_not_of('-'), name.size()));
 }
 
+std::string group_subject(const std::string& group) { return group == "kv" ? "key-value caches" : group; }
+
+// The place of a verb: below its group where its name has one.
+CLI::App* add_verb(CLI::App& app, const Verb& verb) {
+  const std::size_t space = verb.name.find(' ');
+  if (space == std::string::npos) return app.add_subcommand(verb.name, verb.summary);
+  const std::string group = verb.name.substr(0, space);
+  const auto made = app.get_subcommands([&](const CLI::App* other) { return other->get_name() == group; });
+  CLI::App* parent = made.empty() ? nullptr : made.front();
+  if (parent == nullptr) {
+    parent = app.add_subcommand(group, "Verbs about " + group_subject(group));
+    parent->require_subcommand(1);
+  }
+  return parent->add_subcommand(verb.name.substr(space + 1), verb.summary);
+}
+
 struct Bound {
   const Verb* verb;
   CLI::App* app;
@@ -108,7 +124,7 @@ int run(const std::vector<Verb>& verbs, int argc, char** argv) {
     bound.push_back(std::make_unique<Bound>());
     Bound& entry = *bound.back();
     entry.verb = &verb;
-    entry.app = app.add_subcommand(verb.name, verb.summary);
+    entry.app = add_verb(app, verb);
     entry.app->footer("Examples:\n" + verb.examples);
     bind(entry);
     if (entry.options.count("json") == 0)

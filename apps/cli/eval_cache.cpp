@@ -59,6 +59,7 @@ struct Measured {
   std::string cache;
   CacheEvaluation quality;
   double ratio = 1;                                // to f16
+  std::uint64_t base_bytes = 0;                    // of a trained base, once for all sequences
   double tokens_per_second = 0;                    // of decoding behind the prompt
   std::vector<double> needles_seen, needles_late;  // found by depth: question in the prompt, or after it
   CacheReport report;
@@ -109,6 +110,7 @@ nlohmann::json as_json(const Measured& measured) {
                          {"kl", bucket.kl}});
   }
   nlohmann::json value = {{"cache", measured.cache},
+                          {"base_bytes", measured.base_bytes},
                           {"perplexity", quality.perplexity},
                           {"dense_perplexity", quality.dense_perplexity},
                           {"change", quality.change},
@@ -145,6 +147,8 @@ void print_one(const Measured& measured, const CacheWindows& windows, double den
       "tables {}, exact window {}, header {} bytes in a cache of {} tokens\n",
       quality.bytes_per_token, measured.ratio, dense_bytes, b.payload, b.scales, b.indices, b.tables,
       b.window, b.header, windows.prompt + windows.forced);
+  if (measured.base_bytes > 0)
+    fmt::print("trained base of the model: {} bytes, once for all sequences\n", measured.base_bytes);
   fmt::print("decoding {:.0f} tokens/s\n", measured.tokens_per_second);
   std::vector<std::vector<std::string>> rows = {{"positions", "perplexity", "KL"}};
   for (const CacheEvaluation::Bucket& bucket : quality.positions) {
@@ -272,6 +276,7 @@ int eval_cache(const Arguments& arguments, const Session& session) {
     measured.cache = factory->canonical();
     measured.quality = evaluate_cache(
         model, [&] { return factory->make(); }, windows, dense, session.progress);
+    measured.base_bytes = factory->base_bytes();
     measured.ratio = dense_bytes / measured.quality.bytes_per_token;
     measured.tokens_per_second = decode_rate(model, *factory, windows);
     if (!needles.empty()) {

@@ -85,6 +85,8 @@ int describe(const MethodDescription& method, const CodecDescription* codec, con
                             {"reproducible", static_cast<bool>(method.reproduce)},
                             {"parameters", as_json(method.parameters)}};
     if (codec != nullptr) value["codec_parameters"] = as_json(codec->parameters);
+    if (method.cache && method.cache->make_base)
+      value["base_parameters"] = as_json(method.cache->base_parameters);
     fmt::print("{}\n", value.dump(2));
     return 0;
   }
@@ -108,6 +110,11 @@ int describe(const MethodDescription& method, const CodecDescription* codec, con
             ? ""
             : fmt::format("({}={})", method.parameters.front().name, method.parameters.front().default_value);
     fmt::print("Use it:  laconic eval MODEL --text FILE --cache '{}{}'\n", method.slug, inside);
+    if (method.cache->make_base) {
+      fmt::print("\nIts base of a model, made by laconic kv train MODEL -m {} -p NAME=VALUE --text FILE:\n\n",
+                 method.slug);
+      print_parameters(method.cache->base_parameters);
+    }
   }
   if (method.reproduce) fmt::print("Check its claims:  laconic reproduce {} --quick\n", method.slug);
   if (codec != nullptr) {

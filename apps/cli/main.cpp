@@ -2,7 +2,8 @@
 
 int main(int argc, char** argv) {
   using namespace laconic::cli;
-  return run({list_verb(), info_verb(), compress_verb(), decompress_verb(), inspect_verb(), diff_verb(),
-              eval_verb(), generate_verb(), train_verb(), reproduce_verb(), bench_verb(), demo_verb()},
-             argc, argv);
+  return run(
+      {list_verb(), info_verb(), compress_verb(), decompress_verb(), inspect_verb(), diff_verb(), eval_verb(),
+       generate_verb(), train_verb(), kv_train_verb(), reproduce_verb(), bench_verb(), demo_verb()},
+      argc, argv);
 }

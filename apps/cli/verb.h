@@ -50,7 +50,8 @@ struct Session {
 };
 
 struct Verb {
-  std::string name, summary, examples;
+  std::string name;  // "eval", or with a group before it: "kv train"
+  std::string summary, examples;
   std::vector<OptionSpec> options;
   std::function<int(const Arguments&, const Session&)> run;
 };
@@ -68,6 +69,7 @@ Verb reproduce_verb();
 Verb bench_verb();
 Verb demo_verb();
 Verb train_verb();
+Verb kv_train_verb();
 
 // --data, else $LACONIC_DATA, else nothing. Throws Error(input) where --data names no directory.
 std::filesystem::path data_folder(const Arguments& arguments);

@@ -89,7 +89,7 @@ const DenseCacheRun& CacheTrial::dense(std::uint64_t seed) {
 CacheFactory CacheTrial::factory(std::string_view pipeline, std::uint64_t seed,
                                  std::optional<std::int64_t> exact_window,
                                  const std::filesystem::path& bases) const {
-  CacheRequest request{model_.kv_shape(), bases.empty() ? subject_.model : bases, {}, seed};
+  CacheRequest request{model_.kv_shape(), subject_.model, {}, seed, bases};
   const std::int64_t window = exact_window.value_or(options_.exact_window);
   if (window >= 0) request.window = window;
   return CacheFactory(pipeline, request);

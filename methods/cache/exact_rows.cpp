@@ -18,7 +18,9 @@ MethodDescription exact_rows_method(DType dtype) {
       CacheMethod{{CacheAxis::bits}, false, true, false, [dtype](const Parameters&, const CacheRequest&) {
                     return [dtype](std::int64_t, KvStages& stages) {
                       stages.bits = exact_row_codec(dtype);
-                      stages.window = {0, 64, 1, dtype};
+                      // Behind another stage it is that stage's window.
+                      const bool alone = !stages.split && !stages.eviction && !stages.features;
+                      if (alone) stages.window = {0, 64, 1, dtype};
                     };
                   }};
   return method;

@@ -34,6 +34,8 @@ class CacheFactory {
   CacheFactory(const std::vector<CacheStageText>& stages, const CacheRequest& request);
   std::unique_ptr<KvCache> make() const { return std::make_unique<KvCache>(shape_, codecs_); }
   const std::string& canonical() const { return canonical_; }
+  // Of the trained base, if there is one: the model's, not the cache's.
+  std::uint64_t base_bytes() const { return codecs_.empty() ? 0 : codecs_.front()->model_bytes(); }
 
  private:
   KvShape shape_;

@@ -49,9 +49,9 @@ std::filesystem::path base_file(const std::filesystem::path& directory, std::str
   return directory / "kv" / (std::string(name) + ".safetensors");
 }
 
-void BaseWriter::add(std::string name, Shape shape, const std::vector<float>& values) {
+void BaseWriter::add(std::string name, Shape shape, const std::vector<float>& values, DType dtype) {
   require_finite(values, name);
-  Tensor tensor = Tensor::from_f32(std::move(shape), values, DType::f16);
+  Tensor tensor = Tensor::from_f32(std::move(shape), values, dtype);
   for (const float value : tensor.view().to_f32()) {
     if (!std::isfinite(value))
       fail(ErrorKind::input, "has a number that is too large for 16 bits", name,

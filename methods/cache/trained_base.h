@@ -24,8 +24,8 @@ std::filesystem::path base_file(const std::filesystem::path& directory, std::str
 // Tensors that will be stored, in order.
 class BaseWriter {
  public:
-  // f16; Error(input) when a number is not finite or does not fit.
-  void add(std::string name, Shape shape, const std::vector<float>& values);
+  // Error(input) when a number is not finite or does not fit.
+  void add(std::string name, Shape shape, const std::vector<float>& values, DType dtype = DType::f16);
   void add_integers(std::string name, const std::vector<std::int32_t>& values);
   void fact(std::string name, std::string text) { facts_[std::move(name)] = std::move(text); }
   // Writes the file whole or not at all; its size. Error(usage) when it is there and not to be replaced.

@@ -83,6 +83,8 @@ class KvCodec {
   // Not 0 where blocks also depend on something that was made for the model (a trained basis): write_layer()
   // puts it before the blocks, and read_layer() refuses those of another one.
   virtual std::uint64_t identity() const { return 0; }
+  // Bytes of what was made for the model, kept once for all sequences and layers; not part of any cache's bytes.
+  virtual std::uint64_t model_bytes() const { return 0; }
   // f16 numbers that the window keeps per token besides keys and values: side [rows, side_width].
   virtual std::int64_t side_width() const { return 0; }
   virtual void side_rows(const LayerRows& /*rows*/, float* /*side*/) const {}

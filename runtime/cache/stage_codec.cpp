@@ -74,6 +74,9 @@ class StageCodec final : public KvCodec {
   std::uint64_t identity() const override {
     return stages_.features != nullptr ? stages_.features->identity() : 0;
   }
+  std::uint64_t model_bytes() const override {
+    return stages_.features != nullptr ? stages_.features->model_bytes() : 0;
+  }
   std::int64_t side_width() const override {
     return stages_.features != nullptr ? stages_.features->side_width(layer_) : 0;
   }
@@ -128,6 +131,8 @@ class StageCodec final : public KvCodec {
 
   std::shared_ptr<const KvBlock> read_block(ByteReader& reader, std::int64_t layer) const override {
     TokenIndex index = TokenIndex::read(reader, shape_.kv_heads, most_positions);
+    if (!index.consecutive() && stages_.split == nullptr && stages_.eviction == nullptr)
+      reader.corrupt("chosen tokens in a cache that keeps all of them in order");
     std::vector<std::vector<float>> log_weights;
     if (stages_.features == nullptr) log_weights = read_log_weights(reader, index);
     std::vector<std::int64_t> class_rows;

@@ -1,0 +1,12 @@
+// Matryoshka training of MatryoshkaKV (card 62, steps 4 and 5): only the free matrices behind the orthogonal
+// bases and the means move. Keys and values are projected and expanded again before attention, which gives
+// the scores (q U) . ((k - mu) U) + q . mu of the cache.
+#pragma once
+
+#include "methods/lab_plugin.h"
+
+namespace laconic::lab {
+
+ProjectionTrainingResult projection_training(const ProjectionTrainingRequest& request);
+
+}  // namespace laconic::lab

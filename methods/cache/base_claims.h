@@ -1,0 +1,70 @@
+// What the claims of methods with trained bases share: rows of arms, tables of them, and comparisons of
+// perplexity increases.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "methods/cache/trial_bases.h"
+
+namespace laconic {
+
+// A model of the data directory or the carried one with a long context, and how it is judged: protocol P2
+// with a text that it was not trained on. The long one comes last; quick takes one model only.
+struct BaseSubject {
+  TrialSubject subject;
+  std::string text;
+  CacheTrialOptions options;
+  std::int64_t sequences = 64;  // calibration windows of a base
+};
+std::vector<BaseSubject> base_subjects(const ReproduceRequest& request);
+
+// One setting, over all seeds.
+struct CacheRow {
+  std::string name;
+  std::vector<ArmNumbers> arms;
+};
+
+class BaseClaims {
+ public:
+  // `sequences`: calibration windows of every base (16 when quick).
+  BaseClaims(const ReproduceRequest& request, TrialSubject subject, std::string text, ArmCache& cache,
+             CacheTrialOptions options, std::int64_t sequences, Reproduction& result);
+
+ protected:
+  bool quick() const { return request_.scale == ReproduceRequest::Scale::quick; }
+  std::int64_t sequences() const { return quick() ? 16 : sequences_; }
+  std::int64_t steps(std::int64_t wanted) const { return quick() ? wanted / 5 : wanted; }
+  std::string place() const { return trial_.subject().name + " on " + text_; }
+  const std::vector<std::uint64_t>& seeds() const { return seeds_; }
+
+  CacheRow based(std::string name, std::string_view slug, TrialBases::Settings base,
+                 const std::string& pipeline, std::optional<std::int64_t> window = {});
+  CacheRow plain(std::string name, const std::string& pipeline);
+  // A policy that keeps some tokens and drops the others, with the slots that take so many bytes; nothing
+  // where the registry has no such method.
+  std::optional<CacheRow> dropping(const std::string& policy, double bytes_per_token);
+
+  void table(const std::string& title, const std::vector<CacheRow>& rows);
+  // The perplexity increase of `better` is at most `factor` of that of `worse`, and the interval of the
+  // difference excludes that it is not better.
+  void claim(const std::string& text, const std::string& paper, const CacheRow& better, const CacheRow& worse,
+             double factor);
+  Claim& add_claim(const std::string& text, const std::string& paper, const CacheRow& measured,
+                   const CacheRow& baseline, std::string_view number, const std::string& threshold);
+  const ReproduceRequest& request() const { return request_; }
+  CacheTrial& trial() { return trial_; }
+
+ private:
+  const ReproduceRequest& request_;
+  CacheTrial trial_;
+  TrialBases bases_;
+  std::vector<std::uint64_t> seeds_;
+  std::int64_t sequences_;
+  std::string text_;
+  Reproduction& result_;
+};
+
+}  // namespace laconic
