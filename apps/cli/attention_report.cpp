@@ -140,6 +140,8 @@ nlohmann::json attention_speeds(const Arguments& arguments, const Session& sessi
 int attention_plans(const Arguments& arguments, const Session& session) {
   constexpr int word_bytes = sizeof(float);
   const std::int64_t tokens = arguments.integer("tokens", 4096, 1, 1 << 24);
+  const double bits = arguments.number("kv-bits", 8 * word_bytes, 0.01, 8 * word_bytes);
+  const double share = bits / (8 * word_bytes);
   nlohmann::json values = nlohmann::json::array();
   for (const std::int64_t head_dim : head_dims(arguments)) {
     const AttentionShape shape{tokens, tokens, head_dim, {!arguments.flag("full"), 0, 0}};
@@ -148,9 +150,9 @@ int attention_plans(const Arguments& arguments, const Session& session) {
       if (*bytes > std::uint64_t{1} << 40)
         fail(ErrorKind::usage, "no cache is that large", "--cache", "at most 1 TiB");
       const auto size = static_cast<std::int64_t>(*bytes);
-      levels.push_back({"given", size, plan_attention(shape, size / word_bytes)});
+      levels.push_back({"given", size, plan_attention(shape, size / word_bytes, share)});
     } else {
-      levels = plan_levels(shape, cache_sizes(), word_bytes);
+      levels = plan_levels(shape, cache_sizes(), word_bytes, share);
     }
     std::vector<std::vector<std::string>> table = {{"memory", "words", "schedule", "Br", "Bc", "b",
                                                     "moved words", "moved", "bound", "ratio", "fa1", "qstat",
@@ -169,7 +171,7 @@ int attention_plans(const Arguments& arguments, const Session& session) {
           number(plan.tiles.Bc),
           number(plan.tiles.b),
           std::to_string(plan.traffic.total()),
-          human_bytes(plan.traffic.total() * word_bytes),
+          human_bytes(static_cast<std::uint64_t>(moved_bytes(plan, word_bytes, bits))),
           std::to_string(plan.least),
           fmt::format("{:.2f}", plan.ratio())};
       for (const AttentionSchedule schedule : attention_schedules) {
@@ -182,14 +184,17 @@ int attention_plans(const Arguments& arguments, const Session& session) {
       table.push_back(std::move(row));
       nlohmann::json item = to_json(plan, shape, word_bytes);
       item["level"] = level.level;
+      item["key_value_bits"] = bits;
+      item["moved_bytes"] = moved_bytes(plan, word_bytes, bits);
       plans.push_back(std::move(item));
     }
     const AttentionTiles tiles = kernel_tiles(head_dim, tokens, thread_count(), cache_sizes());
     if (!session.json) {
       fmt::print(
-          "{} tokens, head size {}{}; one head of f32 words\n{}kernel: steps of {}; {} of scratch a "
+          "{} tokens, head size {}{}; one head of f32 words, keys and values at {:g} bits\n{}kernel: steps "
+          "of {}; {} of scratch a "
           "thread\n\n",
-          tokens, head_dim, shape.mask.causal ? ", causal" : "", format_table(table), tiles_text(tiles),
+          tokens, head_dim, shape.mask.causal ? ", causal" : "", bits, format_table(table), tiles_text(tiles),
           human_bytes(scratch_bytes(tiles, head_dim)));
     }
     values.push_back({{"head_dim", head_dim},

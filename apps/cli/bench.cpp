@@ -304,6 +304,8 @@ Verb bench_verb() {
            {"--plan", Kind::flag, "attention: measure nothing, say what has to move and in which tiles"},
            {"--cache", Kind::bytes, "attention: plan for a fast memory of this size", false,
             "the caches of this machine"},
+           {"--kv-bits", Kind::number, "attention: plan for keys and values at so many bits a number", false,
+            "32"},
            {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
            {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
            {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},

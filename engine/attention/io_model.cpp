@@ -21,8 +21,17 @@ IndexRange keys_of_block(const AttentionShape& shape, std::int64_t begin, std::i
   return {first.begin, last.end};
 }
 
-Traffic traffic_of_fa1(const AttentionShape& shape, const ScheduleTiles& tiles) {
+struct Counted {
   Traffic traffic;
+  std::uint64_t key_values = 0;  // among the reads
+  void read_key_values(std::uint64_t words) {
+    traffic.reads += words;
+    key_values += words;
+  }
+};
+
+Counted count_fa1(const AttentionShape& shape, const ScheduleTiles& tiles) {
+  Counted counted;
   const std::int64_t d = shape.head_dim;
   for (std::int64_t key = 0; key < shape.keys; key += tiles.Bc) {
     const IndexRange keys{key, std::min(shape.keys, key + tiles.Bc)};
@@ -30,40 +39,60 @@ Traffic traffic_of_fa1(const AttentionShape& shape, const ScheduleTiles& tiles) 
     if (seeing.size() == 0) continue;
     const std::int64_t rows = std::min(shape.queries, blocks_of(seeing.end, tiles.Br) * tiles.Br) -
                               seeing.begin / tiles.Br * tiles.Br;
-    traffic.reads += count(2 * keys.size() * d) + count(rows) * count(2 * d + 2);
-    traffic.writes += count(rows) * count(d + 2);
+    counted.read_key_values(count(2 * keys.size() * d));
+    counted.traffic.reads += count(rows) * count(2 * d + 2);
+    counted.traffic.writes += count(rows) * count(d + 2);
   }
-  return traffic;
+  return counted;
 }
 
-Traffic traffic_of_qstat(const AttentionShape& shape, const ScheduleTiles& tiles) {
-  Traffic traffic;
+Counted count_qstat(const AttentionShape& shape, const ScheduleTiles& tiles) {
+  Counted counted;
   const std::int64_t d = shape.head_dim;
   for (std::int64_t row = 0; row < shape.queries; row += tiles.Br) {
     const std::int64_t end = std::min(shape.queries, row + tiles.Br), rows = end - row;
     const std::int64_t keys = keys_of_block(shape, row, end).size();
-    if (keys > 0) traffic.reads += count(rows * d + 2 * d * keys);
-    traffic.writes += count(rows * d);
+    if (keys > 0) counted.traffic.reads += count(rows * d);
+    counted.read_key_values(count(2 * d * keys));
+    counted.traffic.writes += count(rows * d);
   }
-  return traffic;
+  return counted;
 }
 
-Traffic traffic_of_small(const AttentionShape& shape, const ScheduleTiles& tiles) {
-  Traffic traffic;
+Counted count_small(const AttentionShape& shape, const ScheduleTiles& tiles) {
+  Counted counted;
   const std::int64_t d = shape.head_dim, b = tiles.b, column_blocks = blocks_of(d, b);
   for (std::int64_t row = 0; row < shape.queries; row += b) {
     const std::int64_t end = std::min(shape.queries, row + b), rows = end - row;
     const IndexRange keys = keys_of_block(shape, row, end);
-    traffic.writes += count(rows * d);
+    counted.traffic.writes += count(rows * d);
     if (keys.size() == 0) continue;
     const std::int64_t first = keys.begin / b, last = blocks_of(keys.end, b);
     const std::int64_t covered = std::min(shape.keys, last * b) - first * b;
-    traffic.reads +=
-        count(d) * count(rows * (last - first) + covered);  // a column of Q and of K for every rank-1 update
-    traffic.writes += count(rows * covered) + count(2 * rows);  // S, then m and l
-    traffic.reads += count(column_blocks) * count(2 * rows + rows * keys.size()) + count(keys.size() * d);
+    // A column of Q and of K for every rank-1 update of a tile of S, then m and l.
+    counted.traffic.reads += count(d) * count(rows * (last - first));
+    counted.read_key_values(count(d) * count(covered));
+    counted.traffic.writes += count(rows * covered) + count(2 * rows);
+    // For every block of columns of V: m, l and S.
+    counted.traffic.reads += count(column_blocks) * count(2 * rows + rows * keys.size());
+    counted.read_key_values(count(keys.size() * d));
   }
-  return traffic;
+  return counted;
+}
+
+Counted counted_of(AttentionSchedule schedule, const AttentionShape& shape, const ScheduleTiles& tiles) {
+  validate(shape);
+  switch (schedule) {
+    case AttentionSchedule::fa1:
+      require(tiles.Bc >= 1 && tiles.Br >= 1, "blocks of fa1 hold a row");
+      return count_fa1(shape, tiles);
+    case AttentionSchedule::qstat:
+      require(tiles.Br >= 1, "a block of qstat holds a row");
+      return count_qstat(shape, tiles);
+    default:
+      require(tiles.b >= 1, "a tile of scores holds one");
+      return count_small(shape, tiles);
+  }
 }
 
 }  // namespace
@@ -128,18 +157,12 @@ ScheduleTiles tiles_of(AttentionSchedule schedule, const AttentionShape& shape, 
 }
 
 Traffic traffic_of(AttentionSchedule schedule, const AttentionShape& shape, const ScheduleTiles& tiles) {
-  validate(shape);
-  switch (schedule) {
-    case AttentionSchedule::fa1:
-      require(tiles.Bc >= 1 && tiles.Br >= 1, "blocks of fa1 hold a row");
-      return traffic_of_fa1(shape, tiles);
-    case AttentionSchedule::qstat:
-      require(tiles.Br >= 1, "a block of qstat holds a row");
-      return traffic_of_qstat(shape, tiles);
-    default:
-      require(tiles.b >= 1, "a tile of scores holds one");
-      return traffic_of_small(shape, tiles);
-  }
+  return counted_of(schedule, shape, tiles).traffic;
+}
+
+std::uint64_t key_value_reads(AttentionSchedule schedule, const AttentionShape& shape,
+                              const ScheduleTiles& tiles) {
+  return counted_of(schedule, shape, tiles).key_values;
 }
 
 std::uint64_t visible_pairs(const AttentionShape& shape) {

@@ -59,6 +59,10 @@ struct Traffic {
 // Exactly what a run of the schedule moves (scheduled_attention.h). A mask removes tiles, never parts of one.
 Traffic traffic_of(AttentionSchedule schedule, const AttentionShape& shape, const ScheduleTiles& tiles);
 
+// Words of keys and values among the reads: what a compressed cache makes cheaper.
+std::uint64_t key_value_reads(AttentionSchedule schedule, const AttentionShape& shape,
+                              const ScheduleTiles& tiles);
+
 // Pairs of a query and a key that it sees.
 std::uint64_t visible_pairs(const AttentionShape& shape);
 // Words that any schedule of classical multiplication moves, to the nearest integer.

@@ -11,18 +11,25 @@
 
 namespace laconic {
 
-AttentionPlan plan_attention(const AttentionShape& shape, std::int64_t words) {
+AttentionPlan plan_attention(const AttentionShape& shape, std::int64_t words, double key_value_share) {
   validate(shape);
+  require(key_value_share > 0 && key_value_share <= 1, "keys and values are stored in at most a word");
+  double least_cost = 0;
   AttentionPlan plan;
   plan.words = words;
   for (const AttentionSchedule schedule : attention_schedules) {
     if (words < minimum_words(schedule, shape.head_dim)) continue;
     const ScheduleTiles tiles = tiles_of(schedule, shape, words);
     const Traffic traffic = traffic_of(schedule, shape, tiles);
-    if (plan.totals.empty() || traffic.total() < plan.traffic.total()) {
+    const std::uint64_t key_values = key_value_reads(schedule, shape, tiles);
+    const double cost =
+        static_cast<double>(traffic.total() - key_values) + key_value_share * static_cast<double>(key_values);
+    if (plan.totals.empty() || cost < least_cost) {
+      least_cost = cost;
       plan.schedule = schedule;
       plan.tiles = tiles;
       plan.traffic = traffic;
+      plan.key_value_reads = key_values;
     }
     plan.totals.emplace_back(schedule, traffic.total());
   }
@@ -32,6 +39,11 @@ AttentionPlan plan_attention(const AttentionShape& shape, std::int64_t words) {
   }
   plan.least = least_traffic(shape, words);
   return plan;
+}
+
+double moved_bytes(const AttentionPlan& plan, int word_bytes, double key_value_bits) {
+  return static_cast<double>(plan.traffic.total() - plan.key_value_reads) * word_bytes +
+         static_cast<double>(plan.key_value_reads) * key_value_bits / 8;
 }
 
 nlohmann::json to_json(const AttentionPlan& plan, const AttentionShape& shape, int word_bytes) {
@@ -50,18 +62,20 @@ nlohmann::json to_json(const AttentionPlan& plan, const AttentionShape& shape, i
           {"writes", plan.traffic.writes},
           {"io", plan.traffic.total()},
           {"bytes", plan.traffic.total() * static_cast<std::uint64_t>(word_bytes)},
+          {"key_value_reads", plan.key_value_reads},
           {"lb", plan.least},
           {"ratio", plan.ratio()},
           {"totals", totals}};
 }
 
-std::vector<LevelPlan> plan_levels(const AttentionShape& shape, const CacheSizes& caches, int word_bytes) {
+std::vector<LevelPlan> plan_levels(const AttentionShape& shape, const CacheSizes& caches, int word_bytes,
+                                   double key_value_share) {
   require(word_bytes >= 1, "a word has a byte");
   std::vector<LevelPlan> levels;
   const std::pair<const char*, std::int64_t> sizes[] = {
       {"L1", caches.l1}, {"L2", caches.l2}, {"L3", caches.l3}};
   for (const auto& [name, bytes] : sizes)
-    levels.push_back({name, bytes, plan_attention(shape, bytes / word_bytes)});
+    levels.push_back({name, bytes, plan_attention(shape, bytes / word_bytes, key_value_share)});
   return levels;
 }
 

@@ -177,12 +177,16 @@ AttentionSpeed measure_attention(const AttentionBenchmark& what, const ProgressL
   speed.gemm_rate = median(product.wall);
   speed.tiled_rate = median(tiled.wall);
   speed.composed_rate = median(composed.wall);
+  speed.gemm_core_rate = median(product.processor);
+  speed.tiled_core_rate = median(tiled.processor);
+  speed.composed_core_rate = median(composed.processor);
   speed.of_gemm = median_ratio(tiled.wall, product.wall);
   speed.of_gemm_processor = median_ratio(tiled.processor, product.processor);
   speed.times_composed = median_ratio(tiled.wall, composed.wall);
   speed.times_composed_processor = median_ratio(tiled.processor, composed.processor);
   if (what.naive) {
     speed.naive_rate = median(naive.wall);
+    speed.naive_core_rate = median(naive.processor);
     speed.times_naive = median_ratio(tiled.wall, naive.wall);
     speed.times_naive_processor = median_ratio(tiled.processor, naive.processor);
   }

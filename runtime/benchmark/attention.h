@@ -22,8 +22,10 @@ struct AttentionBenchmark {
 struct AttentionSpeed {
   AttentionBenchmark what;
   int threads = 1;
-  // Operations per second, medians over the rounds.
+  // Operations per second by the clock, medians over the rounds.
   double tiled_rate = 0, composed_rate = 0, naive_rate = 0, gemm_rate = 0;
+  // Operations per second of processor time: of one core.
+  double tiled_core_rate = 0, composed_core_rate = 0, naive_core_rate = 0, gemm_core_rate = 0;
   // Medians of what each round gave; by processor time: what a machine at rest would give.
   double of_gemm = 0, times_composed = 0, times_naive = 0;
   double of_gemm_processor = 0, times_composed_processor = 0, times_naive_processor = 0;

@@ -19,7 +19,7 @@ MethodDescription describe_attention_io() {
   method.card = 5;
   method.title = "The I/O Complexity of Attention, or How Optimal is Flash Attention?";
   method.paper = "Saha, Ye, ICML 2024, arXiv 2402.07443";
-  method.subject = "cache";
+  method.subject = "attention";
   method.summary = "tiles and schedules of attention from what it must move between two levels of memory";
   method.reproduce = attention_io::reproduce;
   return method;

@@ -493,10 +493,30 @@ class Reproducing {
     std::int64_t d, heads, kv_heads;
     bool causal, naive;
   };
+
+  // Met by the clock and by processor time, which other programs on the machine lengthen less.
+  void speed_claim(const AttentionBenchmark& what, const ArmNumbers& numbers, std::string_view against,
+                   const std::string& baseline, const std::string& ratio, double wanted,
+                   const std::string& note) {
+    const double by_clock = numbers.at(ratio), by_processor = numbers.at(ratio + "_processor");
+    Claim claim;
+    claim.claim = fmt::format("kernel, {} tokens, d = {}{}: against {}", what.tokens, what.head_dim,
+                              what.causal ? ", causal" : "", against);
+    claim.paper = "none";
+    claim.baseline_name = fmt::format("{}, GFLOP/s of a core", against);
+    claim.baseline_value = numbers.at(baseline) / 1e9;
+    claim.measured_value = numbers.at("tiled") / 1e9;
+    claim.threshold = fmt::format(">= {:g} times the baseline", wanted);
+    claim.met = std::min(by_clock, by_processor) >= wanted;
+    claim.note =
+        fmt::format("ratio by processor time {:.2f}, by the clock {:.2f}{}", by_processor, by_clock, note);
+    result_.claims.push_back(std::move(claim));
+  }
+
   void speeds() {
-    ReproductionTable shown{"attention of one layer, GFLOP/s by the clock",
-                            {{"tokens", "d", "heads", "mask", "tiled", "two sgemm", "plain loops", "sgemm",
-                              "scratch of a thread", "of two sgemm"}}};
+    ReproductionTable shown{"attention of one layer, GFLOP/s of a core",
+                            {{"tokens", "d", "query heads", "KV heads", "mask", "tiled", "two sgemm",
+                              "plain loops", "sgemm", "scratch of a thread", "of two sgemm"}}};
     for (const SpeedCase& c :
          {SpeedCase{64, 1, 1, false, true}, {64, 4, 2, true, false}, {128, 4, 2, true, false}}) {
       AttentionBenchmark what;
@@ -506,60 +526,40 @@ class Reproducing {
       what.kv_heads = c.kv_heads;
       what.causal = c.causal;
       what.naive = c.naive;
-      what.rounds = quick_ ? 3 : 9;
-      const std::string name = fmt::format("speed, d {}, {} heads{}{}", c.d, c.heads,
-                                           c.causal ? ", causal" : "", c.naive ? ", plain loops" : "");
+      what.rounds = quick_ ? 3 : c.naive ? 5 : 9;
+      const std::string name =
+          fmt::format("speed, d {}, {} heads{}", c.d, c.heads, c.naive ? ", plain loops" : "");
       const ArmNumbers numbers =
           cache_.arm(name, machine_key(fmt::format("{} {} {}", name, what.tokens, what.rounds)), [&] {
             const AttentionSpeed speed = measure_attention(what, request_.progress);
-            return ArmNumbers{{"tiled", speed.tiled_rate},
-                              {"composed", speed.composed_rate},
-                              {"naive", speed.naive_rate},
-                              {"gemm", speed.gemm_rate},
+            return ArmNumbers{{"tiled", speed.tiled_core_rate},
+                              {"composed", speed.composed_core_rate},
+                              {"naive", speed.naive_core_rate},
+                              {"gemm", speed.gemm_core_rate},
                               {"of_gemm", speed.of_gemm},
                               {"of_gemm_processor", speed.of_gemm_processor},
                               {"times_composed", speed.times_composed},
                               {"times_composed_processor", speed.times_composed_processor},
                               {"times_naive", speed.times_naive},
+                              {"times_naive_processor", speed.times_naive_processor},
                               {"scratch", static_cast<double>(speed.tiled_scratch)},
                               {"composed_scratch", static_cast<double>(speed.composed_scratch)}};
           });
       const auto rate = [&](const char* of) {
         return numbers.at(of) == 0 ? std::string("-") : fmt::format("{:.1f}", numbers.at(of) / 1e9);
       };
-      shown.rows.push_back({std::to_string(what.tokens), std::to_string(c.d),
-                            fmt::format("{} of {}", c.heads, c.kv_heads), c.causal ? "causal" : "none",
-                            rate("tiled"), rate("composed"), rate("naive"), rate("gemm"),
-                            fmt::format("{:.0f} B", numbers.at("scratch")),
-                            fmt::format("{:.0f} B", numbers.at("composed_scratch"))});
-      const auto claim_of = [&](std::string text, const char* baseline, const char* of, double ratio,
-                                double wanted, std::string note) {
-        Claim claim;
-        claim.claim = fmt::format("kernel, {} tokens, d = {}{}: {}", what.tokens, c.d,
-                                  c.causal ? ", causal" : "", text);
-        claim.paper = "none";
-        claim.baseline_name = baseline;
-        claim.baseline_value = numbers.at(of) / 1e9;
-        claim.measured_value = numbers.at("tiled") / 1e9;
-        claim.threshold = fmt::format(">= {:g} times the baseline", wanted);
-        claim.met = ratio >= wanted;
-        claim.note = std::move(note);
-        result_.claims.push_back(std::move(claim));
-      };
+      const double scratch = numbers.at("scratch"), composed_scratch = numbers.at("composed_scratch");
+      shown.rows.push_back({std::to_string(what.tokens), std::to_string(c.d), std::to_string(c.heads),
+                            std::to_string(c.kv_heads), c.causal ? "causal" : "none", rate("tiled"),
+                            rate("composed"), rate("naive"), rate("gemm"), fmt::format("{:.0f} B", scratch),
+                            fmt::format("{:.0f} B", composed_scratch)});
       if (c.naive) {
-        claim_of("against plain loops", "plain loops, GFLOP/s", "naive", numbers.at("times_naive"), 2,
-                 fmt::format("ratio {:.1f}", numbers.at("times_naive")));
-      } else {
-        claim_of("against the rate of sgemm", "sgemm, GFLOP/s", "gemm", numbers.at("of_gemm"), 0.5,
-                 fmt::format("ratio {:.2f}, by processor time {:.2f}; half of the square counted",
-                             numbers.at("of_gemm"), numbers.at("of_gemm_processor")));
-        claim_of("against two sgemm with a softmax between", "two sgemm, GFLOP/s", "composed",
-                 numbers.at("times_composed"), 1,
-                 fmt::format(
-                     "ratio {:.2f}, by processor time {:.2f}; a thread works in {:.0f} B instead of {:.0f} B",
-                     numbers.at("times_composed"), numbers.at("times_composed_processor"),
-                     numbers.at("scratch"), numbers.at("composed_scratch")));
+        speed_claim(what, numbers, "plain loops", "naive", "times_naive", 2, "");
+        continue;
       }
+      speed_claim(what, numbers, "sgemm", "gemm", "of_gemm", 0.5, "; operations of visible pairs only");
+      speed_claim(what, numbers, "two sgemm with a softmax between", "composed", "times_composed", 1,
+                  fmt::format("; a thread works in {:.0f} B instead of {:.0f} B", scratch, composed_scratch));
     }
     result_.tables.push_back(std::move(shown));
   }

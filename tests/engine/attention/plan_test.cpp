@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -76,6 +77,20 @@ TEST(AttentionPlan, TheReportHoldsEverySchedule) {
   EXPECT_EQ(report.at("bytes"), 1280);
   EXPECT_EQ(report.at("totals"), (nlohmann::json{{"fa1", 576}, {"qstat", 320}, {"small", 384}}));
   EXPECT_EQ(to_json(plan_attention(shape, 12), shape, 4).at("totals").size(), 1u);  // only small fits
+}
+
+TEST(AttentionPlan, CompressedKeysAndValuesMoveLessAndMayChangeTheSchedule) {
+  const AttentionShape shape{1024, 1024, 64, {}};
+  // 2 N d of Q and O, and 2 (c / 16) N d ceil(N / Br) of K and V: card 05.
+  const AttentionPlan plan = plan_attention(shape, 16384, 4.0 / 16);
+  ASSERT_EQ(plan.schedule, AttentionSchedule::qstat);
+  const double blocks = std::ceil(1024.0 / static_cast<double>(plan.tiles.Br));
+  EXPECT_EQ(moved_bytes(plan, 2, 4), 2 * (2 * 1024 * 64 + 2.0 * 4 / 16 * 1024 * 64 * blocks));
+  EXPECT_EQ(moved_bytes(plan, 2, 16), 2.0 * static_cast<double>(plan.traffic.total()));
+  // Streaming keys and values again costs little where they are small: qstat wins at memories where small
+  // did.
+  EXPECT_EQ(plan_attention(shape, 2048).schedule, AttentionSchedule::small);
+  EXPECT_EQ(plan_attention(shape, 2048, 0.25).schedule, AttentionSchedule::qstat);
 }
 
 TEST(AttentionPlan, KernelTilesAreWholeVectorsOfTheInnermostCacheThatHoldsFourRows) {

@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <ostream>
 
 #include "engine/attention/lru_cache.h"
 #include "engine/attention/plan.h"
@@ -22,17 +23,21 @@ void expect_sound(const ScheduledRun& run, const AttentionShape& shape, std::int
   EXPECT_EQ(run.traffic, traffic_of(run.schedule, shape, run.tiles));
   EXPECT_GE(run.traffic.total(), least_traffic(shape, words));
   Traffic sum;
+  std::uint64_t key_values = 0;
   for (const auto& [name, traffic] : run.by_tensor) {
     sum.reads += traffic.reads;
     sum.writes += traffic.writes;
+    if (name == "K" || name == "V") key_values += traffic.reads;
   }
   EXPECT_EQ(sum, run.traffic);
+  EXPECT_EQ(key_values, key_value_reads(run.schedule, shape, run.tiles));
 }
 
 struct TableRow {
   std::int64_t d, words;
   std::uint64_t fa1, qstat, small;
 };
+void PrintTo(const TableRow& row, std::ostream* to) { *to << "d = " << row.d << ", M = " << row.words; }
 class ScheduleTable : public testing::TestWithParam<TableRow> {};
 
 TEST_P(ScheduleTable, RunsMoveWhatCard05Says) {

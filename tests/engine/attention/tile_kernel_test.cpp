@@ -42,7 +42,9 @@ TEST(Exp2, WithinTwoUlp) {
       int exponent;
       std::frexp(wanted, &exponent);
       worst = std::max(worst, std::abs(y[i] - wanted) / std::ldexp(1.0, exponent - 24));
-      if (fused) ASSERT_EQ(y[i], exp2_of_nonpositive_scalar(x[i])) << x[i];
+      if (fused) {
+        ASSERT_EQ(y[i], exp2_of_nonpositive_scalar(x[i])) << x[i];
+      }
     }
     EXPECT_LE(worst, 2);
   });
