@@ -9,6 +9,7 @@
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "engine/base/threads.h"
+#include "methods/cache/cache_method.h"
 #include "methods/method.h"
 
 namespace laconic::cli {
