@@ -107,7 +107,9 @@ TEST(Gear, TheWorkedExample) {
   double square = 0;
   for (std::size_t i = 0; i < 16; ++i) {
     const bool outlier = i == 1 || i == 10;
-    if (outlier) EXPECT_NEAR(decoded.values[i], x[0].values[i], 4e-3);
+    if (outlier) {
+      EXPECT_NEAR(decoded.values[i], x[0].values[i], 4e-3);
+    }
     residual[i] = outlier ? 0 : x[0].values[i] - decoded.values[i];
     square += static_cast<double>(residual[i]) * static_cast<double>(residual[i]);
   }

@@ -50,7 +50,7 @@ TEST_F(RankSearchTest, MeasuresWhatCachesWithThoseRanksDo) {
   const RandomBases random(shape);
   random.matryoshka();
   const auto bases =
-      read_bases(shape, TrainedBase(base_file(random.directory(), "matryoshkakv"), "matryoshkakv"));
+      matryoshkakv::read_bases(shape, TrainedBase(base_file(random.directory(), "matryoshkakv"), "matryoshkakv"));
   const Descent found = search_ranks(model, bases, windows_, search_);
   const DescentSpace space = matryoshkakv::rank_space(shape, 2, 0.75);
   ASSERT_EQ(found.lowered.size(), 12u);  // of 12 entries with 8 columns, a mean of 6
@@ -90,7 +90,9 @@ TEST_F(RankSearchTest, MeasuresWhatCachesWithThoseRanksDo) {
       --lowered[unit];
       const double harm = divergence(matryoshkakv::ranks_of(shape, space, lowered));
       least = std::min(least, harm);
-      if (unit == found.lowered[step]) EXPECT_NEAR(harm, found.harm[step], 1e-6 + 1e-3 * harm) << step;
+      if (unit == found.lowered[step]) {
+        EXPECT_NEAR(harm, found.harm[step], 1e-6 + 1e-3 * harm) << step;
+      }
     }
     EXPECT_NEAR(found.harm[step], least, 1e-6 + 1e-3 * least) << step;
     --levels[found.lowered[step]];
