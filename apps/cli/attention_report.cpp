@@ -145,7 +145,7 @@ int attention_plans(const Arguments& arguments, const Session& session) {
   nlohmann::json values = nlohmann::json::array();
   for (const std::int64_t head_dim : head_dims(arguments)) {
     const AttentionShape shape{tokens, tokens, head_dim, {!arguments.flag("full"), 0, 0}};
-    std::vector<LevelPlan> levels;
+    std::vector<CacheLevelPlan> levels;
     if (const auto bytes = arguments.bytes("cache")) {
       if (*bytes > std::uint64_t{1} << 40)
         fail(ErrorKind::usage, "no cache is that large", "--cache", "at most 1 TiB");
@@ -158,7 +158,7 @@ int attention_plans(const Arguments& arguments, const Session& session) {
                                                     "moved words", "moved", "bound", "ratio", "fa1", "qstat",
                                                     "small"}};
     nlohmann::json plans = nlohmann::json::array();
-    for (const LevelPlan& level : levels) {
+    for (const CacheLevelPlan& level : levels) {
       const AttentionPlan& plan = level.plan;
       const auto number = [](std::int64_t value) {
         return value == 0 ? std::string("-") : std::to_string(value);

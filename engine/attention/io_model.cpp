@@ -22,7 +22,7 @@ IndexRange keys_of_block(const AttentionShape& shape, std::int64_t begin, std::i
 }
 
 struct Counted {
-  Traffic traffic;
+  MovedWords traffic;
   std::uint64_t key_values = 0;  // among the reads
   void read_key_values(std::uint64_t words) {
     traffic.reads += words;
@@ -156,7 +156,7 @@ ScheduleTiles tiles_of(AttentionSchedule schedule, const AttentionShape& shape, 
   return tiles;
 }
 
-Traffic traffic_of(AttentionSchedule schedule, const AttentionShape& shape, const ScheduleTiles& tiles) {
+MovedWords traffic_of(AttentionSchedule schedule, const AttentionShape& shape, const ScheduleTiles& tiles) {
   return counted_of(schedule, shape, tiles).traffic;
 }
 

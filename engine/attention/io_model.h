@@ -51,13 +51,13 @@ std::int64_t minimum_words(AttentionSchedule schedule, std::int64_t head_dim);
 // The largest tiles that fit; below the minimum Error(usage) names it.
 ScheduleTiles tiles_of(AttentionSchedule schedule, const AttentionShape& shape, std::int64_t words);
 
-struct Traffic {
+struct MovedWords {
   std::uint64_t reads = 0, writes = 0;  // words
   std::uint64_t total() const { return reads + writes; }
-  bool operator==(const Traffic&) const = default;
+  bool operator==(const MovedWords&) const = default;
 };
 // Exactly what a run of the schedule moves (scheduled_attention.h). A mask removes tiles, never parts of one.
-Traffic traffic_of(AttentionSchedule schedule, const AttentionShape& shape, const ScheduleTiles& tiles);
+MovedWords traffic_of(AttentionSchedule schedule, const AttentionShape& shape, const ScheduleTiles& tiles);
 
 // Words of keys and values among the reads: what a compressed cache makes cheaper.
 std::uint64_t key_value_reads(AttentionSchedule schedule, const AttentionShape& shape,

@@ -20,7 +20,7 @@ AttentionPlan plan_attention(const AttentionShape& shape, std::int64_t words, do
   for (const AttentionSchedule schedule : attention_schedules) {
     if (words < minimum_words(schedule, shape.head_dim)) continue;
     const ScheduleTiles tiles = tiles_of(schedule, shape, words);
-    const Traffic traffic = traffic_of(schedule, shape, tiles);
+    const MovedWords traffic = traffic_of(schedule, shape, tiles);
     const std::uint64_t key_values = key_value_reads(schedule, shape, tiles);
     const double cost =
         static_cast<double>(traffic.total() - key_values) + key_value_share * static_cast<double>(key_values);
@@ -68,10 +68,10 @@ nlohmann::json to_json(const AttentionPlan& plan, const AttentionShape& shape, i
           {"totals", totals}};
 }
 
-std::vector<LevelPlan> plan_levels(const AttentionShape& shape, const CacheSizes& caches, int word_bytes,
-                                   double key_value_share) {
+std::vector<CacheLevelPlan> plan_levels(const AttentionShape& shape, const CacheSizes& caches, int word_bytes,
+                                        double key_value_share) {
   require(word_bytes >= 1, "a word has a byte");
-  std::vector<LevelPlan> levels;
+  std::vector<CacheLevelPlan> levels;
   const std::pair<const char*, std::int64_t> sizes[] = {
       {"L1", caches.l1}, {"L2", caches.l2}, {"L3", caches.l3}};
   for (const auto& [name, bytes] : sizes)

@@ -18,7 +18,7 @@ struct AttentionPlan {
   std::int64_t words = 0;  // M
   AttentionSchedule schedule = AttentionSchedule::qstat;
   ScheduleTiles tiles;
-  Traffic traffic;
+  MovedWords traffic;
   std::uint64_t key_value_reads = 0;                                // among traffic.reads
   std::uint64_t least = 0;                                          // lower bound
   std::vector<std::pair<AttentionSchedule, std::uint64_t>> totals;  // of every schedule that fits
@@ -37,14 +37,14 @@ double moved_bytes(const AttentionPlan& plan, int word_bytes, double key_value_b
 // totals}
 nlohmann::json to_json(const AttentionPlan& plan, const AttentionShape& shape, int word_bytes);
 
-struct LevelPlan {
+struct CacheLevelPlan {
   std::string level;  // "L1"
   std::int64_t bytes = 0;
   AttentionPlan plan;
 };
 // One plan for each cache of a core: what moves between it and what lies behind it.
-std::vector<LevelPlan> plan_levels(const AttentionShape& shape, const CacheSizes& caches, int word_bytes,
-                                   double key_value_share = 1);
+std::vector<CacheLevelPlan> plan_levels(const AttentionShape& shape, const CacheSizes& caches, int word_bytes,
+                                        double key_value_share = 1);
 
 // Tiles of the kernel for `rows` query rows in all (heads times positions): the query-stationary rows of the
 // innermost cache that holds at least four, and around them those of the next one, though not so many that

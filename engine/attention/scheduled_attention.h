@@ -26,10 +26,10 @@ std::vector<double> attention_by_definition(const AttentionProblem& problem);
 struct ScheduledRun {
   AttentionSchedule schedule = AttentionSchedule::qstat;
   ScheduleTiles tiles;
-  Traffic traffic;
+  MovedWords traffic;
   std::int64_t peak_resident = 0;
-  std::vector<std::pair<std::string, Traffic>> by_tensor;  // Q, K, V, O, S, statistics
-  std::vector<float> out;                                  // [queries, d]
+  std::vector<std::pair<std::string, MovedWords>> by_tensor;  // Q, K, V, O, S, statistics
+  std::vector<float> out;                                     // [queries, d]
 };
 
 // Runs one schedule in a fast memory of `words` words. fa1 finds O and l as 0 and m as -infinity in slow

@@ -39,7 +39,7 @@ class TwoLevelMemory {
     std::string name;
     std::span<float> words;
     std::int64_t base = 0;  // address of the first word
-    Traffic traffic;
+    MovedWords traffic;
   };
   // A tensor that lies in slow memory; the reference stays valid. Tensors come before the first buffer.
   SlowTensor& place(std::string name, std::span<float> words);
@@ -80,13 +80,13 @@ class TwoLevelMemory {
   std::int64_t words() const { return words_; }
   std::int64_t resident() const { return resident_; }
   std::int64_t peak() const { return peak_; }
-  Traffic traffic() const { return traffic_; }
+  MovedWords traffic() const { return traffic_; }
   const std::deque<SlowTensor>& tensors() const { return tensors_; }
 
  private:
   void touch(FastWords words, bool write) const;
   std::int64_t words_, resident_ = 0, peak_ = 0, slow_words_ = 0;
-  Traffic traffic_;
+  MovedWords traffic_;
   std::deque<SlowTensor> tensors_;
   AccessListener* listener_;
 };

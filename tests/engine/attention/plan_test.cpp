@@ -62,7 +62,7 @@ TEST_F(CacheFolder, WhatCannotBeReadKeepsItsDefault) {
 TEST(AttentionPlan, OfTheCachesNeverMovesMoreBehindALargerOne) {
   const AttentionShape shape{4096, 4096, 64, {true, 0, 0}};
   const CacheSizes caches;
-  const std::vector<LevelPlan> levels = plan_levels(shape, caches, 4);
+  const std::vector<CacheLevelPlan> levels = plan_levels(shape, caches, 4);
   ASSERT_EQ(levels.size(), 3u);
   EXPECT_EQ(levels[0].plan.words, caches.l1 / 4);
   for (std::size_t i = 1; i < levels.size(); ++i)

@@ -22,7 +22,7 @@ void expect_sound(const ScheduledRun& run, const AttentionShape& shape, std::int
   EXPECT_LE(run.peak_resident, words);
   EXPECT_EQ(run.traffic, traffic_of(run.schedule, shape, run.tiles));
   EXPECT_GE(run.traffic.total(), least_traffic(shape, words));
-  Traffic sum;
+  MovedWords sum;
   std::uint64_t key_values = 0;
   for (const auto& [name, traffic] : run.by_tensor) {
     sum.reads += traffic.reads;

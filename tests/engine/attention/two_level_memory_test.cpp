@@ -29,9 +29,9 @@ TEST(TwoLevelMemory, CountsWhatMovesAndRefusesWhatDoesNotFit) {
   EXPECT_EQ(memory.resident(), 0);
   EXPECT_EQ(memory.peak(), 5);
   EXPECT_EQ(b, (std::vector<float>{2, 40, 60, 0, 0, 0}));
-  EXPECT_EQ(memory.traffic(), (Traffic{3, 3}));
-  EXPECT_EQ(from.traffic, (Traffic{3, 0}));
-  EXPECT_EQ(to.traffic, (Traffic{0, 3}));
+  EXPECT_EQ(memory.traffic(), (MovedWords{3, 3}));
+  EXPECT_EQ(from.traffic, (MovedWords{3, 0}));
+  EXPECT_EQ(to.traffic, (MovedWords{0, 3}));
 }
 
 TEST(LruCache, EvictsTheWordUnusedForLongest) {
