@@ -13,8 +13,10 @@
 namespace laconic {
 namespace {
 
+using matryoshkakv::make_bases;
 using matryoshkakv::ModelBases;
 using matryoshkakv::RankTable;
+using matryoshkakv::read_bases;
 using matryoshkakv::RotatedMap;
 
 KvShape rotated_shape() { return {1, 2, 4, 16, 24, {0}, nullptr}; }

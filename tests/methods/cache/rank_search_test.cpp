@@ -13,6 +13,7 @@ namespace {
 
 using matryoshkakv::RankSearch;
 using matryoshkakv::RankTable;
+using matryoshkakv::read_bases;
 
 class RankSearchTest : public testing::Test {
  protected:
@@ -50,7 +51,7 @@ TEST_F(RankSearchTest, MeasuresWhatCachesWithThoseRanksDo) {
   const RandomBases random(shape);
   random.matryoshka();
   const auto bases =
-      matryoshkakv::read_bases(shape, TrainedBase(base_file(random.directory(), "matryoshkakv"), "matryoshkakv"));
+      read_bases(shape, TrainedBase(base_file(random.directory(), "matryoshkakv"), "matryoshkakv"));
   const Descent found = search_ranks(model, bases, windows_, search_);
   const DescentSpace space = matryoshkakv::rank_space(shape, 2, 0.75);
   ASSERT_EQ(found.lowered.size(), 12u);  // of 12 entries with 8 columns, a mean of 6

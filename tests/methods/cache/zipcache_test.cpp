@@ -421,6 +421,7 @@ class SideBySide final : public FeatureMap {
     return std::make_shared<Block>(shape_, std::move(index), std::move(keys), std::move(values));
   }
   std::uint64_t model_bytes() const override { return 0; }
+  std::uint64_t identity() const override { return 0; }
 
  private:
   class Block final : public KvBlock {
