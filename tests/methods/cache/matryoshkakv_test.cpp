@@ -243,7 +243,7 @@ TEST(MatryoshkaCache, ShrinkingIsTheSameAsEncodingWithFewerColumns) {
   const auto bases = bases_of(random);
   const RandomLayer layer(rotated_shape(), 200);
   RankTable ragged(rotated_shape(), 12);
-  std::int64_t next = 2;
+  std::int64_t next = 0;
   for (std::int64_t& rank : ragged.all()) rank = next += 3;
   const auto map_of = [&](const RankTable& ranks) { return rotated_map(rotated_shape(), bases, ranks); };
   const auto cache_of = [&](const std::shared_ptr<const RotatedMap>& map) {
