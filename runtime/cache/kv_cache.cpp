@@ -261,6 +261,7 @@ void KvCache::truncate(std::int64_t length) {
     if (state.tokens <= length) continue;
     const std::int64_t first = state.window_first();
     state.tokens = length;
+    state.prompt = std::min(state.prompt, length);
     if (state.dropped) continue;
     const std::int64_t kept = std::max<std::int64_t>(0, length - first);
     const std::int64_t forgotten = state.window_rows() - kept;
@@ -367,6 +368,10 @@ void KvCache::read_layer(std::int64_t layer, ByteReader& reader) {
     if (block->index().heads() != shape_.kv_heads || block->index().first() > end ||
         block->index().end() > most_tokens)
       reader.corrupt("a block of tokens that the sequence does not have");
+    if (!state.blocks.empty() && block->index().first() < state.blocks.back().block->index().end())
+      reader.corrupt("blocks of tokens that overlap");
+    if (!own.capabilities().truncate && block->index().end() != end)
+      reader.corrupt("a block that was cut where its codec cannot cut");
     state.blocks.push_back({std::move(block), end});
   }
   const RowStoreShape shape{std::vector<std::pair<std::int64_t, std::int64_t>>(

@@ -136,6 +136,8 @@ class StageCodec final : public KvCodec {
     TokenIndex index = TokenIndex::read(reader, shape_.kv_heads, most_positions);
     if (!index.consecutive() && stages_.split == nullptr && stages_.eviction == nullptr)
       reader.corrupt("chosen tokens in a cache that keeps all of them in order");
+    if (stages_.eviction != nullptr && index.classes() != 1)
+      reader.corrupt("slots that are sorted into classes");
     std::vector<std::vector<float>> log_weights;
     if (stages_.features == nullptr) log_weights = read_log_weights(reader, index);
     std::vector<std::int64_t> class_rows;
