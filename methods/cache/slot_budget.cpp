@@ -41,11 +41,6 @@ std::int64_t SlotBudget::slots(const EvictionStep& step) const {
   return std::max<std::int64_t>(1, rows - window());
 }
 
-void SlotBudget::set_window(WindowPolicy& window) const {
-  window.exact = exact_;
-  window.flush = flush_;
-}
-
 std::vector<ParameterSpec> slot_parameters() {
   using Type = ParameterSpec::Type;
   return {
@@ -95,7 +90,7 @@ CacheMethod eviction_method(EvictionMaker make) {
     const SlotBudget budget(parameters, request);
     return [budget, policy = make(parameters, budget, request)](std::int64_t, KvStages& stages) {
       stages.eviction = policy;
-      budget.set_window(stages.window);
+      stages.window.flush = budget.flush();
     };
   };
   method.sizes = slot_sizes;

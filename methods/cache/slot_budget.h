@@ -27,7 +27,12 @@ class SlotBudget {
   // Slots per head: B - W for the fixed budget; for a ratio of the prompt at least 1.
   std::int64_t slots(const EvictionStep& step) const;
   bool keeps_later() const { return keeps_later_; }
-  void set_window(WindowPolicy& window) const;
+  // Where later tokens are all kept, the stage of bits may say how many of them leave the window at a time.
+  void set_window(WindowPolicy& window) const {
+    window.exact = exact_;
+    if (!keeps_later_) window.flush = flush_;
+  }
+  std::int64_t flush() const { return flush_; }
 
  private:
   std::int64_t budget_ = 0;
@@ -46,6 +51,7 @@ class RankedEviction : public TokenEviction {
   explicit RankedEviction(const SlotBudget& budget) : budget_(budget) {}
   std::int64_t capacity(const EvictionStep& step) const override { return budget_.slots(step); }
   bool rewrites() const override { return !budget_.keeps_later(); }
+  void set_window(WindowPolicy& window) const override { budget_.set_window(window); }
   std::vector<KeptSlots> keep(const std::vector<KvSlots>& heads, const EvictionStep& step) const override;
 
  protected:

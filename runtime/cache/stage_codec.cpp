@@ -372,8 +372,10 @@ std::shared_ptr<const KvCodec> make_stage_codec(const KvShape& shape, std::int64
     fail(ErrorKind::usage, "features of blocks that are there already cannot be encoded anew",
          stages.canonical, "use fidelity=corrected, which leaves blocks as they are");
   }
-  // What is kept of a prompt fills no whole granules anyway.
-  if (stages.eviction != nullptr) stages.window.granule = 1;
+  if (stages.eviction != nullptr) {
+    stages.window.granule = 1;  // what is kept of a prompt fills no whole granules anyway
+    stages.eviction->set_window(stages.window);
+  }
   if (stages.eviction != nullptr && stages.bits != nullptr) {
     if (stages.eviction->rewrites() && !stages.bits->rows_stand_alone()) {
       fail(ErrorKind::usage,

@@ -54,6 +54,8 @@ class TokenEviction {
   virtual std::int64_t capacity(const EvictionStep& step) const = 0;
   // Whether kept rows are chosen from again when later tokens leave the window, and stored anew.
   virtual bool rewrites() const = 0;
+  // The exact window that the capacity counts on.
+  virtual void set_window(WindowPolicy& window) const = 0;
   virtual bool uneven() const { return false; }  // heads may keep different numbers of rows
   // One entry per head: at most capacity(step) rows on average. A head may have no candidates.
   virtual std::vector<KeptSlots> keep(const std::vector<KvSlots>& heads, const EvictionStep& step) const = 0;

@@ -6,6 +6,7 @@
 // at every step; and the last rows after the prompt are kept as sums, one for each set of rows that count at
 // the same times.
 #include "methods/cache/ems/ems_policy.h"
+#include "methods/cache/ems/reproduce.h"
 #include "methods/method.h"
 
 namespace laconic {
@@ -69,6 +70,7 @@ MethodDescription describe_ems() {
       eviction_method([](const Parameters& p, const SlotBudget& budget, const CacheRequest& request) {
         return std::make_shared<EmsPolicy>(form_of(p), budget, request.shape.rope);
       });
+  method.reproduce = ems::reproduce;
   return method;
 }
 

@@ -34,6 +34,7 @@ class EmsPolicy final : public TokenEviction {
   AttentionSumsForm sums() const override;
   std::int64_t capacity(const EvictionStep& step) const override { return budget_.slots(step); }
   bool rewrites() const override { return !budget_.keeps_later(); }
+  void set_window(WindowPolicy& window) const override { budget_.set_window(window); }
   bool uneven() const override { return form_.shared_slots; }
   std::vector<KeptSlots> keep(const std::vector<KvSlots>& heads, const EvictionStep& step) const override;
 

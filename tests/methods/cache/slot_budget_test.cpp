@@ -223,6 +223,10 @@ TEST_P(EveryPolicy, GoesWithGridsOfATokenAndWithOthersWhereSlotsStay) {
   for (std::int64_t h = 0; h < 2; ++h) {
     if (!shares_slots()) EXPECT_LE(held_rows(*four_bits, h), 48);
   }
+  // A stage of bits does not change the window that the budget counts on.
+  const auto sixteen_bits = policy_cache(with("budget=48,window=16,flush=4") + " + f16");
+  EXPECT_EQ(sixteen_bits->codec(0).window().exact, 12);
+  EXPECT_EQ(sixteen_bits->codec(0).window().flush, 4);
   EXPECT_THROW(policy_cache(with("budget=48") + " + kivi"), Error);
   EXPECT_THROW(policy_cache(with("budget=48") + " + per-token(joint=true)"), Error);
   const auto kept = policy_cache(with("budget=48,window=16,flush=4,later=kept") + " + kivi(bits=4)");
@@ -251,6 +255,24 @@ INSTANTIATE_TEST_SUITE_P(Policies, EveryPolicy,
                              name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
                            return name;
                          });
+
+TEST(RowsThatStandAlone, AreSaidToInTheDescriptionsOfTheirMethods) {
+  for (const MethodDescription& method : method_registry()) {
+    if (!method.cache || method.cache->axes != std::vector{CacheAxis::bits}) continue;
+    EXPECT_EQ(stages_of(method.slug).bits->rows_stand_alone(), method.cache->rows_stand_alone) << method.slug;
+    const std::string condition = composition_condition(method_named("ems"), method);
+    const auto makes = [&](const std::string& parameters) {
+      try {
+        policy_cache("ems" + parameters + " + " + method.slug);
+        return true;
+      } catch (const Error&) {
+        return false;
+      }
+    };
+    EXPECT_EQ(makes(""), condition.empty()) << method.slug;
+    EXPECT_TRUE(makes("(later=kept)")) << method.slug;
+  }
+}
 
 // What grids of one token keep when rows are stored again and again.
 TEST(RowsThatStandAlone, LoseNothingWhenTheyAreStoredAgain) {
