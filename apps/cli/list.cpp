@@ -50,7 +50,7 @@ std::string compositions() {
   for (std::size_t row = 0; row < table.size(); ++row) {
     for (const std::string& entry : table[row]) {
       std::string shown = entry;
-      if (row > 0 && entry != table[row].front() && entry != "yes" && entry != "-") {
+      if (row > 0 && entry != table[row].front() && !entry.starts_with("yes") && entry != "-") {
         auto found = std::find(reasons.begin(), reasons.end(), entry);
         if (found == reasons.end()) found = reasons.insert(reasons.end(), entry);
         shown = fmt::format("no ({})", found - reasons.begin() + 1);

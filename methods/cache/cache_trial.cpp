@@ -95,8 +95,7 @@ CacheFactory CacheTrial::factory(std::string_view pipeline, std::uint64_t seed,
   return CacheFactory(pipeline, request);
 }
 
-ArmNumbers CacheTrial::measure(const CacheMaker& make, std::uint64_t seed) {
-  const CacheEvaluation result = evaluate_cache(model_, make, windows(seed), dense(seed));
+ArmNumbers numbers_of(const CacheEvaluation& result) {
   ArmNumbers numbers = {{"ppl", result.perplexity},
                         {"dense_ppl", result.dense_perplexity},
                         {"change", result.change},
@@ -116,6 +115,10 @@ ArmNumbers CacheTrial::measure(const CacheMaker& make, std::uint64_t seed) {
     numbers[fmt::format("kl.{}", i)] = result.window_kl[i];
   }
   return numbers;
+}
+
+ArmNumbers CacheTrial::measure(const CacheMaker& make, std::uint64_t seed) {
+  return numbers_of(evaluate_cache(model_, make, windows(seed), dense(seed)));
 }
 
 ArmNumbers CacheTrial::other_arm(std::string_view name, std::string_view what, std::uint64_t seed,

@@ -78,6 +78,9 @@ class CacheTrial {
   std::vector<std::pair<std::uint64_t, std::unique_ptr<Draw>>> draws_;
 };
 
+// The numbers of an arm, of windows that are not the trial's own as well.
+ArmNumbers numbers_of(const CacheEvaluation& result);
+
 // Difference a - b in nats per token, windows as items, each averaged over seeds: paired bootstrap.
 BootstrapInterval cache_nats_difference(const std::vector<ArmNumbers>& a, const std::vector<ArmNumbers>& b,
                                         int resamples = 10000);

@@ -23,6 +23,7 @@ MethodDescription exact_rows_method(DType dtype) {
                       if (alone) stages.window = {0, 64, 1, dtype};
                     };
                   }};
+  method.cache->rows_stand_alone = true;
   return method;
 }
 

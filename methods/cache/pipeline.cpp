@@ -81,6 +81,10 @@ std::optional<CacheAxis> shared_axis(const std::vector<CacheAxis>& a, const std:
   return std::nullopt;
 }
 
+bool has_axis(const CacheMethod& method, CacheAxis axis) {
+  return std::find(method.axes.begin(), method.axes.end(), axis) != method.axes.end();
+}
+
 }  // namespace
 
 std::string_view name_of(CacheAxis axis) {
@@ -106,17 +110,23 @@ std::vector<Parameters> sizes_by(const Parameters& parameters, std::string_view 
   return sizes;
 }
 
+std::string composition_condition(const MethodDescription& first, const MethodDescription& second) {
+  const auto stored_anew = [](const CacheMethod& x, const CacheMethod& y) {
+    return x.rewrites_rows && has_axis(y, CacheAxis::bits) && !y.rows_stand_alone;
+  };
+  return stored_anew(*first.cache, *second.cache) || stored_anew(*second.cache, *first.cache)
+             ? "with later=kept"
+             : "";
+}
+
 std::string incompatible(const MethodDescription& first, const MethodDescription& second) {
   const CacheMethod &a = *first.cache, &b = *second.cache;
   if (const auto axis = shared_axis(a.axes, b.axes))
     return fmt::format("both decide about {}", name_of(*axis));
-  const auto has = [](const CacheMethod& method, CacheAxis axis) {
-    return std::find(method.axes.begin(), method.axes.end(), axis) != method.axes.end();
-  };
   const auto clash = [&](const CacheMethod& x, const CacheMethod& y) -> std::string {
-    if (x.rewrites_rows && has(y, CacheAxis::features))
+    if (x.rewrites_rows && has_axis(y, CacheAxis::features))
       return "merged tokens would have to be projected again";
-    if (x.whole_rows_only && has(y, CacheAxis::features)) return "it codes keys and values, not latents";
+    if (x.whole_rows_only && has_axis(y, CacheAxis::features)) return "it codes keys and values, not latents";
     return {};
   };
   const std::string reason = clash(a, b);
@@ -178,7 +188,8 @@ std::vector<std::vector<std::string>> cache_composition_table() {
         continue;
       }
       const std::string reason = incompatible(*row, *column);
-      table.back().push_back(reason.empty() ? "yes" : reason);
+      const std::string condition = composition_condition(*row, *column);
+      table.back().push_back(!reason.empty() ? reason : condition.empty() ? "yes" : "yes, " + condition);
     }
   }
   return table;

@@ -24,7 +24,10 @@ std::string canonical_text(const std::vector<CacheStageText>& stages);
 
 // Why two methods cannot be stages of one pipeline; empty when they can.
 std::string incompatible(const MethodDescription& first, const MethodDescription& second);
-// The methods that have a cache, and for each pair of them "yes" or the reason: docs and tests.
+// What two methods that can be stages of one pipeline need for it, "with later=kept" say; empty: nothing.
+std::string composition_condition(const MethodDescription& first, const MethodDescription& second);
+// The methods that have a cache, and for each pair of them "yes", "yes" with its condition, or the reason why
+// not: docs and tests.
 std::vector<std::vector<std::string>> cache_composition_table();
 
 // Makes any number of caches of one pipeline for one model.

@@ -8,6 +8,12 @@ class UniformRowCodec final : public RowCodec {
   UniformRowCodec(std::string canonical, UniformRowForm keys, UniformRowForm values)
       : canonical_(std::move(canonical)), keys_(keys), values_(values) {}
   std::string canonical() const override { return canonical_; }
+  // The ends of a token's range are levels of its grid, so that the range of what is read back is the same.
+  bool rows_stand_alone() const override {
+    using Axis = UniformRowForm::Axis;
+    return keys_.axis == Axis::token && values_.axis == Axis::token && !even_parts();
+  }
+  bool even_parts() const override { return keys_.joint || values_.joint; }
   std::unique_ptr<const RowStore> encode(const HeadMatrices& rows, const RowContext& context) const override {
     return UniformStore::encode(rows, form(context.side));
   }

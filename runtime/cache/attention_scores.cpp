@@ -70,7 +70,10 @@ std::vector<std::vector<float>> PromptScores::sums(std::span<const std::int64_t>
   return result;
 }
 
-std::vector<std::vector<float>> PromptScores::column_sums() const { return last_rows(rows_.rows); }
+const std::vector<std::vector<float>>& PromptScores::column_sums() const {
+  if (!columns_) columns_ = last_rows(rows_.rows);
+  return *columns_;
+}
 
 std::vector<std::vector<float>> PromptScores::last_rows(std::int64_t count) const {
   std::vector<std::int64_t> ids(static_cast<std::size_t>(std::min(count, rows_.rows)));

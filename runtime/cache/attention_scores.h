@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,7 +23,7 @@ class PromptScores {
   // sums[kv_head][j] = sum over the query rows i of `ids` and over the query heads of the KV head of A[i, j],
   // A the causal softmax rows. ids ascending.
   std::vector<std::vector<float>> sums(std::span<const std::int64_t> ids) const;
-  std::vector<std::vector<float>> column_sums() const;                  // all rows
+  const std::vector<std::vector<float>>& column_sums() const;           // all rows; worked out once
   std::vector<std::vector<float>> last_rows(std::int64_t count) const;  // the last `count` rows, or all
   // A[i, 0..i] of each query head for one row: [heads][i + 1]. For tests and probes of single rows.
   std::vector<std::vector<float>> row(std::int64_t id) const;
@@ -31,6 +32,7 @@ class PromptScores {
   const KvShape& shape_;
   std::int64_t layer_;
   LayerRows rows_;
+  mutable std::optional<std::vector<std::vector<float>>> columns_;
 };
 
 // What decoding steps looked at, per KV head and cached row (compressed rows first, then the exact window in

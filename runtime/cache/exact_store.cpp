@@ -16,6 +16,7 @@ class ExactRowCodec final : public RowCodec {
   std::string canonical() const override {
     return dtype_ == DType::f32 ? "f32" : dtype_ == DType::f16 ? "f16" : "bf16";
   }
+  bool rows_stand_alone() const override { return true; }
   std::unique_ptr<const RowStore> encode(const HeadMatrices& rows, const RowContext&) const override {
     return std::make_unique<ExactStore>(dtype_, rows);
   }

@@ -64,6 +64,12 @@ void check_finite(const LayerRows& rows, std::int64_t layer, std::int64_t number
   }
 }
 
+AttentionSumsForm sums_form(const KvCodec& codec) {
+  AttentionSumsForm form = codec.needs().sums;
+  form.interval = codec.window().flush;
+  return form;
+}
+
 }  // namespace
 
 std::int64_t WindowPolicy::compressed(std::int64_t prompt) const {
@@ -79,6 +85,7 @@ KvCache::KvCache(KvShape shape, std::vector<std::shared_ptr<const KvCodec>> code
     layers_.emplace_back(window, shape_.kv_heads, shape_.head_dim, codec->side_width());
     const KvNeeds needs = codec->needs();
     if (needs.step_scores) layers_.back().scores = ScoreMemory(shape_.kv_heads, needs.recent_scores);
+    if (needs.sums.any()) layers_.back().sums = AttentionSums(shape_.kv_heads, sums_form(*codec));
   }
 }
 
@@ -118,6 +125,10 @@ void KvCache::take_prompt(std::int64_t layer, const LayerRows& rows) {
   const WindowPolicy window = codec(layer).window();
   const std::int64_t count = window.compressed(rows.rows);
   const KvNeeds needs = codec(layer).needs();
+  state.tokens = state.prompt = rows.rows;
+  std::optional<PromptScores> scores;
+  if (needs.prompt_scores || state.sums.active()) scores.emplace(shape_, layer, rows);
+  if (state.sums.active()) state.sums.start(*scores, window.exact + window.flush - (rows.rows - count));
   if (count > 0) {
     ExactRows exact;
     exact.layer = layer;
@@ -130,9 +141,7 @@ void KvCache::take_prompt(std::int64_t layer, const LayerRows& rows) {
       for (float& value : exact.side.values) value = rounded_to(DType::f16, value);
     }
     exact.prompt = &rows;
-    std::optional<PromptScores> scores;
-    if (needs.prompt_scores) exact.scores = &scores.emplace(shape_, layer, rows);
-    state.tokens = rows.rows;
+    if (scores) exact.scores = &*scores;
     codec(layer).compress(exact, state);
   }
   state.tokens = count;
@@ -160,9 +169,16 @@ void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out)
   KvLayerState& state = layers_.at(static_cast<std::size_t>(layer));
   const KvNeeds needs = codec(layer).needs();
   const std::int64_t d = shape_.head_dim, group = shape_.group(), width = shape_.heads * d;
-  std::int64_t first_scored = needs.step_scores ? 0 : rows.rows;
+  const WindowPolicy window = codec(layer).window();
+  // Steps from a row to the next compression.
+  const auto remaining = [&, full = window.exact + window.flush, held = state.window_rows()](std::int64_t r) {
+    return full - (held - (rows.rows - 1 - r));
+  };
+  std::int64_t first_scored = needs.step_scores ? 0 : rows.rows, first_summed = rows.rows;
+  if (state.sums.active()) {
+    while (first_summed > 0 && state.sums.wants(remaining(first_summed - 1))) --first_summed;
+  }
   if (needs.step_scores && needs.scores_at_flush) {
-    const WindowPolicy window = codec(layer).window();
     const std::int64_t before = state.window_rows() - rows.rows;
     first_scored =
         std::clamp<std::int64_t>(window.exact + window.flush - needs.recent_scores - before, 0, rows.rows);
@@ -178,14 +194,15 @@ void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out)
       std::fill_n(positions.begin() + r * group, group, rows.first_position + r);
     }
     WeightTrace trace;
-    trace.window_only = needs.window_scores_only;
+    trace.window_only = needs.window_scores_only && !state.sums.active();
+    const std::int64_t first_traced = std::min(first_scored, first_summed);
     attend_segments(state, head, {queries.data(), positions, d, shape_.window_of(layer)}, mixed.data(),
-                    first_scored < rows.rows ? &trace : nullptr);
+                    first_traced < rows.rows ? &trace : nullptr);
     for (std::int64_t r = 0; r < rows.rows; ++r) {
       std::copy(mixed.data() + r * group * d, mixed.data() + (r + 1) * group * d,
                 out + r * width + head * group * d);
     }
-    for (std::int64_t r = first_scored; r < rows.rows; ++r) {
+    for (std::int64_t r = first_traced; r < rows.rows; ++r) {
       // Rows after the query's own are not part of its softmax row.
       const std::int64_t visible = trace.columns - (rows.rows - 1 - r);
       std::vector<float> weights(static_cast<std::size_t>(visible));
@@ -193,7 +210,8 @@ void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out)
         const float* from = trace.weights.data() + (r * group + g) * trace.columns;
         for (std::int64_t c = 0; c < visible; ++c) weights[static_cast<std::size_t>(c)] += from[c];
       }
-      state.scores.observe(head, weights);
+      if (r >= first_scored) state.scores.observe(head, weights);
+      if (r >= first_summed) state.sums.observe(head, weights, remaining(r));
     }
   });
 }
@@ -209,6 +227,7 @@ void KvCache::flush(std::int64_t layer) {
   exact.values = first_rows(state.values, count);
   if (codec(layer).side_width() > 0) exact.side = std::move(first_rows(state.side, count).front());
   codec(layer).compress(exact, state);
+  if (state.sums.active()) state.sums.settle();
   state.keys.drop_front(count);
   state.values.drop_front(count);
   state.side.drop_front(count);
@@ -242,6 +261,7 @@ void KvCache::truncate(std::int64_t length) {
     if (state.tokens <= length) continue;
     const std::int64_t first = state.window_first();
     state.tokens = length;
+    state.prompt = std::min(state.prompt, length);
     if (state.dropped) continue;
     const std::int64_t kept = std::max<std::int64_t>(0, length - first);
     const std::int64_t forgotten = state.window_rows() - kept;
@@ -251,6 +271,11 @@ void KvCache::truncate(std::int64_t length) {
     while (!state.blocks.empty() && state.blocks.back().block->index().first() >= length)
       state.blocks.pop_back();
     for (BlockRef& ref : state.blocks) ref.position_end = std::min(ref.position_end, length);
+    for (std::int64_t h = 0; state.sums.active() && h < shape_.kv_heads; ++h) {
+      std::int64_t rows = kept;
+      for (const BlockRef& ref : state.blocks) rows += ref.block->rows(h);
+      state.sums.truncate(h, rows);
+    }
     if (!state.scores.active()) continue;
     for (std::int64_t h = 0; h < shape_.kv_heads; ++h) {
       const auto rows = static_cast<std::int64_t>(state.scores.head(h).total.size());
@@ -282,6 +307,7 @@ KvBytes KvCache::bytes(std::int64_t layer) const {
   header.u8(state.dropped ? 1 : 0);
   if (const std::uint64_t identity = codec(layer).identity(); identity != 0) header.u64(identity);
   header.varint(static_cast<std::uint64_t>(state.tokens));
+  header.varint(static_cast<std::uint64_t>(state.prompt));
   header.varint(static_cast<std::uint64_t>(state.window_rows()));
   header.varint(state.blocks.size());
   for (const BlockRef& ref : state.blocks) {
@@ -292,6 +318,7 @@ KvBytes KvCache::bytes(std::int64_t layer) const {
   for (const ExactStore* store : {&state.keys, &state.values, &state.side})
     sum.window += store->bytes().total();
   if (state.scores.active()) sum.header += state.scores.bytes();
+  if (state.sums.active()) sum.header += state.sums.bytes();
   return sum;
 }
 
@@ -306,6 +333,7 @@ void KvCache::write_layer(std::int64_t layer, ByteWriter& writer) const {
   writer.u8(state.dropped ? 1 : 0);
   if (const std::uint64_t identity = codec(layer).identity(); identity != 0) writer.u64(identity);
   writer.varint(static_cast<std::uint64_t>(state.tokens));
+  writer.varint(static_cast<std::uint64_t>(state.prompt));
   writer.varint(static_cast<std::uint64_t>(state.window_rows()));
   writer.varint(state.blocks.size());
   for (const BlockRef& ref : state.blocks) {
@@ -316,6 +344,7 @@ void KvCache::write_layer(std::int64_t layer, ByteWriter& writer) const {
   state.values.write(writer);
   state.side.write(writer);
   if (state.scores.active()) state.scores.write(writer);
+  if (state.sums.active()) state.sums.write(writer);
 }
 
 void KvCache::read_layer(std::int64_t layer, ByteReader& reader) {
@@ -328,6 +357,7 @@ void KvCache::read_layer(std::int64_t layer, ByteReader& reader) {
   if (const std::uint64_t identity = own.identity(); identity != 0 && reader.u64() != identity)
     reader.corrupt("blocks that were made with another basis than that of the cache they are read into");
   state.tokens = static_cast<std::int64_t>(reader.length(most_tokens));
+  state.prompt = static_cast<std::int64_t>(reader.length(static_cast<std::uint64_t>(state.tokens)));
   const auto rows = static_cast<std::int64_t>(
       reader.length(static_cast<std::uint64_t>(std::min(state.tokens, window.exact + window.flush))));
   const std::uint64_t blocks = reader.length(std::min<std::uint64_t>(most_blocks, reader.remaining()));
@@ -338,6 +368,10 @@ void KvCache::read_layer(std::int64_t layer, ByteReader& reader) {
     if (block->index().heads() != shape_.kv_heads || block->index().first() > end ||
         block->index().end() > most_tokens)
       reader.corrupt("a block of tokens that the sequence does not have");
+    if (!state.blocks.empty() && block->index().first() < state.blocks.back().block->index().end())
+      reader.corrupt("blocks of tokens that overlap");
+    if (!own.capabilities().truncate && block->index().end() != end)
+      reader.corrupt("a block that was cut where its codec cannot cut");
     state.blocks.push_back({std::move(block), end});
   }
   const RowStoreShape shape{std::vector<std::pair<std::int64_t, std::int64_t>>(
@@ -347,11 +381,12 @@ void KvCache::read_layer(std::int64_t layer, ByteReader& reader) {
   if (own.side_width() > 0)
     state.side = std::move(*ExactStore::read_from(reader, DType::f16, {{{rows, own.side_width()}}}));
   const KvNeeds needs = own.needs();
+  std::int64_t most = rows;
+  for (const BlockRef& ref : state.blocks) most += ref.block->index().end() - ref.block->index().first();
   if (needs.step_scores) {
-    std::int64_t most = rows;
-    for (const BlockRef& ref : state.blocks) most += ref.block->index().end() - ref.block->index().first();
     state.scores = ScoreMemory::read(reader, shape_.kv_heads, needs.recent_scores, most);
   }
+  if (needs.sums.any()) state.sums = AttentionSums::read(reader, shape_.kv_heads, sums_form(own), most);
   layers_.at(static_cast<std::size_t>(layer)) = std::move(state);
 }
 

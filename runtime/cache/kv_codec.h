@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/cache/attention_scores.h"
+#include "runtime/cache/attention_sums.h"
 #include "runtime/cache/exact_store.h"
 #include "runtime/cache/kv_block.h"
 
@@ -21,6 +22,9 @@ struct KvNeeds {
   std::int64_t recent_scores = 0;   // how many of those rows are kept
   bool window_scores_only = false;  // of later tokens: only over the exact window
   bool scores_at_flush = false;  // of later tokens: only the recent_scores rows before the window gives some
+  // Sums of attention weights over everything cached, of prompt and later tokens. The interval is the
+  // window's.
+  AttentionSumsForm sums;
 };
 
 struct KvCapabilities {
@@ -55,8 +59,10 @@ struct KvLayerState {
   ExactStore keys, values;  // the exact window, keys turned by their positions
   ExactStore side;          // what else the codec needs of the window's tokens
   std::int64_t tokens = 0;  // that went through the layer; the window is the last of them
+  std::int64_t prompt = 0;  // of the tokens, those that came first and together
   bool dropped = false;     // the layer's attention was dropped: it holds nothing, but tokens count
   ScoreMemory scores;
+  AttentionSums sums;
 
   std::int64_t window_rows() const { return keys.parts() > 0 ? keys.rows(0) : 0; }
   std::int64_t window_first() const { return tokens - window_rows(); }
@@ -90,7 +96,8 @@ class KvCodec {
   virtual void side_rows(const LayerRows& /*rows*/, float* /*side*/) const {}
 
   // Turns `rows` into blocks of the state. The window still holds them; KvCache drops them afterwards. Their
-  // entries are the first of the window's in state.scores, which the codec brings in line with its blocks.
+  // entries are the first of the window's in state.scores and state.sums, which the codec brings in line with
+  // its blocks.
   virtual void compress(const ExactRows& rows, KvLayerState& state) const = 0;
   // A block that compress() made, from hostile bytes: Error(corrupt).
   virtual std::shared_ptr<const KvBlock> read_block(ByteReader& reader, std::int64_t layer) const = 0;

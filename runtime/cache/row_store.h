@@ -69,6 +69,10 @@ class RowCodec {
  public:
   virtual ~RowCodec() = default;
   virtual std::string canonical() const = 0;  // "kivi(bits=2,group=32)"
+  // Whether rows that were read back lose nothing when they are encoded again, beside whatever other rows.
+  virtual bool rows_stand_alone() const { return false; }
+  // Whether all parts must have the same number of rows.
+  virtual bool even_parts() const { return false; }
   virtual std::unique_ptr<const RowStore> encode(const HeadMatrices& rows,
                                                  const RowContext& context) const = 0;
   // The store that encode() wrote. Trusts nothing: Error(corrupt). `context` is that of encode().

@@ -62,7 +62,10 @@ class StageCodec final : public KvCodec {
   KvNeeds needs() const override {
     KvNeeds needs;
     if (stages_.split != nullptr) needs = both(needs, stages_.split->needs());
-    if (stages_.eviction != nullptr) needs = both(needs, stages_.eviction->needs());
+    if (stages_.eviction != nullptr) {
+      needs.prompt_scores |= stages_.eviction->sums().any();
+      if (stages_.eviction->rewrites()) needs.sums = stages_.eviction->sums();
+    }
     if (stages_.features != nullptr) needs.hidden |= stages_.features->needs_hidden();
     return needs;
   }
@@ -133,6 +136,8 @@ class StageCodec final : public KvCodec {
     TokenIndex index = TokenIndex::read(reader, shape_.kv_heads, most_positions);
     if (!index.consecutive() && stages_.split == nullptr && stages_.eviction == nullptr)
       reader.corrupt("chosen tokens in a cache that keeps all of them in order");
+    if (stages_.eviction != nullptr && index.classes() != 1)
+      reader.corrupt("slots that are sorted into classes");
     std::vector<std::vector<float>> log_weights;
     if (stages_.features == nullptr) log_weights = read_log_weights(reader, index);
     std::vector<std::int64_t> class_rows;
@@ -215,25 +220,49 @@ class StageCodec final : public KvCodec {
                                          std::move(log_weights));
   }
 
-  // Slots and the tokens that leave the window compete; what is kept becomes the one block.
+  // Slots and the tokens that leave the window compete; what is kept becomes the one block. While everything
+  // fits, the tokens become a block of their own.
   void evict(const ExactRows& rows, KvLayerState& state) const {
-    const KvNeeds needs = stages_.eviction->needs();
-    std::vector<std::vector<float>> prompt_total, prompt_recent;
-    if (rows.scores != nullptr) {
-      prompt_total = rows.scores->column_sums();
-      prompt_recent = rows.scores->last_rows(needs.recent_scores);
+    EvictionStep step;
+    step.layer = layer_;
+    step.seen = state.tokens;
+    step.prompt = state.prompt;
+    step.prompt_rows = rows.prompt != nullptr;
+    step.window = shape_.window_of(layer_);
+    step.seed = stages_.seed;
+    const std::int64_t end = rows.first_position + rows.count;
+    std::int64_t most = rows.count;
+    for (std::int64_t h = 0; h < shape_.kv_heads; ++h) most = std::max(most, held(state, h) + rows.count);
+    if (most <= stages_.eviction->capacity(step)) {
+      TokenIndex index = TokenIndex::run(shape_.kv_heads, rows.first_position, rows.count);
+      state.blocks.push_back(
+          {make_block(std::move(index), rows.keys, rows.values, {}, rows.prompt, {}), end});
+      return;
     }
+    std::vector<KvSlots> candidates;
+    std::vector<std::vector<std::int64_t>> visible;
+    for (std::int64_t h = 0; h < shape_.kv_heads; ++h) {
+      candidates.push_back(candidates_of(rows, state, h, step.prompt_rows));
+      visible.push_back(still_visible(candidates.back(), step));
+      const auto h_at = static_cast<std::size_t>(h);
+      if (static_cast<std::int64_t>(visible[h_at].size()) < candidates[h_at].rows())
+        candidates[h_at] = candidate_rows(candidates[h_at], visible[h_at]);
+    }
+    std::vector<KeptSlots> kept = stages_.eviction->keep(candidates, step);
+    require(static_cast<std::int64_t>(kept.size()) == shape_.kv_heads, "a policy answers for every head");
     HeadMatrices keys, values;
     std::vector<std::vector<TokenIndex::Positions>> classes;
     std::vector<std::vector<float>> log_weights;
     bool weighted = false;
     for (std::int64_t h = 0; h < shape_.kv_heads; ++h) {
-      KvSlots slots = candidates(rows, state, h, prompt_total, prompt_recent);
-      const auto before = static_cast<std::int64_t>(slots.positions.size());
-      slots = stages_.eviction->keep(std::move(slots), layer_, h, state.tokens);
-      if (state.scores.active()) {
-        // The window's rows of a prompt have not been looked at by any later step.
-        state.scores.replace_front(h, before, slots.total);
+      const auto at = static_cast<std::size_t>(h);
+      KeptSlots& slots = kept[at];
+      if (state.sums.active()) {
+        std::vector<std::int32_t> slot_of(static_cast<std::size_t>(held(state, h) + rows.count), -1);
+        for (std::size_t i = 0; i < visible[at].size(); ++i)
+          slot_of[static_cast<std::size_t>(visible[at][i])] = slots.slot_of[i];
+        state.sums.regroup(h, slot_of, static_cast<std::int64_t>(slots.positions.size()));
+        state.sums.set_reach(h, reach_of(candidates[at], slots));
       }
       keys.push_back(std::move(slots.keys));
       values.push_back(std::move(slots.values));
@@ -246,43 +275,80 @@ class StageCodec final : public KvCodec {
     } else {
       log_weights.clear();
     }
-    const std::int64_t end = rows.first_position + rows.count;
     TokenIndex index = TokenIndex::listed(0, end, classes);
     auto block = make_block(std::move(index), keys, values, {}, rows.prompt, std::move(log_weights));
     state.blocks.assign(1, {std::move(block), end});
   }
 
-  KvSlots candidates(const ExactRows& rows, const KvLayerState& state, std::int64_t head,
-                     const std::vector<std::vector<float>>& prompt_total,
-                     const std::vector<std::vector<float>>& prompt_recent) const {
-    const auto h = static_cast<std::size_t>(head);
-    std::int64_t old = 0;
-    if (!state.blocks.empty()) old = state.blocks.front().block->rows(head);
-    KvSlots slots;
-    slots.keys = HeadMatrix(old + rows.count, shape_.head_dim);
-    slots.values = HeadMatrix(old + rows.count, shape_.head_dim);
-    if (old > 0) {
-      const KvBlock& block = *state.blocks.front().block;
-      block.read(head, 0, old, slots.keys.values.data(), slots.values.values.data());
-      slots.positions = block.index().positions(head);
-      const std::span<const float> weights = block.log_weights(head);
-      slots.log_weights.assign(weights.begin(), weights.end());
+  static std::int64_t held(const KvLayerState& state, std::int64_t head) {
+    std::int64_t rows = 0;
+    for (const BlockRef& ref : state.blocks) rows += ref.block->rows(head);
+    return rows;
+  }
+
+  // Candidates that a later query may still see: all of them where the layer has no sliding window.
+  static std::vector<std::int64_t> still_visible(const KvSlots& candidates, const EvictionStep& step) {
+    std::vector<std::int64_t> rows;
+    for (std::int64_t r = 0; r < candidates.rows(); ++r) {
+      if (step.window == 0 || candidates.positions[static_cast<std::size_t>(r)] > step.seen - step.window)
+        rows.push_back(r);
     }
-    if (!slots.log_weights.empty()) slots.log_weights.resize(static_cast<std::size_t>(old + rows.count));
-    std::copy(rows.keys[h].values.begin(), rows.keys[h].values.end(), slots.keys.row(old));
-    std::copy(rows.values[h].values.begin(), rows.values[h].values.end(), slots.values.row(old));
+    return rows;
+  }
+
+  // Each kept row reaches back to the earliest token that it stands for.
+  static std::vector<std::int32_t> reach_of(const KvSlots& candidates, const KeptSlots& slots) {
+    std::vector<std::int32_t> reach(slots.positions.size());
+    for (std::size_t i = 0; i < slots.slot_of.size(); ++i) {
+      if (slots.slot_of[i] < 0) continue;
+      const auto slot = static_cast<std::size_t>(slots.slot_of[i]);
+      reach[slot] = std::max(reach[slot], slots.positions[slot] - candidates.first[i]);
+    }
+    return reach;
+  }
+
+  KvSlots candidates_of(const ExactRows& rows, const KvLayerState& state, std::int64_t head,
+                        bool of_prompt) const {
+    const auto h = static_cast<std::size_t>(head);
+    const std::int64_t old = held(state, head), d = shape_.head_dim;
+    KvSlots slots;
+    slots.keys = HeadMatrix(old + rows.count, d);
+    slots.values = HeadMatrix(old + rows.count, d);
+    std::int64_t at = 0;
+    for (const BlockRef& ref : state.blocks) {
+      const KvBlock& block = *ref.block;
+      const std::int64_t count = block.rows(head);
+      block.read(head, 0, count, slots.keys.row(at), slots.values.row(at));
+      const TokenIndex::Positions positions = block.index().positions(head);
+      slots.positions.insert(slots.positions.end(), positions.begin(), positions.end());
+      const std::span<const float> weights = block.log_weights(head);
+      if (!weights.empty()) {
+        slots.log_weights.resize(static_cast<std::size_t>(old + rows.count));
+        std::copy(weights.begin(), weights.end(), slots.log_weights.begin() + at);
+      }
+      at += count;
+    }
+    std::copy(rows.keys[h].values.begin(), rows.keys[h].values.end(), slots.keys.values.begin() + old * d);
+    std::copy(rows.values[h].values.begin(), rows.values[h].values.end(),
+              slots.values.values.begin() + old * d);
     for (std::int64_t r = 0; r < rows.count; ++r)
       slots.positions.push_back(static_cast<std::int32_t>(rows.first_position + r));
+    slots.first = slots.positions;
     const auto count = static_cast<std::size_t>(old + rows.count);
-    if (!prompt_total.empty()) {
-      slots.total = prompt_total[h];
-      slots.recent = prompt_recent[h];
-    } else if (state.scores.active()) {
-      slots.total = state.scores.head(head).total;
-      slots.recent = state.scores.recent_sum(head);
+    const AttentionSumsForm form = stages_.eviction->sums();
+    if (of_prompt) {
+      // Sums of a prompt before they are rounded for keeping.
+      if (form.total) slots.total = rows.scores->column_sums()[h];
+      if (form.recent > 0) slots.recent = std::move(rows.scores->last_rows(form.recent)[h]);
+    } else if (state.sums.active()) {
+      slots.total = state.sums.total(head);
+      slots.recent = state.sums.recent_sum(head);
+      const std::vector<std::int32_t>& reach = state.sums.reach(head);
+      for (std::size_t i = 0; i < std::min(reach.size(), count); ++i)
+        slots.first[i] = std::max(0, slots.first[i] - reach[i]);
     }
-    slots.total.resize(count);
-    slots.recent.resize(count);
+    if (form.total) slots.total.resize(count);
+    if (form.recent > 0) slots.recent.resize(count);
     return slots;
   }
 
@@ -305,6 +371,26 @@ std::shared_ptr<const KvCodec> make_stage_codec(const KvShape& shape, std::int64
   if (stages.split != nullptr && stages.split->rewrites() && stages.features != nullptr) {
     fail(ErrorKind::usage, "features of blocks that are there already cannot be encoded anew",
          stages.canonical, "use fidelity=corrected, which leaves blocks as they are");
+  }
+  if (stages.eviction != nullptr) {
+    stages.window.granule = 1;  // what is kept of a prompt fills no whole granules anyway
+    stages.eviction->set_window(stages.window);
+  }
+  if (stages.eviction != nullptr && stages.bits != nullptr) {
+    if (stages.eviction->rewrites() && !stages.bits->rows_stand_alone()) {
+      fail(ErrorKind::usage,
+           fmt::format(
+               "slots are stored anew whenever tokens leave the window, and the error of {} would grow "
+               "each time: its grids depend on which rows lie side by side",
+               stages.bits->canonical()),
+           stages.canonical,
+           "write later=kept so that only the prompt is cut down, or take f16 or per-token grids");
+    }
+    if (stages.eviction->uneven() && stages.bits->even_parts()) {
+      fail(ErrorKind::usage,
+           fmt::format("{} needs as many rows in one head as in the other", stages.bits->canonical()),
+           stages.canonical, "give all heads the same number of slots");
+    }
   }
   return std::make_shared<StageCodec>(shape, layer, std::move(stages));
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/cache/kv_codec.h"
+#include "runtime/cache/token_eviction.h"
 
 namespace laconic {
 
@@ -27,25 +28,6 @@ class TokenSplit {
   virtual std::vector<std::vector<TokenIndex::Positions>> split(const ExactRows& rows,
                                                                 const KvLayerState& state,
                                                                 bool joint) const = 0;
-};
-
-// Kept rows of one KV head, in position order.
-struct KvSlots {
-  HeadMatrix keys, values;  // keys turned by their positions
-  std::vector<std::int32_t> positions;
-  std::vector<float> log_weights;    // empty: none
-  std::vector<float> total, recent;  // sums of attention weights: of all query rows, of the last few
-};
-
-// Keeps a bounded number of rows per head: drops and merges.
-class TokenEviction {
- public:
-  virtual ~TokenEviction() = default;
-  virtual KvNeeds needs() const = 0;
-  // `candidates` are the slots so far and the tokens that leave the window, in position order; `seen` is the
-  // number of tokens that the layer has seen. Returns at most as many rows as the policy allows.
-  virtual KvSlots keep(KvSlots candidates, std::int64_t layer, std::int64_t head,
-                       std::int64_t seen) const = 0;
 };
 
 // Maps the rows of a token to fewer numbers and attends over what is left of them.

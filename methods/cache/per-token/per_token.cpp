@@ -45,6 +45,7 @@ MethodDescription describe_per_token() {
                              [](const Parameters& p) {
                                return sizes_by(p, "bits", {"8", "6", "5", "4", "3", "2"});
                              }};
+  method.cache->rows_stand_alone = true;
   return method;
 }
 

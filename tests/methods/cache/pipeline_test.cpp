@@ -47,7 +47,7 @@ TEST(CachePipeline, TheTableOfCompositionsIsWhatParses) {
       EXPECT_EQ(table[row][column], table[column][row]);
       if (row == column) continue;
       const std::string error = fault(table[row][0] + " + " + table[0][column]);
-      if (table[row][column] == "yes") {
+      if (table[row][column].starts_with("yes")) {
         EXPECT_EQ(error, "") << table[row][0] << " + " << table[0][column];
       } else {
         EXPECT_NE(error.find(table[row][column]), std::string::npos) << error;

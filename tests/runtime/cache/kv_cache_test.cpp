@@ -193,22 +193,23 @@ TEST_P(EveryCache, TruncatesToAnyLengthOrRefuses) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Pipelines, EveryCache,
-                         testing::Values("f32", "f16", "bf16", "per-token", "per-token(bits=4,joint=true)",
-                                         "per-token(bits=4,group=8,kind=symmetric_full)", "kivi(bits=2)",
-                                         "kivi(bits=3,group=16)", "gear(group=32)",
-                                         "gear(backbone=kcvt,bits=4,buffer=20)",
-                                         "gear(backbone=per-token,group=0,bits=3,factor-scope=layer)",
-                                         "gear(group=32,factor-bits=8,outlier-scope=side,weighting=queries)",
-                                         "zipcache",
-                                         "zipcache(bits=16,3,ratio=0.3,keys=cst,span=head,flush=40)",
-                                         "zipcache(fidelity=official,flush=40)"),
-                         [](const auto& tested) {
-                           std::string name;
-                           for (const char c : tested.param)
-                             name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Pipelines, EveryCache,
+    testing::Values("f32", "f16", "bf16", "per-token", "per-token(bits=4,joint=true)",
+                    "per-token(bits=4,group=8,kind=symmetric_full)", "kivi(bits=2)", "kivi(bits=3,group=16)",
+                    "gear(group=32)", "gear(backbone=kcvt,bits=4,buffer=20)",
+                    "gear(backbone=per-token,group=0,bits=3,factor-scope=layer)",
+                    "gear(group=32,factor-bits=8,outlier-scope=side,weighting=queries)", "ems(budget=64)",
+                    "ems(budget=48,tau=0.01,rho=3,bias=true,heads=shared)",
+                    "h2o(budget=48) + per-token(bits=4)", "snapkv(budget=48,later=kept) + kivi(bits=4)",
+                    "sliding-window(budget=48)", "zipcache",
+                    "zipcache(bits=16,3,ratio=0.3,keys=cst,span=head,flush=40)",
+                    "zipcache(fidelity=official,flush=40)"),
+    [](const auto& tested) {
+      std::string name;
+      for (const char c : tested.param) name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+      return name;
+    });
 
 TEST(KvCacheAppend, APromptAndLaterTokensMeetTheLongerPromptAtFlushBoundaries) {
   const RandomLayer layer(small_shape(), 300);

@@ -1,0 +1,153 @@
+#include "methods/cache/ems/ems_policy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "engine/base/threads.h"
+#include "engine/math/top_k.h"
+#include "runtime/cache/saliency.h"
+
+namespace laconic {
+namespace {
+
+const float most_bias = std::log(8.0f);
+
+// A key with the turn of its position taken back, or put on.
+void turn(float* key, std::int64_t width, const std::vector<float>& cosine, std::vector<float>& sine,
+          bool back) {
+  if (back) {
+    for (float& s : sine) s = -s;
+  }
+  rotate_half_split(key, width / 2, cosine.data(), sine.data());
+  if (!back) return;
+  // Scaled tables (YaRN) stretch a key as they turn it.
+  for (std::size_t i = 0; i < cosine.size(); ++i) {
+    const float square = cosine[i] * cosine[i] + sine[i] * sine[i];
+    key[i] /= square;
+    key[i + cosine.size()] /= square;
+  }
+}
+
+}  // namespace
+
+AttentionSumsForm EmsPolicy::sums() const {
+  return {form_.rule != ImportanceRule::local,
+          form_.rule != ImportanceRule::global ? budget_.window() : std::int64_t{0}, 1};
+}
+
+// 1. Global and local scores.
+std::vector<float> EmsPolicy::scores(const KvSlots& candidates, const EvictionStep& step) const {
+  std::vector<float> of_all = candidates.total, of_last = candidates.recent;
+  if (form_.visible_rows && !of_all.empty())
+    of_all = normalised_scores(of_all, rows_that_see(step.seen, candidates.first, step.window));
+  if (!of_last.empty()) of_last = pooled_scores(of_last, candidates.positions, form_.pool);
+  check_scores(of_all, step);
+  check_scores(of_last, step);
+  return importance(of_all, of_last, form_.rule, form_.global_weight);
+}
+
+HeadMatrix EmsPolicy::compared_keys(const KvSlots& candidates, std::span<const std::int64_t> rows) const {
+  const std::int64_t width = candidates.keys.width;
+  HeadMatrix keys(static_cast<std::int64_t>(rows.size()), width);
+  std::vector<float> cosine, sine;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    float* key = keys.row(static_cast<std::int64_t>(i));
+    std::copy_n(candidates.keys.row(rows[i]), width, key);
+    if (form_.positions || rope_ == nullptr) continue;
+    rope_->fill(candidates.positions[static_cast<std::size_t>(rows[i])], 1, cosine, sine);
+    turn(key, width, cosine, sine, true);
+  }
+  return keys;
+}
+
+// 3. and 4. The zero class, and merging.
+KeptSlots EmsPolicy::merged(const KvSlots& candidates, const std::vector<float>& importance,
+                            std::int64_t centres) const {
+  const std::int64_t pool =
+      form_.threshold >= 1 ? 0 : count_of(centres, form_.merge_pool, CountRule::nearest, 0);
+  std::vector<std::int64_t> order = ranked(importance, centres + pool);
+  const auto middle = order.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(
+                                          static_cast<std::size_t>(centres), order.size()));
+  const std::vector<std::int64_t> members(middle, order.end());
+  order.erase(middle, order.end());
+  std::sort(order.begin(), order.end());
+  KeptSlots kept = kept_rows(candidates, order);
+  if (members.empty()) return kept;
+
+  const auto rows_of = [&](const HeadMatrix& keys, const HeadMatrix& values) {
+    return TokenRows{keys.rows, keys.width, values.width, keys.values.data(), values.values.data()};
+  };
+  const auto weights_of = [&](const std::vector<std::int64_t>& rows) {
+    std::vector<float> weights;
+    for (const std::int64_t row : rows) weights.push_back(importance[static_cast<std::size_t>(row)]);
+    return weights;
+  };
+  const HeadMatrix centre_keys = compared_keys(candidates, order), centre_values = kept.values,
+                   member_keys = compared_keys(candidates, members),
+                   member_values = kept_rows(candidates, members).values;
+  const TokenRows centre_rows = rows_of(centre_keys, centre_values),
+                  member_rows = rows_of(member_keys, member_values);
+  const std::vector<std::int32_t> centre_of =
+      assign_to_centres(member_rows, centre_rows, form_.threshold, form_.clamp);
+  HeadMatrix keys = centre_keys;
+  MergedCentres merged{keys.values.data(), kept.values.values.data(), {}};
+  const std::vector<float> centre_weights = weights_of(order);
+  merge_into_centres(member_rows, centre_of, weights_of(members), centre_weights, centre_rows, form_.merge,
+                     merged);
+
+  // Merged keys stand at the positions of their centres; those of other centres stay as they were.
+  std::vector<bool> changed(order.size());
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    if (centre_of[i] == zero_class) continue;
+    kept.slot_of[static_cast<std::size_t>(members[i])] = centre_of[i];
+    changed[static_cast<std::size_t>(centre_of[i])] = true;
+  }
+  std::vector<float> cosine, sine;
+  for (std::size_t c = 0; c < order.size(); ++c) {
+    if (!changed[c] || !form_.merge.keys) continue;
+    float* key = keys.row(static_cast<std::int64_t>(c));
+    if (!form_.positions && rope_ != nullptr) {
+      rope_->fill(kept.positions[c], 1, cosine, sine);
+      turn(key, keys.width, cosine, sine, false);
+    }
+    std::copy_n(key, keys.width, kept.keys.row(static_cast<std::int64_t>(c)));
+  }
+  if (!form_.count_bias) return kept;
+  kept.log_weights.resize(order.size());
+  for (std::size_t c = 0; c < order.size(); ++c) {
+    if (!changed[c] || !(merged.weights[c] > centre_weights[c])) continue;
+    const float bias = std::log(merged.weights[c] / centre_weights[c]);
+    kept.log_weights[c] = std::min(kept.log_weights[c] + bias, most_bias);
+  }
+  return kept;
+}
+
+std::vector<KeptSlots> EmsPolicy::keep(const std::vector<KvSlots>& heads, const EvictionStep& step) const {
+  const auto count = static_cast<std::int64_t>(heads.size());
+  std::vector<std::vector<float>> importances(heads.size());
+  parallel_for(count, [&](std::int64_t h) {
+    importances[static_cast<std::size_t>(h)] = scores(heads[static_cast<std::size_t>(h)], step);
+  });
+  // 2. Slots of each head: the same number, or by what its recent queries look at outside the window.
+  std::vector<std::int64_t> slots(heads.size(), capacity(step));
+  if (form_.shared_slots) {
+    std::vector<std::vector<float>> compared = importances;
+    for (std::size_t h = 0; h < heads.size(); ++h) {
+      const std::vector<float>& looked =
+          form_.rule == ImportanceRule::global ? heads[h].total : heads[h].recent;
+      const double mean = std::accumulate(looked.begin(), looked.end(), 0.0) /
+                          static_cast<double>(std::max<std::size_t>(1, looked.size()));
+      for (float& score : compared[h]) score *= static_cast<float>(mean);
+    }
+    slots = shared_counts(compared, capacity(step) * count, form_.least_share);
+  }
+  std::vector<KeptSlots> kept(heads.size());
+  parallel_for(count, [&](std::int64_t head) {
+    const auto h = static_cast<std::size_t>(head);
+    kept[h] = merged(heads[h], importances[h], slots[h]);
+  });
+  return kept;
+}
+
+}  // namespace laconic
