@@ -14,7 +14,7 @@ MethodDescription exact_rows_method(DType dtype) {
   method.paper = "the reference";
   method.subject = "cache";
   method.summary = fmt::format("every key and value as {}", method.slug);
-  method.cache =
+  CacheMethod cache =
       CacheMethod{{CacheAxis::bits}, false, true, false, [dtype](const Parameters&, const CacheRequest&) {
                     return [dtype](std::int64_t, KvStages& stages) {
                       stages.bits = exact_row_codec(dtype);
@@ -23,7 +23,8 @@ MethodDescription exact_rows_method(DType dtype) {
                       if (alone) stages.window = {0, 64, 1, dtype};
                     };
                   }};
-  method.cache->rows_stand_alone = true;
+  cache.rows_stand_alone = true;
+  method.cache = std::move(cache);
   return method;
 }
 

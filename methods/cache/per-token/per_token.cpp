@@ -29,23 +29,24 @@ MethodDescription describe_per_token() {
        {"affine_min", "symmetric", "symmetric_full"},
        "how levels are placed; symmetric_full with 4 bits in groups of 32 is q4_0"},
       {"joint", ParameterSpec::Type::boolean, "false", 0, 0, {}, "grids run over all heads of a token"}};
-  method.cache = CacheMethod{{CacheAxis::bits},
-                             false,
-                             true,
-                             false,
-                             [](const Parameters& p, const CacheRequest&) -> CacheStageMaker {
-                               UniformRowForm form;
-                               form.bits = static_cast<int>(p.integer("bits"));
-                               form.group = p.integer("group");
-                               form.joint = p.boolean("joint");
-                               form.kind = grid_kind_named(p.text("kind"));
-                               const auto codec = uniform_row_codec(p.canonical("per-token"), form, form);
-                               return [codec](std::int64_t, KvStages& stages) { stages.bits = codec; };
-                             },
-                             [](const Parameters& p) {
-                               return sizes_by(p, "bits", {"8", "6", "5", "4", "3", "2"});
-                             }};
-  method.cache->rows_stand_alone = true;
+  CacheMethod cache{{CacheAxis::bits},
+                    false,
+                    true,
+                    false,
+                    [](const Parameters& p, const CacheRequest&) -> CacheStageMaker {
+                      UniformRowForm form;
+                      form.bits = static_cast<int>(p.integer("bits"));
+                      form.group = p.integer("group");
+                      form.joint = p.boolean("joint");
+                      form.kind = grid_kind_named(p.text("kind"));
+                      const auto codec = uniform_row_codec(p.canonical("per-token"), form, form);
+                      return [codec](std::int64_t, KvStages& stages) { stages.bits = codec; };
+                    },
+                    [](const Parameters& p) {
+                      return sizes_by(p, "bits", {"8", "6", "5", "4", "3", "2"});
+                    }};
+  cache.rows_stand_alone = true;
+  method.cache = std::move(cache);
   return method;
 }
 
