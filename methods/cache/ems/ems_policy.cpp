@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "engine/base/threads.h"
-#include "engine/math/top_k.h"
 #include "runtime/cache/saliency.h"
 
 namespace laconic {
@@ -64,8 +63,8 @@ HeadMatrix EmsPolicy::compared_keys(const KvSlots& candidates, std::span<const s
 // 3. and 4. The zero class, and merging.
 KeptSlots EmsPolicy::merged(const KvSlots& candidates, const std::vector<float>& importance,
                             std::int64_t centres) const {
-  const std::int64_t pool =
-      form_.threshold >= 1 ? 0 : count_of(centres, form_.merge_pool, CountRule::nearest, 0);
+  const double wanted = std::nearbyint(form_.merge_pool * static_cast<double>(centres));
+  const auto pool = form_.threshold >= 1 ? std::int64_t{0} : static_cast<std::int64_t>(wanted);
   std::vector<std::int64_t> order = ranked(importance, centres + pool);
   const auto middle = order.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(
                                           static_cast<std::size_t>(centres), order.size()));

@@ -39,9 +39,13 @@ TEST_P(EveryPolicy, NeverHoldsMoreThanItsBudgetAndKeepsPositionsInOrder) {
           const auto positions = slot_positions(*cache, h);
           ASSERT_TRUE(std::is_sorted(positions.begin(), positions.end()));
           ASSERT_EQ(std::adjacent_find(positions.begin(), positions.end()), positions.end());
-          if (!positions.empty()) ASSERT_LT(positions.back(), cache->layer(0).window_first());
+          if (!positions.empty()) {
+            ASSERT_LT(positions.back(), cache->layer(0).window_first());
+          }
           const std::int64_t rows = held_rows(*cache, h);
-          if (!shares_slots()) ASSERT_LE(rows, budget) << t;
+          if (!shares_slots()) {
+            ASSERT_LE(rows, budget) << t;
+          }
           sum += rows;
         }
         ASSERT_LE(sum, 2 * budget);
@@ -54,7 +58,9 @@ TEST_P(EveryPolicy, NeverHoldsMoreThanItsBudgetAndKeepsPositionsInOrder) {
       // Once there are more tokens than fit, the slots are all used.
       std::int64_t sum = 0;
       for (std::int64_t h = 0; h < 2; ++h) sum += static_cast<std::int64_t>(slot_positions(*cache, h).size());
-      if (prompt + 90 > budget + 5) EXPECT_EQ(sum, 2 * (budget - 16)) << budget << ' ' << prompt;
+      if (prompt + 90 > budget + 5) {
+        EXPECT_EQ(sum, 2 * (budget - 16)) << budget << ' ' << prompt;
+      }
     }
   }
 }
@@ -221,7 +227,9 @@ TEST_P(EveryPolicy, GoesWithGridsOfATokenAndWithOthersWhereSlotsStay) {
   layer.run(*four_bits, 0, 120, 120);
   layer.run(*four_bits, 120, 80, 1);
   for (std::int64_t h = 0; h < 2; ++h) {
-    if (!shares_slots()) EXPECT_LE(held_rows(*four_bits, h), 48);
+    if (!shares_slots()) {
+      EXPECT_LE(held_rows(*four_bits, h), 48);
+    }
   }
   // A stage of bits does not change the window that the budget counts on.
   const auto sixteen_bits = policy_cache(with("budget=48,window=16,flush=4") + " + f16");
