@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "engine/base/random.h"
 #include "tests/runtime/reference_model.h"
 
 namespace laconic {
