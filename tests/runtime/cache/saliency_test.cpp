@@ -133,14 +133,14 @@ TEST(Saliency, ASlidingWindowLimitsTheRowsThatSeeAColumn) {
 }
 
 TEST(Saliency, RecentRowsCountOnlyWhereTheySeeTheToken) {
-  ScoreMemory memory(1, 2);  // recent rows are f16
+  ScoreMemory memory(1, 2);
   memory.observe(0, std::vector<float>{.5f, .5f});
-  memory.observe(0, std::vector<float>{.2f, .2f, .6f});
-  memory.observe(0, std::vector<float>{.1f, .4f, .2f, .3f});
+  memory.observe(0, std::vector<float>{.25f, .25f, .5f});
+  memory.observe(0, std::vector<float>{.125f, .5f, .25f, .125f});
   EXPECT_THAT(recent_scores(memory.head(0), 4, true),
-              Pointwise(FloatNear(5e-4f), std::vector<float>{.15f, .3f, .4f, .3f}));
+              Pointwise(FloatNear(1e-6f), std::vector<float>{.1875f, .375f, .375f, .125f}));
   EXPECT_THAT(recent_scores(memory.head(0), 3, false),
-              Pointwise(FloatNear(5e-4f), std::vector<float>{.3f, .6f, .8f}));
+              Pointwise(FloatNear(1e-6f), std::vector<float>{.375f, .75f, .75f}));
 }
 
 TEST(Saliency, RefusesWhatIsNoScore) {
