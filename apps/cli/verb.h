@@ -65,6 +65,7 @@ Verb inspect_verb();
 Verb diff_verb();
 Verb eval_verb();
 Verb generate_verb();
+Verb kv_verb();
 Verb reproduce_verb();
 Verb bench_verb();
 Verb demo_verb();

@@ -148,10 +148,11 @@ ColumnTables ColumnTables::fit(const std::int32_t* values, std::int64_t rows, st
   const auto fitted_column = [&](const Counted& counts, double& bits, double& table_bits) {
     Column column;
     column.lowest = counts.front().first;
-    column.escape = escape;
-    column.frequencies = fitted_frequencies(counts, escape);
+    // A number is never for free: whoever reads can bound what a stream may hold.
+    column.escape = escape || counts.size() == 1;
+    column.frequencies = fitted_frequencies(counts, column.escape);
     std::vector<std::uint32_t> with_escape = column.frequencies;
-    if (!escape) with_escape.push_back(0);
+    if (!column.escape) with_escape.push_back(0);
     bits = coded_bits_of(counts, FrequencyTable(with_escape), column.lowest);
     table_bits = bits_of_table(column.frequencies, column.lowest);
     return column;
