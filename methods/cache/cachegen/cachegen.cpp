@@ -7,6 +7,7 @@
 #include "methods/cache/cachegen/coded_rows.h"
 #include "methods/cache/cachegen/profile.h"
 #include "methods/cache/cachegen/profile_file.h"
+#include "methods/cache/cachegen/reproduce.h"
 #include "methods/method.h"
 
 namespace laconic {

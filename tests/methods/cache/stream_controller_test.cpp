@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/error.h"
+#include "methods/cache/cachegen/stream_simulation.h"
 
 namespace laconic {
 namespace {
@@ -87,6 +88,70 @@ TEST(StreamController, MissingFormsAreNotChosenAndNonsenseIsRefused) {
     settings.slo = slo;
     EXPECT_THROW(of_equal_chunks(settings), Error);
   }
+}
+
+TEST(StreamSimulation, BytesArriveAtTheRatesOfTheTrace) {
+  const LinkTrace trace{{{1, 8e6}, {2, 80e6}, {3, 8e6}}};
+  EXPECT_NEAR(trace.arrival(0, 500000), 0.5, 1e-12);
+  EXPECT_NEAR(trace.arrival(0.5, 500000), 1.0, 1e-12);
+  EXPECT_NEAR(trace.arrival(0.5, 1500000), 1.1, 1e-12);
+  EXPECT_NEAR(trace.arrival(1.9, 2000000), 3.0, 1e-12);
+  EXPECT_NEAR(trace.arrival(7, 1000000), 8.0, 1e-12) << "the last rate lasts";
+  const LinkTrace one = LinkTrace::random(3, 5e6, 200e6, 0.1, 0.5, 10),
+                  two = LinkTrace::random(3, 5e6, 200e6, 0.1, 0.5, 10);
+  ASSERT_EQ(one.steps.size(), two.steps.size());
+  for (std::size_t i = 0; i < one.steps.size(); ++i) {
+    EXPECT_EQ(one.steps[i].bits_per_second, two.steps[i].bits_per_second);
+    EXPECT_GE(one.steps[i].bits_per_second, 5e6 * 0.999);
+    EXPECT_LE(one.steps[i].bits_per_second, 200e6 * 1.001);
+  }
+}
+
+SimulatedContext small_context(std::size_t chunks) {
+  SimulatedContext context;
+  for (std::size_t i = 0; i < chunks; ++i) {
+    context.bytes.push_back({100000, 70000, 45000});
+    context.text_bytes.push_back(300);
+    context.tokens.push_back(128);
+  }
+  context.prefill = {4e-4, 1e-7};
+  return context;
+}
+
+TEST(StreamSimulation, DecodingHidesBehindTheLinkAndTextBehindNothing) {
+  const SimulatedContext context = small_context(4);
+  const LinkTrace link = LinkTrace::constant(8e6);  // a megabyte per second
+  const SimulatedLoad load = simulate_load(context, link, *fixed_form(1));
+  EXPECT_NEAR(load.seconds, 0.28 + 70000 / 1e9, 1e-9);
+  const SimulatedLoad text = simulate_load(context, link, *fixed_form(3));
+  EXPECT_NEAR(text.seconds, 0.0003 + context.prefill.seconds(0, 512), 1e-9);
+  EXPECT_EQ(text.forms, std::vector<std::size_t>(4, 3));
+  EXPECT_LE(least_load_seconds(context, link), 0.18 + 45000 / 1e9 + 1e-12);
+}
+
+// The controller meets an objective wherever knowing the link in advance would, or nearly.
+TEST(StreamSimulation, TheControllerMeetsObjectivesThatFixedLevelsMiss) {
+  const SimulatedContext context = small_context(8);
+  int possible = 0, controlled = 0, fixed = 0, text_only = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const LinkTrace link = LinkTrace::random(seed, 5e6, 200e6, 0.05, 0.3, 20);
+    StreamSettings settings;
+    settings.slo = 0.35;
+    settings.prefill = context.prefill;
+    settings.bits_per_second = link.steps.front().bits_per_second;
+    if (least_load_seconds(context, link) > settings.slo) continue;
+    ++possible;
+    StreamController controller(settings, context.bytes, context.tokens);
+    controlled += simulate_load(context, link, controller).seconds <= settings.slo;
+    fixed += simulate_load(context, link, *fixed_form(1)).seconds <= settings.slo;
+    text_only += simulate_load(context, link, *fixed_form(3)).seconds <= settings.slo;
+  }
+  EXPECT_GT(possible, 50);
+  EXPECT_GT(controlled, fixed);
+  EXPECT_GT(controlled, text_only);
+  RecordProperty("possible", possible);
+  RecordProperty("controlled", controlled);
+  RecordProperty("fixed", fixed);
 }
 
 }  // namespace
