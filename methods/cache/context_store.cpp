@@ -24,7 +24,7 @@ double seconds_from(ContextClock::time_point start) {
 }
 
 bool only_bits(const std::vector<CacheStageText>& stages) {
-  return stages.size() == 1 && stages.front().method->cache->axes == std::vector<CacheAxis>{CacheAxis::bits};
+  return stages.size() == 1 && axes_of(stages.front()) == std::vector<CacheAxis>{CacheAxis::bits};
 }
 
 // The pipelines that a context is saved in: all levels of cachegen where none was asked for.
@@ -43,6 +43,7 @@ CacheRequest request_for(const ContextModel& model, std::uint64_t seed) {
   CacheRequest request;
   request.shape = model.model.kv_shape();
   request.model = model.directory;
+  request.bases = model.bases;
   request.seed = seed;
   return request;
 }
@@ -335,8 +336,9 @@ class FixedForm final : public ChunkPolicy {
 
 }  // namespace
 
-ContextModel ContextModel::of(const Transformer& model, const std::filesystem::path& directory) {
-  return {model, directory, laconic::fingerprint(directory), tokenizer_fingerprint(directory)};
+ContextModel ContextModel::of(const Transformer& model, const std::filesystem::path& directory,
+                              const std::filesystem::path& bases) {
+  return {model, directory, bases, laconic::fingerprint(directory), tokenizer_fingerprint(directory)};
 }
 
 ContextIndex save_context(const ContextModel& model, std::span<const std::int32_t> tokens,

@@ -27,10 +27,12 @@ namespace laconic {
 // A model with what a context must agree with.
 struct ContextModel {
   const Transformer& model;
-  std::filesystem::path directory;  // with trained bases and profiles; may be empty
+  std::filesystem::path directory;   // may be empty
+  std::filesystem::path bases = {};  // directory whose kv/ has the trained bases; empty: the model's
   Hash128 fingerprint{}, tokenizer{};
 
-  static ContextModel of(const Transformer& model, const std::filesystem::path& directory);
+  static ContextModel of(const Transformer& model, const std::filesystem::path& directory,
+                         const std::filesystem::path& bases = {});
 };
 
 struct ContextSaveOptions {

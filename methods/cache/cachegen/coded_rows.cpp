@@ -294,7 +294,7 @@ class CodedRowCodec final : public RowCodec {
       fail(ErrorKind::usage,
            fmt::format("the profile is of {} layers with {} numbers in a row, the rows are of {} with {}",
                        profile_->layers(), profile_->columns(), context.layers, columns),
-           "cachegen", "learn a profile for this pipeline with laconic kv profile, or use tables=chunk");
+           "cachegen", "use tables=chunk in pipelines that change the rows");
     }
     return row_symbols(x, rows, columns,
                        with_reference(form_, profile_->side(context.layer, context.side).form), context,
@@ -333,7 +333,7 @@ class CodedRowCodec final : public RowCodec {
         return;
       }
       case Coder::profile: {
-        writer.u64(profile_->fingerprint());
+        writer.u64(profile_->identity());
         now_is(bytes.header);
         write_streams(symbols, profile_->side(context.layer, context.side).tables.columns(), writer);
         now_is(bytes.payload);
@@ -396,12 +396,10 @@ class CodedRowCodec final : public RowCodec {
         break;
       }
       case Coder::profile: {
-        const std::uint64_t fingerprint = reader.u64();
+        const std::uint64_t identity = reader.u64();
         now_is(bytes.header);
-        if (profile_ == nullptr || fingerprint != profile_->fingerprint()) {
-          fail(ErrorKind::input, "the tables are of a profile that is not there", where,
-               "load the cache with tables=profile and the profile it was made with");
-        }
+        if (profile_ == nullptr) reader.corrupt("tables of a profile where there is none");
+        if (identity != profile_->identity()) reader.corrupt("tables of another profile");
         if (columns != profile_->columns()) reader.corrupt("rows of another width than the profile's");
         read_streams(reader, symbols, profile_->side(context.layer, context.side).tables.columns(), turns,
                      taker, where);

@@ -5,7 +5,7 @@
 //   u8      form (3 bits), parameters are f32 (1 bit), coder (2 bits)
 //   ...     parameters of the form
 //   coder 0 tables of the columns (engine/coding/column_tables.h); streams
-//   coder 1 u64 fingerprint of the profile that holds the tables (profile.h); streams
+//   coder 1 u64 identity of the profile that holds the tables (profile.h); streams
 //   coder 2 varint length, one stream of models that learn (engine/coding/adaptive_columns.h)
 //   coder 3 the released code's: per column B + 1 cumulative u16, floor((65535 - B) cum_i / n) + i; varint
 //           length, one range-coded stream, a column after the other

@@ -1,20 +1,19 @@
-// Distributions of the numbers of every channel, learnt once for a model and kept with it
-// (kv/cachegen.profile), so that records need not carry tables. Numbers that were not seen in learning are
-// escapes or have a small frequency.
+// Distributions of the numbers of every channel, learnt once for a model and kept with it as a base
+// (methods/cache/trained_base.h), so that records need not carry tables. Numbers that were not seen in
+// learning are escapes or have a small frequency.
 //
-// File: "LKVP", u8 version, text of the settings it was learnt with, 16 bytes model fingerprint, varint
-// layers, varint columns; per layer, keys then values: u8 form of the numbers, the tables; u64 XXH3 of all
-// before.
+// Tensors of the base, U8: level<n>.keys.<layer> and level<n>.values.<layer>, each the form of the numbers
+// (a byte) and their tables (engine/coding/column_tables.h). Fact "settings": what the numbers were made
+// with.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "engine/base/hash.h"
 #include "engine/coding/column_tables.h"
 #include "methods/cache/cachegen/coded_rows.h"
+#include "methods/cache/trained_base.h"
 
 namespace laconic {
 
@@ -25,30 +24,29 @@ class CodingProfile {
     ColumnTables tables;
   };
 
-  // sides: keys and values of each layer, in order.
-  CodingProfile(std::string settings, Hash128 model, std::int64_t layers, std::int64_t columns,
-                std::vector<Side> sides);
-  static CodingProfile load(const std::filesystem::path& file);
-  static CodingProfile read(ByteSpan bytes, const std::string& where);
-  const Bytes& bytes() const { return bytes_; }  // the file
+  // The distributions of one level for rows of `columns` numbers. Error(input) where the base was learnt with
+  // other settings or for another shape.
+  CodingProfile(const TrainedBase& base, const CodedRowForm& form, std::int64_t layers, std::int64_t columns);
+  // keys and values of each layer, in order
+  CodingProfile(std::uint64_t identity, std::int64_t columns, std::vector<Side> sides);
 
-  const std::string& settings() const { return settings_; }
-  const Hash128& model() const { return model_; }
-  std::int64_t layers() const { return layers_; }
+  std::int64_t layers() const { return static_cast<std::int64_t>(sides_.size()) / 2; }
   std::int64_t columns() const { return columns_; }
-  std::uint64_t fingerprint() const { return fingerprint_; }
+  std::uint64_t identity() const { return identity_; }  // of base and level
   const Side& side(std::int64_t layer, KvSide side) const;
 
  private:
-  std::string settings_;
-  Hash128 model_;
-  std::int64_t layers_, columns_;
+  std::uint64_t identity_;
+  std::int64_t columns_;
   std::vector<Side> sides_;
-  Bytes bytes_;
-  std::uint64_t fingerprint_ = 0;
 };
 
-// What a profile depends on besides model and text: the form's settings without its tables.
-std::string profile_settings(const CodedRowForm& form);
+// The settings that decide what numbers are made of rows, level aside.
+std::vector<ParameterSpec> coding_parameters();
+CodedRowForm coding_form(const Parameters& parameters);
+
+// `laconic kv train -m cachegen`: the distributions of all levels.
+std::vector<ParameterSpec> profile_parameters();
+CacheBaseResult learn_profile(const CacheBaseRequest& request);
 
 }  // namespace laconic

@@ -8,16 +8,14 @@
 #include <optional>
 
 #include "engine/base/error.h"
-#include "engine/base/files.h"
 #include "engine/coding/column_tables.h"
 #include "engine/coding/zstd_bytes.h"
 #include "methods/cache/cache_trial.h"
 #include "methods/cache/cachegen/controller.h"
-#include "methods/cache/cachegen/profile_file.h"
+#include "methods/cache/cachegen/settings.h"
 #include "methods/cache/cachegen/stream_simulation.h"
+#include "methods/cache/trial_bases.h"
 #include "runtime/cache/run_rows.h"
-#include "runtime/documents.h"
-#include "runtime/fingerprint.h"
 
 namespace laconic::cachegen {
 namespace {
@@ -82,10 +80,9 @@ SymbolCost cost_of(const RowSymbols& symbols) {
 
 class CacheGenClaims {
  public:
-  CacheGenClaims(const ReproduceRequest& request, CacheTrial& trial, ArmCache& cache, Reproduction& result)
+  CacheGenClaims(const ReproduceRequest& request, CacheTrial& trial, Reproduction& result)
       : request_(request),
         trial_(trial),
-        cache_(cache),
         result_(result),
         seeds_(trial_seeds(request)),
         shape_(trial.model().kv_shape()) {}
@@ -127,21 +124,25 @@ class CacheGenClaims {
   }
 
   void profiles() {
+    const TrialBases bases(request_, trial_.subject());
+    const TrialBases::Settings settings = {
+        {"calibration-sequences", request_.scale == Scale::quick ? "4" : "32"}};
     std::vector<CacheGenRow> rows;
-    for (const int level : {3, 2, 1}) {
-      const std::string pipeline = fmt::format("cachegen(level={},tables=profile)", level);
-      CacheGenRow row{
-          fmt::format("CacheGen, level {}, profile", level), pipeline, ours_[3 - level].quality, {}};
-      for (const std::uint64_t seed : seeds_)
-        row.container.push_back(container(pipeline, seed, profile_folder(level)));
-      rows.push_back(row);
-    }
     std::vector<std::vector<std::string>> table = {
-        {"level", "bits per number, chunk tables", "with a profile", "bytes of the profile"}};
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      table.push_back({std::to_string(3 - i), fmt::format("{:.3f}", ours_[i].bits()),
-                       fmt::format("{:.3f}", rows[i].bits()),
-                       fmt::format("{:.0f}", mean_of(rows[i].container, "profile_bytes"))});
+        {"level", "bits per number, chunk tables", "with a profile", "bytes of the profile, all levels"}};
+    for (const int level : {3, 2, 1}) {
+      const CacheGenRow& plain = ours_[static_cast<std::size_t>(3 - level)];
+      const std::string pipeline = fmt::format("cachegen(level={},tables=profile)", level);
+      CacheGenRow row{fmt::format("CacheGen, level {}, profile", level), pipeline, {}, {}};
+      for (const std::uint64_t seed : seeds_) {
+        row.quality.push_back(arm_with_base(trial_, bases, "cachegen", settings, pipeline, seed));
+        row.container.push_back(container(pipeline, seed, bases.directory("cachegen", settings, seed),
+                                          bases.key("cachegen", settings, seed)));
+      }
+      table.push_back({std::to_string(level), fmt::format("{:.3f}", plain.bits()),
+                       fmt::format("{:.3f}", row.bits()),
+                       fmt::format("{:.0f}", mean_of(row.container, "profile_bytes"))});
+      rows.push_back(std::move(row));
     }
     result_.tables.push_back({trial_.subject().name + ": tables learnt once", table});
     smaller_than_quantised(rows, "profile tables", 2.0);
@@ -273,7 +274,7 @@ class CacheGenClaims {
 
   CacheGenRow add(const std::string& label, const std::string& pipeline) {
     CacheGenRow row{label, pipeline, trial_.arms(pipeline, seeds_), {}};
-    for (const std::uint64_t seed : seeds_) row.container.push_back(container(pipeline, seed, {}));
+    for (const std::uint64_t seed : seeds_) row.container.push_back(container(pipeline, seed));
     if (rows_.empty())
       rows_.push_back({"cache", "bits per number", "of it tables", "of it scales", "perplexity change", "KL",
                        "top-1", "bytes per token (P2)"});
@@ -292,9 +293,10 @@ class CacheGenClaims {
   }
 
   // Bits per number of prompts whose rows are all coded, as one chunk each.
-  ArmNumbers container(const std::string& pipeline, std::uint64_t seed, const std::filesystem::path& bases) {
+  ArmNumbers container(const std::string& pipeline, std::uint64_t seed,
+                       const std::filesystem::path& bases = {}, const std::string& key = {}) {
     const std::vector<CacheStageText> stages = parse_cache_pipeline(pipeline);
-    std::string what = "container 1";
+    std::string what = "container 1" + key;
     for (const CacheStageText& stage : stages)
       what += "\n" + settings_text(stage.method->slug, stage.parameters);
     return trial_.other_arm("container of " + pipeline, what, seed, [&] {
@@ -327,24 +329,6 @@ class CacheGenClaims {
 
   double numbers_of(std::int64_t tokens) const {
     return static_cast<double>(2 * shape_.layers * shape_.kv_heads * shape_.head_dim * tokens);
-  }
-
-  // A folder with kv/ of one level's profile, learnt from the text that calibrates.
-  std::filesystem::path profile_folder(int level) {
-    const std::filesystem::path folder =
-        cache_.work_directory(fmt::format("cachegen profile {} {}", trial_.subject().name, level));
-    CodedRowForm form;
-    form.level = level;
-    const std::filesystem::path path = cachegen_profile_path(folder, form);
-    if (std::filesystem::exists(path)) return folder;
-    const CacheWindows windows =
-        make_cache_windows(trial_.tokenizer(), trial_.model().config(), trial_.subject().calibration,
-                           trial_.options().prompt, 1, request_.scale == Scale::quick ? 4 : 16);
-    std::filesystem::create_directories(path.parent_path());
-    write_file(
-        path,
-        learn_profile(trial_.model(), fingerprint(trial_.subject().model), form, windows.windows).bytes());
-    return folder;
   }
 
   void smaller_than_quantised(const std::vector<CacheGenRow>& rows, const std::string& tables, double times) {
@@ -593,7 +577,6 @@ class CacheGenClaims {
 
   const ReproduceRequest& request_;
   CacheTrial& trial_;
-  ArmCache& cache_;
   Reproduction& result_;
   std::vector<std::uint64_t> seeds_;
   KvShape shape_;
@@ -637,7 +620,7 @@ Reproduction reproduce(const ReproduceRequest& request) {
   options.prompt = 768;
   options.forced = 256;
   CacheTrial trial(request, std::move(subject), text, cache, options);
-  CacheGenClaims claims(request, trial, cache, result);
+  CacheGenClaims claims(request, trial, result);
   claims.note();
   claims.quality();
   claims.profiles();

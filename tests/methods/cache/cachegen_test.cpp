@@ -1,12 +1,15 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <map>
 
 #include "engine/base/error.h"
 #include "engine/base/random.h"
 #include "engine/coding/normalise.h"
 #include "methods/cache/cachegen/coded_rows.h"
-#include "methods/cache/cachegen/profile_file.h"
+#include "methods/cache/cachegen/profile.h"
+#include "methods/cache/cachegen/settings.h"
 #include "methods/cache/pipeline.h"
 #include "runtime/cache/stages.h"
 #include "tests/runtime/cache/random_layer.h"
@@ -376,7 +379,7 @@ TEST(CacheGen, SettingsThatContradictEachOtherAreRefused) {
   EXPECT_NE(fault("cachegen(fidelity=official,mode=delta)").find("mode=direct"), std::string::npos);
   EXPECT_NE(fault("cachegen(mode=direct,bins=70b,level=3)").find("level=2"), std::string::npos);
   EXPECT_NE(fault("cachegen(level=0)").find("1 to 3"), std::string::npos);
-  EXPECT_NE(fault("cachegen(tables=profile)").find("kv profile"), std::string::npos);
+  EXPECT_NE(fault("cachegen(tables=profile)").find("kv train"), std::string::npos);
 }
 
 // A small random model end to end, and its profile.
@@ -428,40 +431,57 @@ TEST_F(CacheGenModel, FinerLevelsAreNearerToTheExactCache) {
   }
 }
 
-TEST_F(CacheGenModel, AProfileReplacesTheTablesOfChunks) {
+// Distributions of one text code another one, without tables in its records.
+TEST(CacheGen, AProfileReplacesTheTablesOfChunks) {
+  const KvShape shape = small_shape();
   CodedRowForm form;
-  const std::vector<std::vector<std::int32_t>> windows = {tokens_};
-  const CodingProfile learnt = learn_profile(*model_, Hash128{1}, form, windows);
-  std::filesystem::create_directories(directory_ / "kv");
-  EXPECT_EQ(cachegen_profile_path(directory_, form), directory_ / "kv" / "cachegen-delta-2.profile");
-  write_file(cachegen_profile_path(directory_, form), learnt.bytes());
-  const auto bytes_with = [&](const std::string& pipeline) {
-    const CacheFactory factory(pipeline, request());
-    const auto cache = factory.make();
-    model_->forward(tokens_, cache.get(), true);
-    const auto other = factory.make();
-    ByteWriter writer;
-    for (std::int64_t layer = 0; layer < cache->shape().layers; ++layer) cache->write_layer(layer, writer);
-    ByteReader reader(writer.span(), "test");
-    for (std::int64_t layer = 0; layer < cache->shape().layers; ++layer) other->read_layer(layer, reader);
-    EXPECT_EQ(cache->bytes().total(), other->bytes().total());
-    return cache->bytes();
+  const auto learnt_from = [&](std::uint64_t identity) {
+    std::vector<CodingProfile::Side> sides;
+    for (std::int64_t layer = 0; layer < 3; ++layer) {
+      for (const KvSide side : {KvSide::keys, KvSide::values}) {
+        const std::int64_t count = 400;
+        const HeadMatrices rows = rows_of(Data::random, 2, count, 8);
+        std::vector<float> x;
+        for (std::int64_t r = 0; r < count; ++r) {
+          for (const HeadMatrix& head : rows) x.insert(x.end(), head.row(r), head.row(r) + 8);
+        }
+        RowContext context = context_of(layer, side);
+        const KeyTurns turns =
+            side == KvSide::keys ? KeyTurns(*shape.rope, 8, context.first_position, count) : KeyTurns();
+        const RowSymbols symbols = row_symbols(x.data(), count, 16, form, context, turns);
+        sides.push_back({symbols.form, ColumnTables::fit(symbols.numbers.data(), symbols.coded_rows(), 16, 16,
+                                                         ColumnTables::Choice::smallest, true)});
+      }
+    }
+    return std::make_shared<const CodingProfile>(identity, 16, std::move(sides));
   };
-  const KvBytes own = bytes_with("cachegen"), profiled = bytes_with("cachegen(tables=profile)");
-  EXPECT_EQ(profiled.tables, 0u);
-  EXPECT_GT(own.tables, 0u);
-  EXPECT_LT(profiled.total(), own.total());
-
-  // Another level has another profile; damage and other settings are named.
-  EXPECT_THROW(CacheFactory("cachegen(level=1,tables=profile)", request()), Error);
-  EXPECT_THROW(CacheFactory("cachegen(group=5,tables=profile)", request()), Error);
-  for (std::size_t i = 0; i < learnt.bytes().size(); i += 7) {
-    Bytes damaged = learnt.bytes();
-    damaged[i] ^= std::byte{2};
-    EXPECT_THROW(CodingProfile::read(damaged, "test"), Error);
+  const auto own = coded_row_codec("own", form, shape.rope, nullptr);
+  form.tables = CodedRowForm::Tables::profile;
+  const auto profiled = coded_row_codec("profiled", form, shape.rope, learnt_from(1));
+  const auto other = coded_row_codec("other", form, shape.rope, learnt_from(2));
+  for (const Data data : {Data::random, Data::wide, Data::zero}) {
+    for (const KvSide side : {KvSide::keys, KvSide::values}) {
+      const HeadMatrices rows = rows_of(data, 2, 77, 8);
+      const RowContext context = context_of(2, side);
+      const auto store = profiled->encode(rows, context);
+      EXPECT_EQ(store->bytes().tables, 0u);
+      if (data == Data::random) {
+        EXPECT_LT(store->bytes().total(), own->encode(rows, context)->bytes().total());
+      }
+      ByteWriter writer;
+      store->write(writer);
+      ByteReader reader(writer.span(), "test");
+      const auto back = profiled->read(reader, shape_of(rows), context);
+      reader.expect_end();
+      for (std::size_t h = 0; h < 2; ++h) EXPECT_EQ(read_all(*store)[h].values, read_all(*back)[h].values);
+      for (const auto& codec : {own, other}) {
+        ByteReader again(writer.span(), "test");
+        EXPECT_THROW(codec->read(again, shape_of(rows), context), Error);
+      }
+    }
   }
-  for (std::size_t size = 0; size < learnt.bytes().size(); size += 11)
-    EXPECT_THROW(CodingProfile::read(ByteSpan(learnt.bytes()).first(size), "test"), Error);
+  // Rows of another width have no distributions.
+  EXPECT_THROW(profiled->encode(rows_of(Data::random, 3, 20, 8), context_of(0, KvSide::keys)), Error);
 }
 
 }  // namespace
