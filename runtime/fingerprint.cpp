@@ -1,6 +1,7 @@
 #include "runtime/fingerprint.h"
 
 #include "engine/base/bytes.h"
+#include "engine/base/files.h"
 
 namespace laconic {
 
@@ -21,6 +22,21 @@ Hash128 fingerprint(const SafetensorsDirectory& tensors) {
 
 Hash128 fingerprint(const std::filesystem::path& model_directory) {
   return fingerprint(SafetensorsDirectory(model_directory));
+}
+
+Hash128 tokenizer_fingerprint(const std::filesystem::path& model_directory) {
+  StreamingHash128 hash;
+  std::error_code ignored;
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "tokenizer_config.json"}) {
+    if (!std::filesystem::exists(model_directory / name, ignored)) continue;
+    const MappedFile file(model_directory / name);
+    ByteWriter head;
+    head.text(name);
+    head.varint(file.bytes().size());
+    hash.update(head.span());
+    hash.update(file.bytes());
+  }
+  return hash.digest();
 }
 
 }  // namespace laconic

@@ -13,5 +13,7 @@ namespace laconic {
 // sides, bytes.
 Hash128 fingerprint(const SafetensorsDirectory& tensors);
 Hash128 fingerprint(const std::filesystem::path& model_directory);
+// Of what turns text into token ids: names and bytes of the tokenizer's file and its settings.
+Hash128 tokenizer_fingerprint(const std::filesystem::path& model_directory);
 
 }  // namespace laconic

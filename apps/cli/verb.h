@@ -70,6 +70,11 @@ Verb bench_verb();
 Verb demo_verb();
 Verb train_verb();
 Verb kv_train_verb();
+Verb kv_save_verb();
+Verb kv_load_verb();
+Verb kv_inspect_verb();
+Verb kv_serve_verb();
+Verb kv_fetch_verb();
 
 // --data, else $LACONIC_DATA, else nothing. Throws Error(input) where --data names no directory.
 std::filesystem::path data_folder(const Arguments& arguments);

@@ -86,13 +86,13 @@ FrequencyTable::FrequencyTable(std::span<const std::uint32_t> frequencies) {
   }
 }
 
-FittedFrequencies fit_frequencies(std::span<const std::uint64_t> counts) {
+FittedFrequencies fit_frequencies(std::span<const std::uint64_t> counts, int finest) {
   std::size_t seen = 0;
   for (const std::uint64_t count : counts) seen += count > 0;
   FittedFrequencies best;
   double fewest = 0;
   // Coarse frequencies cost fewer bits to store and more to use.
-  for (int precision = std::max(1, static_cast<int>(std::bit_width(seen - 1))); precision <= frequency_bits;
+  for (int precision = std::max(1, static_cast<int>(std::bit_width(seen - 1))); precision <= finest;
        ++precision) {
     std::vector<std::uint32_t> frequencies = normalise(counts, 1u << precision);
     BitWriter writer;

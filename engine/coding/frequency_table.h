@@ -50,7 +50,8 @@ struct FittedFrequencies {
   std::vector<std::uint32_t> frequencies;  // sum 65536, the last one not 0
   Bytes stored;
 };
-FittedFrequencies fit_frequencies(std::span<const std::uint64_t> counts);
+// `finest`: the frequencies are multiples of 2^(16 - finest); at most 2^finest symbols may have been counted.
+FittedFrequencies fit_frequencies(std::span<const std::uint64_t> counts, int finest = frequency_bits);
 
 // Any frequencies with sum 65536 in stored form, losslessly.
 void put_frequencies(BitWriter& writer, std::span<const std::uint32_t> frequencies);

@@ -50,7 +50,7 @@ void expand(ByteSpan coded, std::span<std::byte> bytes, std::string_view where, 
     std::fill(bytes.begin(), bytes.end(), static_cast<std::byte>(frequencies.size() - 1));
     return;
   }
-  RansDecoder decoder(reader, size, where);
+  RansDecoder decoder(reader, rans_lanes(size), where);
   const RansByteTable table = byte_table(frequencies);
   std::uint64_t done = 0;
   if (whole_rounds && decoder.lanes() == rans_most_lanes) {

@@ -9,8 +9,8 @@ void RansEncoder::append_to(ByteWriter& writer) const {
   writer.append(std::as_bytes(std::span(words_.get() + first_, end_ - first_)));
 }
 
-RansDecoder::RansDecoder(ByteReader& reader, std::uint64_t count, std::string_view where)
-    : lanes_(rans_lanes(count)), where_(where) {
+RansDecoder::RansDecoder(ByteReader& reader, int lanes, std::string_view where)
+    : lanes_(lanes), where_(where) {
   states_.fill(rans_low);
   for (int lane = 0; lane < lanes_; ++lane) {
     std::uint32_t& state = states_[static_cast<std::size_t>(lane)];

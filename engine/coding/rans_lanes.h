@@ -26,8 +26,9 @@ constexpr int rans_lanes(std::uint64_t count) { return count < 4096 ? 1 : count 
 
 class RansEncoder {
  public:
-  explicit RansEncoder(std::uint64_t count)
-      : lanes_(rans_lanes(count)),
+  explicit RansEncoder(std::uint64_t count) : RansEncoder(count, rans_lanes(count)) {}
+  RansEncoder(std::uint64_t count, int lanes)
+      : lanes_(lanes),
         lane_(count % static_cast<std::uint64_t>(lanes_)),
         words_(std::make_unique_for_overwrite<std::uint16_t[]>(count + 1)),
         end_(count + 1),
@@ -62,7 +63,7 @@ class RansEncoder {
 class RansDecoder {
  public:
   // Takes the states from `reader` and the words up to its end.
-  RansDecoder(ByteReader& reader, std::uint64_t count, std::string_view where);
+  RansDecoder(ByteReader& reader, int lanes, std::string_view where);
 
   std::uint32_t slot() const { return states_[lane_] & 0xFFFF; }
   // Removes the symbol that holds slot() and goes to the next lane.
@@ -82,7 +83,9 @@ class RansDecoder {
   // Error(corrupt) unless every lane is back at its start and every word is used.
   void expect_end() const;
 
-  // For kernels that run whole rounds of all lanes.
+  // For kernels that run lanes by themselves. The lane whose turn is next:
+  int lane() const { return lane_; }
+  void go_to(int lane) { lane_ = lane; }
   std::array<std::uint32_t, rans_most_lanes>& states() { return states_; }
   int lanes() const { return lanes_; }
   ByteSpan words() const { return words_; }

@@ -68,7 +68,7 @@ void rans_decode_symbols(ByteSpan coded, std::span<const FrequencyTable> tables,
                          std::string_view where) {
   require_tables(symbols.size(), tables.size(), table_of);
   ByteReader reader(coded, std::string(where));
-  RansDecoder decoder(reader, symbols.size(), where);
+  RansDecoder decoder(reader, rans_lanes(symbols.size()), where);
   for (std::size_t i = 0; i < symbols.size(); ++i) {
     symbols[i] = static_cast<std::uint16_t>(take_symbol(decoder, tables[table_index(table_of, i)]));
   }
@@ -104,7 +104,7 @@ void rans_decode_integers(ByteSpan coded, std::span<const IntegerTable> tables,
   ByteReader reader(coded, std::string(where));
   ByteReader lanes(reader.take(reader.length(reader.remaining())), std::string(where));
   BitReader escapes(reader.take(reader.remaining()), where);
-  RansDecoder decoder(lanes, values.size(), where);
+  RansDecoder decoder(lanes, rans_lanes(values.size()), where);
   for (std::size_t i = 0; i < values.size(); ++i) {
     const IntegerTable& table = tables[table_index(table_of, i)];
     const std::size_t symbol = take_symbol(decoder, table.table);

@@ -68,11 +68,6 @@ CacheStageText parse_stage(std::string_view text) {
   return stage;
 }
 
-std::vector<CacheAxis> axes_of(const CacheStageText& stage) {
-  const CacheMethod& cache = *stage.method->cache;
-  return cache.axes_with ? cache.axes_with(stage.parameters) : cache.axes;
-}
-
 // The axis that both decide about, if any.
 std::optional<CacheAxis> shared_axis(const std::vector<CacheAxis>& a, const std::vector<CacheAxis>& b) {
   for (const CacheAxis axis : a) {
@@ -86,6 +81,11 @@ bool has_axis(const CacheMethod& method, CacheAxis axis) {
 }
 
 }  // namespace
+
+std::vector<CacheAxis> axes_of(const CacheStageText& stage) {
+  const CacheMethod& cache = *stage.method->cache;
+  return cache.axes_with ? cache.axes_with(stage.parameters) : cache.axes;
+}
 
 std::string_view name_of(CacheAxis axis) {
   switch (axis) {

@@ -17,6 +17,9 @@ struct CacheStageText {
   Parameters parameters;
 };
 
+// What the stage decides about, with these parameters.
+std::vector<CacheAxis> axes_of(const CacheStageText& stage);
+
 // Throws Error(usage) that names the place, the nearest known method or parameter, and for stages that do
 // not go together the reason.
 std::vector<CacheStageText> parse_cache_pipeline(std::string_view text);

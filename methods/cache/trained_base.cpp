@@ -66,6 +66,12 @@ void BaseWriter::add_integers(std::string name, const std::vector<std::int32_t>&
   tensors_.emplace_back(std::move(name), std::move(tensor));
 }
 
+void BaseWriter::add_bytes(std::string name, ByteSpan bytes) {
+  Tensor tensor(DType::u8, {static_cast<std::int64_t>(bytes.size())});
+  std::memcpy(tensor.data(), bytes.data(), bytes.size());
+  tensors_.emplace_back(std::move(name), std::move(tensor));
+}
+
 std::uint64_t BaseWriter::write(const std::filesystem::path& file, std::string_view method,
                                 std::string_view model, std::string_view made, bool replace) const {
   if (!replace && std::filesystem::exists(file))

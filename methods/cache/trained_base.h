@@ -27,6 +27,7 @@ class BaseWriter {
   // Error(input) when a number is not finite or does not fit.
   void add(std::string name, Shape shape, const std::vector<float>& values, DType dtype = DType::f16);
   void add_integers(std::string name, const std::vector<std::int32_t>& values);
+  void add_bytes(std::string name, ByteSpan bytes);  // U8
   void fact(std::string name, std::string text) { facts_[std::move(name)] = std::move(text); }
   // Writes the file whole or not at all; its size. Error(usage) when it is there and not to be replaced.
   std::uint64_t write(const std::filesystem::path& file, std::string_view method, std::string_view model,

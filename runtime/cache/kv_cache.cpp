@@ -108,7 +108,7 @@ void KvCache::attend(std::int64_t layer, const LayerRows& rows, float* out) {
     const LayerRows part = part_of(shape_, rows, begin, count);
     append_window(layer, part);
     attend_rows(layer, part, out + begin * shape_.heads * shape_.head_dim);
-    if (state.window_rows() >= window.exact + window.flush) flush(layer);
+    if (state.window_rows() >= window.exact + window.flush) flush(layer, window.flush);
     begin += count;
   }
 }
@@ -216,9 +216,29 @@ void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out)
   });
 }
 
-void KvCache::flush(std::int64_t layer) {
+void KvCache::seal() {
+  for (std::int64_t layer = 0; layer < shape_.layers; ++layer) {
+    const std::int64_t rows = this->layer(layer).window_rows();
+    if (rows > 0) flush(layer, rows);
+  }
+}
+
+void KvCache::append_block(std::int64_t layer, std::shared_ptr<const KvBlock> block) {
   KvLayerState& state = layers_.at(static_cast<std::size_t>(layer));
-  const std::int64_t count = codec(layer).window().flush;
+  const TokenIndex& index = block->index();
+  require(state.window_rows() == 0 && !state.dropped, "a block follows other blocks, not an exact window");
+  if (index.heads() != shape_.kv_heads || !index.consecutive() || index.first() != state.tokens) {
+    fail(ErrorKind::input,
+         fmt::format("a block of tokens {} to {} does not follow the {} tokens of layer {}", index.first(),
+                     index.end() - 1, state.tokens, layer),
+         "KV cache", "append the blocks of a context in their order");
+  }
+  state.tokens = index.end();
+  state.blocks.push_back({std::move(block), state.tokens});
+}
+
+void KvCache::flush(std::int64_t layer, std::int64_t count) {
+  KvLayerState& state = layers_.at(static_cast<std::size_t>(layer));
   ExactRows exact;
   exact.layer = layer;
   exact.first_position = state.window_first();

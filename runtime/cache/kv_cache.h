@@ -47,6 +47,12 @@ class KvCache {
   std::unique_ptr<KvCache> recoded(std::vector<std::shared_ptr<const KvCodec>> codecs,
                                    const Recode& recode) const;
 
+  // Compresses what the exact windows hold, so that blocks can follow.
+  void seal();
+  // Appends a block of consecutive tokens to a layer whose window is empty: a piece of a stored context. All
+  // layers must get it before the next row. Error(input) unless it begins where the layer ends.
+  void append_block(std::int64_t layer, std::shared_ptr<const KvBlock> block);
+
   // Length of what write() writes; blocks that are shared with other sequences count in full.
   KvBytes bytes() const;
   KvBytes bytes(std::int64_t layer) const;
@@ -59,7 +65,7 @@ class KvCache {
   void take_prompt_attended(std::int64_t layer, const LayerRows& rows, float* out);
   void take_prompt(std::int64_t layer, const LayerRows& rows);
   void append_window(std::int64_t layer, const LayerRows& rows);
-  void flush(std::int64_t layer);
+  void flush(std::int64_t layer, std::int64_t count);
 
   KvShape shape_;
   std::vector<std::shared_ptr<const KvCodec>> codecs_;

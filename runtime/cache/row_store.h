@@ -62,6 +62,9 @@ struct RowContext {
   // where there is none, and never given to read().
   const LayerRows* prompt_rows = nullptr;
   const KvShape* shape = nullptr;
+  // The rows are keys of the tokens from first_position on, turned by their positions: a codec may turn them
+  // back.
+  bool turned_run = false;
 };
 
 // Turns rows into a store: the axis of bits.

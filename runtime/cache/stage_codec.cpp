@@ -164,9 +164,9 @@ class StageCodec final : public KvCodec {
     };
     const bool prompt = index.first() == 0;
     auto keys = stages_.bits->read(reader, shape_for(KvSide::keys),
-                                   context(KvSide::keys, prompt, index.first(), class_rows));
+                                   context(KvSide::keys, prompt, index, class_rows));
     auto values = stages_.bits->read(reader, shape_for(KvSide::values),
-                                     context(KvSide::values, prompt, index.first(), class_rows));
+                                     context(KvSide::values, prompt, index, class_rows));
     if (stages_.features != nullptr)
       return stages_.features->block(layer, std::move(index), std::move(keys), std::move(values));
     return std::make_shared<StoredBlock>(std::move(index), std::move(keys), std::move(values),
@@ -200,9 +200,20 @@ class StageCodec final : public KvCodec {
     for (std::size_t c = 0; c < before.size(); ++c) class_rows[c] += before[c];
   }
 
-  RowContext context(KvSide side, bool prompt, std::int64_t first, std::span<const std::int64_t> class_rows,
-                     const LayerRows* prompt_rows = nullptr) const {
-    return {layer_, shape_.layers, side, prompt, first, stages_.seed, class_rows, prompt_rows, &shape_};
+  RowContext context(KvSide side, bool prompt, const TokenIndex& index,
+                     std::span<const std::int64_t> class_rows, const LayerRows* prompt_rows = nullptr) const {
+    const bool turned_run =
+        side == KvSide::keys && stages_.features == nullptr && index.consecutive() && shape_.rope != nullptr;
+    return {layer_,
+            shape_.layers,
+            side,
+            prompt,
+            index.first(),
+            stages_.seed,
+            class_rows,
+            prompt_rows,
+            &shape_,
+            turned_run};
   }
 
   std::shared_ptr<const KvBlock> make_block(TokenIndex index, const HeadMatrices& keys,
@@ -210,7 +221,7 @@ class StageCodec final : public KvCodec {
                                             std::span<const std::int64_t> class_rows, const LayerRows* prompt,
                                             std::vector<std::vector<float>> log_weights) const {
     const auto of = [&](KvSide side) {
-      return context(side, prompt != nullptr, index.first(), class_rows, prompt);
+      return context(side, prompt != nullptr, index, class_rows, prompt);
     };
     auto key_store = stages_.bits->encode(keys, of(KvSide::keys));
     auto value_store = stages_.bits->encode(values, of(KvSide::values));

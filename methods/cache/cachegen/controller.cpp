@@ -1,0 +1,139 @@
+#include "methods/cache/cachegen/controller.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "engine/base/error.h"
+
+namespace laconic {
+
+double PrefillCost::seconds(std::int64_t first, std::int64_t tokens) const {
+  const auto begin = static_cast<double>(first), count = static_cast<double>(tokens);
+  // Token t looks at t + 1 tokens: the sum over t from begin to begin + count - 1.
+  return per_token * count + per_pair * (count * begin + count * (count + 1) / 2);
+}
+
+PrefillCost measure_prefill(const Transformer& model) {
+  constexpr std::int64_t longest = 512;
+  const std::int64_t many = std::min(longest, model.config().max_positions),
+                     few = std::max<std::int64_t>(1, many / 4);
+  const auto seconds_of = [&](std::int64_t count) {
+    std::vector<std::int32_t> tokens;
+    for (std::int64_t i = 0; i < count; ++i)
+      tokens.push_back(static_cast<std::int32_t>((7 * i + 1) % model.config().vocabulary));
+    std::vector<double> times;
+    for (int run = 0; run < 4; ++run) {
+      const auto cache = make_exact_cache(model.kv_shape(), DType::f16);
+      const auto start = std::chrono::steady_clock::now();
+      model.forward(tokens, cache.get(), true);
+      if (run > 0)
+        times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    std::sort(times.begin(), times.end());
+    return times[1];
+  };
+  const double short_run = seconds_of(few), long_run = seconds_of(many);
+  // seconds = per_token n + per_pair n (n + 1) / 2 through both points, neither below 0.
+  const auto n = static_cast<double>(few), m = static_cast<double>(many);
+  PrefillCost cost{long_run / m, 0};
+  if (m > n) {
+    const double pair = 2 * (long_run / m - short_run / n) / (m - n);
+    const double token = short_run / n - pair * (n + 1) / 2;
+    if (pair > 0 && token > 0) cost = {token, pair};
+  }
+  return cost;
+}
+
+StreamController::StreamController(const StreamSettings& settings,
+                                   std::vector<std::vector<std::uint64_t>> bytes,
+                                   std::vector<std::int64_t> tokens)
+    : settings_(settings),
+      bytes_(std::move(bytes)),
+      tokens_(std::move(tokens)),
+      throughput_(settings.bits_per_second) {
+  if (!(settings.slo > 0) || !std::isfinite(settings.slo)) {
+    fail(ErrorKind::usage, fmt::format("a first token within {} s is not possible", settings.slo), "--slo",
+         "give a time above 0 seconds");
+  }
+  require(bytes_.size() == tokens_.size() && !bytes_.empty(), "every chunk has sizes and tokens");
+  forms_ = bytes_.front().size();
+  std::int64_t at = 0;
+  for (std::size_t chunk = 0; chunk < bytes_.size(); ++chunk) {
+    require(bytes_[chunk].size() == forms_, "chunks come in the same forms");
+    first_.push_back(at);
+    at += tokens_[chunk];
+  }
+}
+
+StreamController StreamController::of(const StreamSettings& settings, const ContextIndex& index) {
+  std::vector<std::vector<std::uint64_t>> bytes;
+  std::vector<std::int64_t> tokens;
+  for (const ContextChunk& chunk : index.chunks) {
+    bytes.emplace_back();
+    for (const ContextPiece& piece : chunk.coded) bytes.back().push_back(piece.size);
+    tokens.push_back(chunk.tokens);
+  }
+  return StreamController(settings, std::move(bytes), std::move(tokens));
+}
+
+std::optional<double> StreamController::transfer_seconds(std::size_t chunk, std::size_t form,
+                                                         bool alone) const {
+  double bytes = 0;
+  const std::size_t end = alone ? chunk + 1 : bytes_.size();
+  for (std::size_t i = chunk; i < end; ++i) {
+    if (bytes_[i][form] == 0) return std::nullopt;
+    bytes += static_cast<double>(bytes_[i][form]);
+  }
+  double seconds = bytes * 8 / *throughput_;
+  if (settings_.decode_bytes_per_second > 0) seconds += bytes / settings_.decode_bytes_per_second;
+  return seconds;
+}
+
+double StreamController::prefill_seconds(std::size_t chunk) const {
+  double seconds = 0;
+  for (std::size_t i = chunk; i < tokens_.size(); ++i)
+    seconds += settings_.prefill.seconds(first_[i], tokens_[i]);
+  return seconds;
+}
+
+std::size_t StreamController::choose(std::size_t chunk, double elapsed) {
+  require(chunk < bytes_.size(), "a chunk of the context");
+  const auto chunks = static_cast<double>(bytes_.size());
+  if (!throughput_) {
+    const std::size_t middle = forms_ / 2;
+    return bytes_[chunk][middle] > 0 ? middle : text();
+  }
+  if (!(*throughput_ > 0)) return text();  // nothing comes through
+  if (settings_.simplified) {
+    for (std::size_t form = 0; form < forms_; ++form) {
+      const std::optional<double> seconds = transfer_seconds(chunk, form, true);
+      if (seconds && *seconds < settings_.slo / chunks) return form;
+    }
+    return text();
+  }
+  std::size_t fastest = text();
+  double least = prefill_seconds(chunk);
+  const double computed = least;
+  for (std::size_t form = 0; form < forms_; ++form) {
+    const std::optional<double> seconds = transfer_seconds(chunk, form, false);
+    if (!seconds) continue;
+    if (elapsed + *seconds <= settings_.slo) return form;
+    if (*seconds < least) {
+      least = *seconds;
+      fastest = form;
+    }
+  }
+  return elapsed + computed <= settings_.slo ? text() : fastest;
+}
+
+void StreamController::observe(std::uint64_t bytes, double seconds) {
+  // A text is too short to measure a link by.
+  constexpr std::uint64_t enough = 4096;
+  if (bytes < enough) return;
+  if (seconds > 0) throughput_ = static_cast<double>(bytes) * 8 / seconds;
+}
+
+}  // namespace laconic
