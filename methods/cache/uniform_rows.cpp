@@ -6,7 +6,10 @@ namespace {
 class UniformRowCodec final : public RowCodec {
  public:
   UniformRowCodec(std::string canonical, UniformRowForm keys, UniformRowForm values)
-      : canonical_(std::move(canonical)), keys_(keys), values_(values) {}
+      : canonical_(std::move(canonical)), keys_(keys), values_(values) {
+    keys_.side = KvSide::keys;
+    values_.side = KvSide::values;
+  }
   std::string canonical() const override { return canonical_; }
   std::unique_ptr<const RowStore> encode(const HeadMatrices& rows, const RowContext& context) const override {
     return UniformStore::encode(rows, form(context.side));

@@ -1,0 +1,54 @@
+// A run of up to 64 depths of a few queries, as the forms of lane_product share it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "runtime/cache/lane_product.h"
+
+namespace laconic {
+
+struct LaneRun {
+  static constexpr int depths = 64;  // a multiple of what any word holds
+  static constexpr int most_queries = 4;
+  static constexpr int chains = 16;
+  static constexpr float most_factor = 32767.0f;
+
+  int queries = 0;
+  std::int64_t base = 0;                      // a multiple of `depths`; x and factors count from here
+  std::int64_t begin = 0, end = 0;            // depths of the run
+  alignas(64) float x[most_queries][depths];  // 0 outside the run
+  alignas(64) std::int32_t factor[most_queries][depths / 2];  // pairs of 16 bits; 0 outside the run
+  float scale[most_queries], inverse[most_queries];
+
+  static std::int64_t padded(std::int64_t size) { return (size + chains - 1) / chains * chains; }
+  std::int64_t size() const { return end - base; }
+  std::int64_t padded_size() const { return padded(size()); }
+
+  // The run that starts at depth `at` of a range: to the end of the range, of the group of depths, or of the
+  // 64 depths, whichever comes first. x is that of the range.
+  void take(const LaneMatrix& matrix, const LaneRange& range, std::int64_t at, const float* from,
+            std::int64_t stride, int count) {
+    queries = count;
+    base = at / depths * depths;
+    begin = at;
+    end = std::min(range.depth_end, base + depths);
+    if (matrix.grids.along_depth) end = std::min(end, matrix.grids.group_end(at, matrix.layout->depth()));
+    for (int m = 0; m < count; ++m) {
+      const float* row = from + m * stride + (begin - range.depth_begin);
+      std::fill(x[m], x[m] + (begin - base), 0.0f);
+      std::copy(row, row + (end - begin), x[m] + (begin - base));
+      std::fill(x[m] + size(), x[m] + padded_size(), 0.0f);
+      std::fill(factor[m] + padded_size() / 2, factor[m] + depths / 2, 0);
+    }
+  }
+
+  void set_scale(int m, float largest) {
+    // Below this, what the run gives vanishes beside anything.
+    const bool counts = largest > 1e-30f;
+    scale[m] = counts ? largest / most_factor : 0.0f;
+    inverse[m] = counts ? most_factor / largest : 0.0f;
+  }
+};
+
+}  // namespace laconic
