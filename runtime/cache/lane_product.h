@@ -13,7 +13,7 @@
 // values per token are the first with lanes = channels.)
 //
 // The sum over c runs in integers: for every run of 64 depths (cut at groups of depths) the factor, x step or
-// x, is rounded to 16 bits with the scale s = max / 32767, max over the run and over all lanes of the call.
+// x, is rounded to 16 bits with the scale s = max / 32767, max over the run and over 8 groups of lanes.
 // That is an error of at most s / 2 a factor and nothing else: sums of integers are exact, and c has the
 // middle of its range at 0, so that what rounding takes from all factors alike does not add up. Rounding
 // apart, x meets `middle` in f32, in 16 chains that are added in pairs. So every vector width gives the bits

@@ -38,6 +38,7 @@ void LaneValues(const LaneMatrix& matrix, const LaneRange& range, float* values,
 }
 #else
 namespace hn = hwy::HWY_NAMESPACE;
+namespace {
 
 constexpr int kLanes = HWY_LANES(std::int32_t) < 16 ? HWY_LANES(std::int32_t) : 16;
 using Int = hn::CappedTag<std::int32_t, kLanes>;
@@ -72,20 +73,20 @@ void LoadNumbers(const std::uint8_t* from, bool half, std::int64_t at, std::int6
   }
 }
 
-// Steps and middles of grids [at, at + count), padded with zeros to a whole vector of chains.
-void LoadGrids(const LaneGrids& grids, int bits, std::int64_t at, std::int64_t count, float* step,
-               float* middle) {
+// Steps and middles of grids [at, at + count), padded with zeros to a whole number of chains.
+HWY_INLINE void LoadGrids(const LaneGrids& grids, int bits, std::int64_t at, std::int64_t count, float* step,
+                          float* middle) {
   const Float d;
   const std::int64_t padded = LaneRun::padded(count);
-  std::fill(step + count, step + padded, 0.0f);
+  if (padded > count) std::fill(step + count, step + padded, 0.0f);
   LoadNumbers(grids.step, grids.half, at, count, step);
-  const int half_range = 1 << (bits - 1);
   if (grids.offset != nullptr) {
-    std::fill(middle + count, middle + padded, 0.0f);
+    if (padded > count) std::fill(middle + count, middle + padded, 0.0f);
     LoadNumbers(grids.offset, grids.half, at, count, middle);
   } else {
     std::fill(middle, middle + padded, 0.0f);
   }
+  const int half_range = 1 << (bits - 1);
   if (grids.centre != nullptr) {
     for (std::int64_t i = 0; i < count; ++i)
       middle[i] += static_cast<float>(half_range - grids.centre[at + i]) * step[i];
@@ -159,28 +160,108 @@ HWY_INLINE Shorts LoadLanes(const std::uint8_t* from, std::int64_t valid) {
   return hn::BitCast(d16, hn::Load(d, part));
 }
 
-// What of a part a run of depths touches.
+// What of a part a run of depths touches, the same in every tile.
 struct PartRun {
-  const std::uint8_t* words = nullptr;  // of the tile
-  std::int64_t lanes = 0;               // of the tile
-  std::int64_t first_word = 0, last_word = 0;
-  std::int64_t first_pair = 0;                        // of the first word, in the factors of the run
-  const std::uint8_t* tail = nullptr;                 // bytes of the tail
-  int tail_bytes = 0, first_tail = 0, last_tail = 0;  // depths of the tail
-  std::int64_t tail_at = 0;                           // its first depth, in the factors of the run
-  int shift = 0;
+  int width = 0, shift = 0, tail_bytes = 0;
+  bool top = false;
+  std::int64_t offset = 0;  // bytes per lane before the part
+  std::int64_t first_word = 0, last_word = 0, words = 0;
+  std::int64_t first_pair = 0;        // of the first word, in the factors of the run
+  int first_tail = 0, last_tail = 0;  // depths of the tail
+  std::int64_t tail_at = 0;           // its first depth, in the factors of the run
 };
 
+struct RunPlan {
+  PartRun parts[3];
+  int count = 0;
+  bool plain = false;  // one part, and words only
+
+  RunPlan(const LaneCodes& layout, const LaneRun& depths) {
+    for (const LanePart& part : layout.parts()) {
+      const std::int64_t per_word = part.per_word(), first_tail = part.words * per_word;
+      PartRun& run = parts[count++];
+      run.width = part.width;
+      run.shift = part.shift;
+      run.tail_bytes = part.tail_bytes;
+      run.top = part.top;
+      run.offset = part.offset;
+      run.words = part.words;
+      run.first_word = depths.begin / per_word;
+      run.last_word = std::max(run.first_word, std::min(part.words, (depths.end + per_word - 1) / per_word));
+      run.first_pair = (run.first_word * per_word - depths.base) / 2;
+      if (depths.end <= first_tail) continue;
+      run.first_tail = static_cast<int>(std::max<std::int64_t>(depths.begin - first_tail, 0));
+      run.last_tail = static_cast<int>(depths.end - first_tail);
+      run.tail_at = first_tail - depths.base;
+    }
+    plain = count == 1 && parts[0].last_tail == 0;
+  }
+};
+
+// What a run gives to the lanes of a tile, added to y: scale sum + constant, or step (scale sum) + middle
+// constant.
+struct TileTerms {
+  float scale[LaneRun::most_queries] = {}, constant[LaneRun::most_queries] = {};
+  const float *step = nullptr, *middle = nullptr;  // of the tile's lanes
+};
+
+template <bool scaled>
+HWY_INLINE Floats TermOf(Ints sum, const TileTerms& terms, int m, std::int64_t lane) {
+  const Float d;
+  const auto value = hn::Mul(hn::Set(d, terms.scale[m]), hn::ConvertTo(d, sum));
+  const auto constant = hn::Set(d, terms.constant[m]);
+  if constexpr (!scaled) return hn::Add(value, constant);
+  return hn::Add(hn::Mul(hn::Load(d, terms.step + lane), value),
+                 hn::Mul(hn::Load(d, terms.middle + lane), constant));
+}
+
+template <int queries, int vectors>
+HWY_INLINE void Start(Sums<queries, vectors>& sums) {
+  LACONIC_UNROLL
+  for (int i = 0; i < queries * vectors; ++i) sums.of[i] = sums.more[i] = hn::Zero(Int());
+}
+
+// A tile of 32 lanes whose codes are of one part: the sums stay in registers until they are added to y.
+template <int width, int queries, bool scaled>
+void WholeTile(const std::uint8_t* words, std::int64_t count, const std::int32_t* const* x,
+               const TileTerms& terms, float* const* y, bool adds) {
+  const Float d;
+  constexpr int vectors = 2;
+  for (int lane = 0; lane < kTile; lane += vectors * kLanes) {
+    Sums<queries, vectors> sums;
+    Start(sums);
+    const std::uint8_t* from = words + lane * 4;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const Byte d8;
+      const Short d16;
+      const Shorts word[vectors] = {hn::BitCast(d16, hn::LoadU(d8, from)),
+                                    hn::BitCast(d16, hn::LoadU(d8, from + kLanes * 4))};
+      AddWord<width, true, queries, vectors>(word, x, i * (16 / width), sums);
+      from += kTile * 4;
+    }
+    LACONIC_UNROLL
+    for (int m = 0; m < queries; ++m) {
+      LACONIC_UNROLL
+      for (int v = 0; v < vectors; ++v) {
+        const int i = m * vectors + v, at = lane + v * kLanes;
+        auto value = TermOf<scaled>(hn::RearrangeToOddPlusEven(sums.of[i], sums.more[i]), terms, m, at);
+        if (adds) value = hn::Add(hn::LoadU(d, y[m] + at), value);
+        hn::StoreU(value, d, y[m] + at);
+      }
+    }
+  }
+}
+
 template <int width, bool top, int queries>
-void AddTail(const PartRun& run, std::int64_t lane, std::int64_t valid, const std::int32_t* const* x,
-             Sums<queries, 1>& sums) {
+void AddTail(const PartRun& run, const std::uint8_t* tail, std::int64_t lanes, std::int64_t valid,
+             const std::int32_t* const* x, Sums<queries, 1>& sums) {
   const Int d;
   const Word du;
   const Short d16;
   alignas(64) std::uint32_t words[kLanes] = {};
   for (int b = 0; b < run.tail_bytes; ++b) {
     for (std::int64_t l = 0; l < std::min<std::int64_t>(valid, kLanes); ++l)
-      words[l] |= std::uint32_t{run.tail[b * run.lanes + lane + l]} << (8 * b);
+      words[l] |= std::uint32_t{tail[b * lanes + l]} << (8 * b);
   }
   const auto word = hn::Load(du, words);
   for (int j = run.first_tail; j < run.last_tail; ++j) {
@@ -203,127 +284,144 @@ void AddTail(const PartRun& run, std::int64_t lane, std::int64_t valid, const st
   }
 }
 
-template <int queries, int vectors>
-HWY_INLINE void Start(Sums<queries, vectors>& sums) {
-  LACONIC_UNROLL
-  for (int i = 0; i < queries * vectors; ++i) sums.of[i] = sums.more[i] = hn::Zero(Int());
-}
-
-template <int queries, int vectors>
-HWY_INLINE void Keep(const Sums<queries, vectors>& sums, int shift, bool adds, std::int64_t lane,
-                     std::int32_t (*to)[kTile]) {
-  const Int d;
-  LACONIC_UNROLL
-  for (int m = 0; m < queries; ++m) {
-    LACONIC_UNROLL
-    for (int v = 0; v < vectors; ++v) {
-      const int i = m * vectors + v;
-      auto sum = hn::RearrangeToOddPlusEven(sums.of[i], sums.more[i]);
-      std::int32_t* at = to[m] + lane + v * kLanes;
-      if (shift > 0) sum = hn::ShiftLeftSame(sum, shift);
-      if (adds) sum = hn::Add(sum, hn::Load(d, at));
-      hn::Store(sum, d, at);
-    }
-  }
-}
-
+// to[m][l] = (or += when `adds`) the sums of one part of a tile, as they stand in the code.
 template <int width, bool top, int queries>
-void PartSums(const PartRun& run, const std::int32_t* const* x, bool adds, std::int32_t (*to)[kTile]) {
-  std::int64_t lane = 0;
-  if (run.first_tail == run.last_tail) {
-    for (; lane + 2 * kLanes <= run.lanes; lane += 2 * kLanes) {
-      Sums<queries, 2> sums;
-      Start(sums);
-      const std::uint8_t* from = run.words + (run.first_word * run.lanes + lane) * 4;
-      std::int64_t pair = run.first_pair;
-      for (std::int64_t i = run.first_word; i < run.last_word; ++i) {
-        const Shorts words[2] = {LoadLanes(from, kLanes), LoadLanes(from + 4 * kLanes, kLanes)};
-        AddWord<width, top, queries, 2>(words, x, pair, sums);
-        from += run.lanes * 4;
-        pair += 16 / width;
-      }
-      Keep(sums, run.shift, adds, lane, to);
-    }
-  }
-  for (; lane < run.lanes; lane += kLanes) {
+void PartSums(const PartRun& run, const std::uint8_t* tile, std::int64_t lanes, const std::int32_t* const* x,
+              bool adds, std::int32_t (*to)[kTile]) {
+  const Int d;
+  const std::uint8_t* words = tile + run.offset * lanes;
+  for (std::int64_t lane = 0; lane < lanes; lane += kLanes) {
     Sums<queries, 1> sums;
     Start(sums);
-    const std::uint8_t* from = run.words + (run.first_word * run.lanes + lane) * 4;
-    std::int64_t pair = run.first_pair;
     for (std::int64_t i = run.first_word; i < run.last_word; ++i) {
-      const Shorts words[1] = {LoadLanes(from, run.lanes - lane)};
-      AddWord<width, top, queries, 1>(words, x, pair, sums);
-      from += run.lanes * 4;
-      pair += 16 / width;
+      const Shorts word[1] = {LoadLanes(words + (i * lanes + lane) * 4, lanes - lane)};
+      AddWord<width, top, queries, 1>(word, x, run.first_pair + (i - run.first_word) * (16 / width), sums);
     }
-    if (run.first_tail < run.last_tail) AddTail<width, top, queries>(run, lane, run.lanes - lane, x, sums);
-    Keep(sums, run.shift, adds, lane, to);
+    if (run.first_tail < run.last_tail) {
+      AddTail<width, top, queries>(run, words + run.words * lanes * 4 + lane, lanes, lanes - lane, x, sums);
+    }
+    LACONIC_UNROLL
+    for (int m = 0; m < queries; ++m) {
+      auto sum = hn::ShiftLeftSame(hn::RearrangeToOddPlusEven(sums.of[m], sums.more[m]), run.shift);
+      if (adds) sum = hn::Add(sum, hn::Load(d, to[m] + lane));
+      hn::Store(sum, d, to[m] + lane);
+    }
   }
 }
 
-// to[m][l] = sum over the run of factor[m][d] c[l, d] for the lanes of a tile.
 template <int queries>
-void TileSums(const LaneCodes& layout, const std::uint8_t* tile, std::int64_t lanes, const LaneRun& depths,
-              const std::int32_t* const* x, std::int32_t (*to)[kTile]) {
-  bool adds = false;
-  for (const LanePart& part : layout.parts()) {
-    const std::int64_t per_word = part.per_word(), first_tail = part.words * per_word;
-    PartRun run;
-    run.words = tile + part.offset * lanes;
-    run.lanes = lanes;
-    run.first_word = depths.begin / per_word;
-    run.last_word = std::max(run.first_word, std::min(part.words, (depths.end + per_word - 1) / per_word));
-    run.first_pair = (run.first_word * per_word - depths.base) / 2;
-    run.shift = part.shift;
-    if (depths.end > first_tail) {
-      run.tail = run.words + part.words * lanes * 4;
-      run.tail_bytes = part.tail_bytes;
-      run.first_tail = static_cast<int>(std::max<std::int64_t>(depths.begin - first_tail, 0));
-      run.last_tail = static_cast<int>(depths.end - first_tail);
-      run.tail_at = first_tail - depths.base;
-    }
-    switch (part.width) {
+void TileSums(const RunPlan& plan, const std::uint8_t* tile, std::int64_t lanes, const std::int32_t* const* x,
+              std::int32_t (*to)[kTile]) {
+  for (int p = 0; p < plan.count; ++p) {
+    const PartRun& run = plan.parts[p];
+    switch (run.width) {
       case 8:  // always the top of a code, and so are four bits
-        PartSums<8, true, queries>(run, x, adds, to);
+        PartSums<8, true, queries>(run, tile, lanes, x, p > 0, to);
         break;
       case 4:
-        PartSums<4, true, queries>(run, x, adds, to);
+        PartSums<4, true, queries>(run, tile, lanes, x, p > 0, to);
         break;
       case 2:
-        part.top ? PartSums<2, true, queries>(run, x, adds, to)
-                 : PartSums<2, false, queries>(run, x, adds, to);
+        if (run.top) {
+          PartSums<2, true, queries>(run, tile, lanes, x, p > 0, to);
+        } else {
+          PartSums<2, false, queries>(run, tile, lanes, x, p > 0, to);
+        }
         break;
       default:
-        part.top ? PartSums<1, true, queries>(run, x, adds, to)
-                 : PartSums<1, false, queries>(run, x, adds, to);
+        if (run.top) {
+          PartSums<1, true, queries>(run, tile, lanes, x, p > 0, to);
+        } else {
+          PartSums<1, false, queries>(run, tile, lanes, x, p > 0, to);
+        }
         break;
     }
-    adds = true;
   }
 }
 
+template <int queries, bool scaled>
+void AddWholeTile(const RunPlan& plan, const std::uint8_t* tile, const std::int32_t* const* x,
+                  const TileTerms& terms, float* const* y, bool adds) {
+  const PartRun& run = plan.parts[0];
+  const std::uint8_t* words = tile + run.first_word * (kTile * 4);
+  const std::int64_t count = run.last_word - run.first_word;
+  switch (run.width) {
+    case 8:
+      return WholeTile<8, queries, scaled>(words, count, x, terms, y, adds);
+    case 4:
+      return WholeTile<4, queries, scaled>(words, count, x, terms, y, adds);
+    case 2:
+      return WholeTile<2, queries, scaled>(words, count, x, terms, y, adds);
+    default:
+      return WholeTile<1, queries, scaled>(words, count, x, terms, y, adds);
+  }
+}
+
+// y[m][l] for lanes [begin, end) of a tile, from all sums of the tile.
+template <bool scaled>
+void AddToLanes(const std::int32_t* sums, const TileTerms& terms, int m, std::int64_t begin, std::int64_t end,
+                float* y, bool adds) {
+  const Float d;
+  alignas(64) float row[kTile];
+  for (std::int64_t l = begin / kLanes * kLanes; l < end; l += kLanes)
+    hn::Store(TermOf<scaled>(hn::Load(Int(), sums + l), terms, m, l), d, row + l);
+  for (std::int64_t l = begin; l < end; ++l) y[l] = adds ? y[l] + row[l] : row[l];
+}
+
+// What a run gives to the lanes of a tile that are in the range.
+template <int queries, bool scaled>
+void AddTile(const LaneMatrix& matrix, const LaneRange& range, const LaneMatrix::Tile& tile,
+             const LaneRun& run, const RunPlan& plan, const TileTerms& terms, float* y, std::int64_t y_stride,
+             bool adds) {
+  const std::uint8_t* codes = matrix.tile(tile.first);
+  const std::int32_t* x[queries];
+  for (int m = 0; m < queries; ++m) x[m] = run.factor[m] + (plan.plain ? plan.parts[0].first_pair : 0);
+  float* to = y + (tile.first - range.lane_begin);
+  if (plan.plain && tile.lanes == kTile && tile.first >= range.lane_begin &&
+      tile.first + kTile <= range.lane_end) {
+    alignas(64) float unused[kTile];
+    float* rows[queries];
+    for (int m = 0; m < queries; ++m) rows[m] = m < run.queries ? to + m * y_stride : unused;
+    return AddWholeTile<queries, scaled>(plan, codes, x, terms, rows, adds);
+  }
+  if (plan.plain) {
+    for (int m = 0; m < queries; ++m) x[m] = run.factor[m];
+  }
+  alignas(64) std::int32_t sums[queries][kTile];
+  TileSums<queries>(plan, codes, tile.lanes, x, sums);
+  const std::int64_t begin = std::max<std::int64_t>(range.lane_begin - tile.first, 0);
+  const std::int64_t end = std::min(range.lane_end - tile.first, tile.lanes);
+  for (int m = 0; m < run.queries; ++m)
+    AddToLanes<scaled>(sums[m], terms, m, begin, end, to + m * y_stride, adds);
+}
+
+// Largest |x step| (or |x|).
 HWY_INLINE float LargestOf(const float* x, const float* step, std::int64_t size) {
   const Float d;
   auto largest = hn::Zero(d);
   for (std::int64_t i = 0; i < size; i += kLanes) {
-    auto v = hn::LoadU(d, x + i);
-    if (step != nullptr) v = hn::Mul(v, hn::LoadU(d, step + i));
+    auto v = hn::Load(d, x + i);
+    if (step != nullptr) v = hn::Mul(v, hn::Load(d, step + i));
     largest = hn::Max(largest, hn::Abs(v));
   }
   return hn::GetLane(hn::MaxOfLanes(d, largest));
 }
 
-// factor = (x step) inverse, to the nearest integer.
-HWY_INLINE void RoundFactors(const float* x, const float* step, float inverse, std::int64_t size,
-                             std::int32_t* factor) {
+HWY_INLINE void Scale(const float* x, float factor, std::int64_t size, float* y) {
+  const Float d;
+  const auto factors = hn::Set(d, factor);
+  for (std::int64_t i = 0; i < size; i += kLanes) hn::Store(hn::Mul(hn::Load(d, x + i), factors), d, y + i);
+}
+
+// x step (or x) to the nearest integers.
+HWY_INLINE void RoundFactors(const float* x, const float* step, std::int64_t size, std::int32_t* factor) {
   const Float d;
   const hn::Rebind<std::int16_t, Float> d16;
-  const auto scale = hn::Set(d, inverse);
   auto* to = reinterpret_cast<std::int16_t*>(factor);
   for (std::int64_t i = 0; i < size; i += kLanes) {
-    auto v = hn::LoadU(d, x + i);
-    if (step != nullptr) v = hn::Mul(v, hn::LoadU(d, step + i));
-    hn::StoreU(hn::DemoteTo(d16, hn::NearestInt(hn::Mul(v, scale))), d16, to + i);
+    auto v = hn::Load(d, x + i);
+    if (step != nullptr) v = hn::Mul(v, hn::Load(d, step + i));
+    hn::StoreU(hn::DemoteTo(d16, hn::NearestInt(v)), d16, to + i);
   }
 }
 
@@ -337,8 +435,8 @@ HWY_INLINE float ChainSum(const float* x, const float* y, std::int64_t size) {
   for (std::int64_t i = 0; i < size; i += LaneRun::chains) {
     LACONIC_UNROLL
     for (int v = 0; v < vectors; ++v) {
-      auto product = hn::LoadU(d, x + i + v * kLanes);
-      if (y != nullptr) product = hn::Mul(product, hn::LoadU(d, y + i + v * kLanes));
+      auto product = hn::Load(d, x + i + v * kLanes);
+      if (y != nullptr) product = hn::Mul(product, hn::Load(d, y + i + v * kLanes));
       sums[v] = hn::Add(sums[v], product);
     }
   }
@@ -352,135 +450,100 @@ HWY_INLINE float ChainSum(const float* x, const float* y, std::int64_t size) {
   return hn::GetLane(hn::Add(two, hn::Shuffle2301(two)));
 }
 
-// What a run of depths gives to the lanes of a tile, added to y: scale sum + constant, or
-// step (scale sum) + middle constant.
-struct TileTerms {
-  float scale = 0, constant = 0;
-  const float *step = nullptr, *middle = nullptr;  // of the tile's lanes
-};
-
-HWY_INLINE void AddToLanes(const std::int32_t* sums, const TileTerms& terms, std::int64_t begin,
-                           std::int64_t end, float* y, bool adds) {
-  const Float d;
-  const Int di;
-  const auto scale = hn::Set(d, terms.scale), constant = hn::Set(d, terms.constant);
-  std::int64_t l = begin;
-  for (; l + kLanes <= end; l += kLanes) {
-    auto value = hn::Mul(scale, hn::ConvertTo(d, hn::LoadU(di, sums + l)));
-    if (terms.step != nullptr) {
-      value = hn::Add(hn::Mul(hn::LoadU(d, terms.step + l), value),
-                      hn::Mul(hn::LoadU(d, terms.middle + l), constant));
-    } else {
-      value = hn::Add(value, constant);
-    }
-    if (adds) value = hn::Add(hn::LoadU(d, y + l), value);
-    hn::StoreU(value, d, y + l);
-  }
-  for (; l < end; ++l) {
-    float value = terms.scale * static_cast<float>(sums[l]);
-    value = terms.step != nullptr ? terms.step[l] * value + terms.middle[l] * terms.constant
-                                  : value + terms.constant;
-    y[l] = adds ? y[l] + value : value;
-  }
-}
-
-void AddTile(const LaneMatrix& matrix, const LaneRange& range, const LaneMatrix::Tile& tile,
-             const LaneRun& run, const TileTerms* terms, float* y, std::int64_t y_stride, bool adds) {
-  alignas(64) std::int32_t sums[LaneRun::most_queries][kTile];
-  const std::int32_t* x[LaneRun::most_queries] = {run.factor[0], run.factor[1], run.factor[2], run.factor[3]};
-  const std::uint8_t* codes = matrix.tile(tile.first);
-  switch (run.queries) {
-    case 1:
-      TileSums<1>(*matrix.layout, codes, tile.lanes, run, x, sums);
-      break;
-    case 2:
-      TileSums<2>(*matrix.layout, codes, tile.lanes, run, x, sums);
-      break;
-    default:  // the fourth of three is not used
-      TileSums<4>(*matrix.layout, codes, tile.lanes, run, x, sums);
-      break;
-  }
-  const std::int64_t begin = std::max<std::int64_t>(range.lane_begin - tile.first, 0);
-  const std::int64_t end = std::min(range.lane_end - tile.first, tile.lanes);
-  float* to = y + (tile.first - range.lane_begin);
-  for (int m = 0; m < run.queries; ++m) AddToLanes(sums[m], terms[m], begin, end, to + m * y_stride, adds);
-}
-
-// Grids shared by lanes: steps go into the factors of each group of lanes.
-void FoldedRun(const LaneMatrix& matrix, const LaneRange& range, LaneRun& run, float* y,
-               std::int64_t y_stride, bool adds) {
+// Grids shared by lanes: steps go into the factors of each group of lanes. Groups [first, last], at most
+// most_groups of them, share the scales of their factors.
+template <int queries>
+void FoldedRun(const LaneMatrix& matrix, const LaneRange& range, LaneRun& run, const RunPlan& plan,
+               std::int64_t first, std::int64_t last, float* y, std::int64_t y_stride, bool adds) {
   const LaneGrids& grids = matrix.grids;
   const Float d;
-  const int bits = matrix.layout->bits();
   const std::int64_t size = run.size(), padded = run.padded_size();
-  const std::int64_t first = grids.group_of(range.lane_begin), last = grids.group_of(range.lane_end - 1);
-  alignas(64) float step[LaneRun::depths], middle[LaneRun::depths], largest[LaneRun::depths] = {};
+  alignas(64) float step[LaneRun::most_groups][LaneRun::depths],
+      middle[LaneRun::most_groups][LaneRun::depths];
+  alignas(64) float largest[LaneRun::depths] = {}, factors[queries][LaneRun::depths];
   for (std::int64_t group = first; group <= last; ++group) {
-    LoadGrids(grids, bits, group * grids.columns + run.base, size, step, middle);
+    float* steps = step[group - first];
+    LoadGrids(grids, matrix.layout->bits(), group * grids.columns + run.base, size, steps,
+              middle[group - first]);
     for (std::int64_t i = 0; i < padded; i += kLanes)
-      hn::Store(hn::Max(hn::Load(d, largest + i), hn::Abs(hn::Load(d, step + i))), d, largest + i);
+      hn::Store(hn::Max(hn::Load(d, largest + i), hn::Abs(hn::Load(d, steps + i))), d, largest + i);
   }
-  for (int m = 0; m < run.queries; ++m) run.set_scale(m, LargestOf(run.x[m], largest, padded));
-  std::int64_t lane = range.lane_begin;
+  const float unit = LargestOf(largest, nullptr, padded), per_unit = LaneRun::inverse_of_unit(unit);
+  Scale(largest, per_unit, padded, largest);
+  TileTerms terms;
+  for (int m = 0; m < run.queries; ++m) {
+    run.set_scale(m, LargestOf(run.x[m], largest, padded), unit);
+    terms.scale[m] = run.scale[m];
+    Scale(run.x[m], run.inverse[m], padded, factors[m]);
+  }
   for (std::int64_t group = first; group <= last; ++group) {
-    if (first != last) LoadGrids(grids, bits, group * grids.columns + run.base, size, step, middle);
-    TileTerms terms[LaneRun::most_queries];
+    float* steps = step[group - first];
+    Scale(steps, per_unit, padded, steps);
     for (int m = 0; m < run.queries; ++m) {
-      RoundFactors(run.x[m], step, run.inverse[m], padded, run.factor[m]);
-      terms[m].scale = run.scale[m];
-      terms[m].constant = ChainSum(run.x[m], middle, padded);
+      RoundFactors(factors[m], steps, padded, run.factor[m]);
+      terms.constant[m] = ChainSum(run.x[m], middle[group - first], padded);
     }
+    std::int64_t lane = grids.group == 0 ? 0 : std::max<std::int64_t>(0, group * grids.group - grids.origin);
+    lane = std::max(lane, range.lane_begin);
     const std::int64_t end = std::min(range.lane_end, grids.group_end(lane, matrix.lanes));
     while (lane < end) {
       const LaneMatrix::Tile tile = matrix.tile_of(lane);
-      AddTile(matrix, range, tile, run, terms, y, y_stride, adds);
+      AddTile<queries, false>(matrix, range, tile, run, plan, terms, y, y_stride, adds);
       lane = tile.first + tile.lanes;
     }
   }
 }
 
 // Grids shared by the depths of the run: its sums are scaled lane by lane.
-void ScaledRun(const LaneMatrix& matrix, const LaneRange& range, LaneRun& run, float* y,
+template <int queries>
+void ScaledRun(const LaneMatrix& matrix, const LaneRange& range, LaneRun& run, const RunPlan& plan, float* y,
                std::int64_t y_stride, bool adds) {
   const LaneGrids& grids = matrix.grids;
   const std::int64_t padded = run.padded_size();
-  alignas(64) float step[kTile], middle[kTile];
-  TileTerms terms[LaneRun::most_queries];
+  alignas(64) float step[kTile], middle[kTile], factors[LaneRun::depths];
+  TileTerms terms;
+  terms.step = step;
+  terms.middle = middle;
   for (int m = 0; m < run.queries; ++m) {
-    run.set_scale(m, LargestOf(run.x[m], nullptr, padded));
-    RoundFactors(run.x[m], nullptr, run.inverse[m], padded, run.factor[m]);
-    terms[m] = {run.scale[m], ChainSum(run.x[m], nullptr, padded), step, middle};
+    run.set_scale(m, LargestOf(run.x[m], nullptr, padded), 1.0f);
+    terms.scale[m] = run.scale[m];
+    Scale(run.x[m], run.inverse[m], padded, factors);
+    RoundFactors(factors, nullptr, padded, run.factor[m]);
+    terms.constant[m] = ChainSum(run.x[m], nullptr, padded);
   }
   const std::int64_t from = grids.group_of(run.begin) * grids.columns;
   for (std::int64_t lane = range.lane_begin; lane < range.lane_end;) {
     const LaneMatrix::Tile tile = matrix.tile_of(lane);
     LoadGrids(grids, matrix.layout->bits(), from + tile.first, tile.lanes, step, middle);
-    AddTile(matrix, range, tile, run, terms, y, y_stride, adds);
+    AddTile<queries, true>(matrix, range, tile, run, plan, terms, y, y_stride, adds);
     lane = tile.first + tile.lanes;
   }
 }
 
-void LaneProduct(const LaneMatrix& matrix, const LaneRange& range, const float* x, std::int64_t x_stride,
-                 std::int64_t count, float* y, std::int64_t y_stride, bool adds) {
+template <int queries>
+void ProductOf(const LaneMatrix& matrix, const LaneRange& range, const float* x, std::int64_t x_stride,
+               int count, float* y, std::int64_t y_stride, bool adds) {
   LaneRun run;
-  for (std::int64_t first = 0; first < count; first += LaneRun::most_queries) {
-    const int queries = static_cast<int>(std::min<std::int64_t>(LaneRun::most_queries, count - first));
-    bool again = adds;
-    for (std::int64_t at = range.depth_begin; at < range.depth_end; at = run.end) {
-      run.take(matrix, range, at, x + first * x_stride, x_stride, queries);
-      if (matrix.grids.along_depth) {
-        ScaledRun(matrix, range, run, y + first * y_stride, y_stride, again);
-      } else {
-        FoldedRun(matrix, range, run, y + first * y_stride, y_stride, again);
+  for (std::int64_t at = range.depth_begin; at < range.depth_end; at = run.end) {
+    run.take(matrix, range, at, x, x_stride, count);
+    const RunPlan plan(*matrix.layout, run);
+    if (matrix.grids.along_depth) {
+      ScaledRun<queries>(matrix, range, run, plan, y, y_stride, adds);
+    } else {
+      const std::int64_t last = matrix.grids.group_of(range.lane_end - 1);
+      for (std::int64_t group = matrix.grids.group_of(range.lane_begin); group <= last;
+           group += LaneRun::most_groups) {
+        FoldedRun<queries>(matrix, range, run, plan, group, std::min(last, group + LaneRun::most_groups - 1),
+                           y, y_stride, adds);
       }
-      again = true;
     }
+    adds = true;
   }
 }
 
 // Codes of one depth of the lanes of a vector, as numbers from 0 on.
-Ints CodesOf(const LaneCodes& layout, const std::uint8_t* tile, std::int64_t lanes, std::int64_t lane,
-             std::int64_t depth) {
+HWY_INLINE Ints CodesOf(const LaneCodes& layout, const std::uint8_t* tile, std::int64_t lanes,
+                        std::int64_t lane, std::int64_t depth) {
   const Word du;
   const std::int64_t valid = std::min<std::int64_t>(lanes - lane, kLanes);
   auto code = hn::Set(du, 1u << (layout.bits() - 1));
@@ -503,6 +566,28 @@ Ints CodesOf(const LaneCodes& layout, const std::uint8_t* tile, std::int64_t lan
     code = hn::Xor(code, hn::ShiftLeftSame(bits, part.shift));
   }
   return hn::BitCast(Int(), code);
+}
+
+}  // namespace
+
+void LaneProduct(const LaneMatrix& matrix, const LaneRange& range, const float* x, std::int64_t x_stride,
+                 std::int64_t count, float* y, std::int64_t y_stride, bool adds) {
+  for (std::int64_t first = 0; first < count; first += LaneRun::most_queries) {
+    const int queries = static_cast<int>(std::min<std::int64_t>(LaneRun::most_queries, count - first));
+    const float* from = x + first * x_stride;
+    float* to = y + first * y_stride;
+    switch (queries) {
+      case 1:
+        ProductOf<1>(matrix, range, from, x_stride, queries, to, y_stride, adds);
+        break;
+      case 2:
+        ProductOf<2>(matrix, range, from, x_stride, queries, to, y_stride, adds);
+        break;
+      default:  // of three, the fourth is not used
+        ProductOf<4>(matrix, range, from, x_stride, queries, to, y_stride, adds);
+        break;
+    }
+  }
 }
 
 void LaneValues(const LaneMatrix& matrix, const LaneRange& range, float* values, std::int64_t lane_stride,

@@ -34,8 +34,8 @@ struct LaneGrid {
   }
 };
 
-int factor_of(float value, float inverse) {
-  return static_cast<int>(std::lrintf(std::fmin(std::fmax(value * inverse, -32768.0f), 32767.0f)));
+int nearest_factor(float value) {
+  return static_cast<int>(std::lrintf(std::fmin(std::fmax(value, -32768.0f), 32767.0f)));
 }
 
 // Sum of the products in 16 chains, added in pairs.
@@ -55,38 +55,51 @@ int signed_code(const LaneMatrix& matrix, std::int64_t lane, std::int64_t depth)
   return code - (1 << (matrix.layout->bits() - 1));
 }
 
+// The lanes whose factors share their scale with those of `lane`.
+LaneRange lanes_that_share(const LaneMatrix& matrix, const LaneRange& range, std::int64_t lane) {
+  const LaneGrids& grids = matrix.grids;
+  if (grids.along_depth || grids.group == 0) return range;
+  const std::int64_t begin = grids.group_of(range.lane_begin);
+  const std::int64_t first =
+      begin + (grids.group_of(lane) - begin) / LaneRun::most_groups * LaneRun::most_groups;
+  LaneRange shared = range;
+  shared.lane_begin = std::max(range.lane_begin, first * grids.group - grids.origin);
+  shared.lane_end = std::min(range.lane_end, (first + LaneRun::most_groups) * grids.group - grids.origin);
+  return shared;
+}
+
 // What a run gives to one lane of one query.
-float lane_term(const LaneMatrix& matrix, std::int64_t lane, const LaneRun& run, int m) {
+float lane_term(const LaneMatrix& matrix, const LaneRange& range, std::int64_t lane, LaneRun& run) {
   const bool scaled = matrix.grids.along_depth;
-  const float* x = run.x[m];
+  const float* x = run.x[0];
+  float largest[LaneRun::depths] = {}, unit = 1, per_unit = 1, most = 0;
+  if (!scaled) {
+    const LaneRange shared = lanes_that_share(matrix, range, lane);
+    unit = 0;
+    for (std::int64_t i = 0; i < run.size(); ++i) {
+      for (std::int64_t l = shared.lane_begin; l < shared.lane_end;
+           l = matrix.grids.group_end(l, matrix.lanes))
+        largest[i] = std::fmax(largest[i], std::fabs(LaneGrid(matrix, l, run.base + i).step));
+      unit = std::fmax(unit, largest[i]);
+    }
+    per_unit = LaneRun::inverse_of_unit(unit);
+  }
+  for (std::int64_t i = 0; i < run.size(); ++i)
+    most = std::fmax(most, std::fabs(scaled ? x[i] : x[i] * (largest[i] * per_unit)));
+  run.set_scale(0, most, unit);
   std::int32_t sum = 0;
   for (std::int64_t d = run.begin; d < run.end; ++d) {
-    const std::int64_t i = d - run.base;
-    const float factor = scaled ? x[i] : x[i] * LaneGrid(matrix, lane, d).step;
-    sum += factor_of(factor, run.inverse[m]) * signed_code(matrix, lane, d);
+    float factor = x[d - run.base] * run.inverse[0];
+    if (!scaled) factor *= LaneGrid(matrix, lane, d).step * per_unit;
+    sum += nearest_factor(factor) * signed_code(matrix, lane, d);
   }
-  const float value = run.scale[m] * static_cast<float>(sum);
+  const float value = run.scale[0] * static_cast<float>(sum);
   if (scaled) {
     const LaneGrid grid(matrix, lane, run.begin);
     return grid.step * value + grid.middle * chain_sum(run, [&](std::int64_t i) { return x[i]; });
   }
   return value +
          chain_sum(run, [&](std::int64_t i) { return x[i] * LaneGrid(matrix, lane, run.base + i).middle; });
-}
-
-float largest_factor(const LaneMatrix& matrix, const LaneRange& range, const LaneRun& run, int m) {
-  float largest = 0;
-  for (std::int64_t i = 0; i < run.size(); ++i) {
-    float step = 1;
-    if (!matrix.grids.along_depth) {
-      step = 0;
-      for (std::int64_t lane = range.lane_begin; lane < range.lane_end;
-           lane = matrix.grids.group_end(lane, matrix.lanes))
-        step = std::fmax(step, std::fabs(LaneGrid(matrix, lane, run.base + i).step));
-    }
-    largest = std::fmax(largest, std::fabs(run.x[m][i] * step));
-  }
-  return largest;
 }
 
 }  // namespace
@@ -100,9 +113,8 @@ void lane_product_scalar(const LaneMatrix& matrix, const LaneRange& range, const
     if (!adds) std::fill(to, to + (range.lane_end - range.lane_begin), 0.0f);
     for (std::int64_t at = range.depth_begin; at < range.depth_end; at = run.end) {
       run.take(matrix, range, at, x + query * x_stride, x_stride, 1);
-      run.set_scale(0, largest_factor(matrix, range, run, 0));
       for (std::int64_t lane = range.lane_begin; lane < range.lane_end; ++lane)
-        to[lane - range.lane_begin] += lane_term(matrix, lane, run, 0);
+        to[lane - range.lane_begin] += lane_term(matrix, range, lane, run);
     }
   }
 }

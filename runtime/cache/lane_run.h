@@ -11,8 +11,11 @@ namespace laconic {
 struct LaneRun {
   static constexpr int depths = 64;  // a multiple of what any word holds
   static constexpr int most_queries = 4;
+  static constexpr int most_groups = 8;  // of lanes that share the scales of their factors
   static constexpr int chains = 16;
   static constexpr float most_factor = 32767.0f;
+  // Where the largest of some numbers is below this, they vanish beside anything.
+  static constexpr float least = 1e-30f;
 
   int queries = 0;
   std::int64_t base = 0;                      // a multiple of `depths`; x and factors count from here
@@ -36,19 +39,20 @@ struct LaneRun {
     if (matrix.grids.along_depth) end = std::min(end, matrix.grids.group_end(at, matrix.layout->depth()));
     for (int m = 0; m < count; ++m) {
       const float* row = from + m * stride + (begin - range.depth_begin);
-      std::fill(x[m], x[m] + (begin - base), 0.0f);
+      if (begin > base) std::fill(x[m], x[m] + (begin - base), 0.0f);
       std::copy(row, row + (end - begin), x[m] + (begin - base));
+      if (size() == depths) continue;
       std::fill(x[m] + size(), x[m] + padded_size(), 0.0f);
       std::fill(factor[m] + padded_size() / 2, factor[m] + depths / 2, 0);
     }
   }
 
-  void set_scale(int m, float largest) {
-    // Below this, what the run gives vanishes beside anything.
-    const bool counts = largest > 1e-30f;
-    scale[m] = counts ? largest / most_factor : 0.0f;
-    inverse[m] = counts ? most_factor / largest : 0.0f;
+  // Factors of magnitude up to `largest` in units of `unit` become integers: (x inverse) (step / unit).
+  void set_scale(int m, float largest, float unit) {
+    scale[m] = largest > least ? largest / most_factor * unit : 0.0f;
+    inverse[m] = largest > least ? most_factor / largest : 0.0f;
   }
+  static float inverse_of_unit(float unit) { return unit > least ? 1.0f / unit : 0.0f; }
 };
 
 }  // namespace laconic
