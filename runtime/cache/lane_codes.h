@@ -19,13 +19,16 @@
 namespace laconic {
 
 struct LanePart {
-  int width = 0;            // 1, 2, 4 or 8
+  int log_width = 0;        // of 1, 2, 4 or 8
   int shift = 0;            // the part holds bits [shift, shift + width) of the code
   bool top = false;         // signed
   std::int64_t words = 0;   // per lane
   int tail_bytes = 0;       // per lane
   std::int64_t offset = 0;  // bytes per lane of the parts before it
-  int per_word() const { return 32 / width; }
+  int width() const { return 1 << log_width; }
+  int per_word() const { return 32 >> log_width; }
+  std::int64_t word_of(std::int64_t d) const { return d >> (5 - log_width); }
+  int place_of(std::int64_t d) const { return static_cast<int>(d) & (per_word() - 1); }  // in its word
 };
 
 class LaneCodes {

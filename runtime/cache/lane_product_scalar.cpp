@@ -38,15 +38,15 @@ int nearest_factor(float value) {
   return static_cast<int>(std::lrintf(std::fmin(std::fmax(value, -32768.0f), 32767.0f)));
 }
 
-// Sum of the products in 16 chains, added in pairs.
+// Sum of the products in 16 chains, added in halves and then in pairs.
 template <class Product>
 float chain_sum(const LaneRun& run, const Product& product) {
   float chains[LaneRun::chains] = {};
   for (std::int64_t i = 0; i < run.size(); ++i) chains[i % LaneRun::chains] += product(i);
-  for (int width = LaneRun::chains / 2; width > 0; width /= 2) {
+  for (int width = LaneRun::chains / 2; width > 2; width /= 2) {
     for (int c = 0; c < width; ++c) chains[c] += chains[c + width];
   }
-  return chains[0];
+  return (chains[0] + chains[1]) + (chains[2] + chains[3]);
 }
 
 int signed_code(const LaneMatrix& matrix, std::int64_t lane, std::int64_t depth) {

@@ -21,12 +21,10 @@ struct LaneRun {
   std::int64_t base = 0;                      // a multiple of `depths`; x and factors count from here
   std::int64_t begin = 0, end = 0;            // depths of the run
   alignas(64) float x[most_queries][depths];  // 0 outside the run
-  alignas(64) std::int32_t factor[most_queries][depths / 2];  // pairs of 16 bits; 0 outside the run
+  alignas(64) std::int32_t factor[most_groups][most_queries][depths / 2];  // pairs of 16 bits
   float scale[most_queries], inverse[most_queries];
 
-  static std::int64_t padded(std::int64_t size) { return (size + chains - 1) / chains * chains; }
   std::int64_t size() const { return end - base; }
-  std::int64_t padded_size() const { return padded(size()); }
 
   // The run that starts at depth `at` of a range: to the end of the range, of the group of depths, or of the
   // 64 depths, whichever comes first. x is that of the range.
@@ -39,12 +37,11 @@ struct LaneRun {
     if (matrix.grids.along_depth) end = std::min(end, matrix.grids.group_end(at, matrix.layout->depth()));
     for (int m = 0; m < count; ++m) {
       const float* row = from + m * stride + (begin - range.depth_begin);
-      if (begin > base) std::fill(x[m], x[m] + (begin - base), 0.0f);
+      std::fill(x[m], x[m] + (begin - base), 0.0f);
       std::copy(row, row + (end - begin), x[m] + (begin - base));
-      if (size() == depths) continue;
-      std::fill(x[m] + size(), x[m] + padded_size(), 0.0f);
-      std::fill(factor[m] + padded_size() / 2, factor[m] + depths / 2, 0);
+      std::fill(x[m] + size(), x[m] + depths, 0.0f);
     }
+    if (count == 3) std::fill(x[3], x[3] + depths, 0.0f);  // three are computed as four
   }
 
   // Factors of magnitude up to `largest` in units of `unit` become integers: (x inverse) (step / unit).
