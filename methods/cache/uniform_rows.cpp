@@ -6,7 +6,10 @@ namespace {
 class UniformRowCodec final : public RowCodec {
  public:
   UniformRowCodec(std::string canonical, UniformRowForm keys, UniformRowForm values)
-      : canonical_(std::move(canonical)), keys_(keys), values_(values) {}
+      : canonical_(std::move(canonical)), keys_(keys), values_(values) {
+    keys_.side = KvSide::keys;
+    values_.side = KvSide::values;
+  }
   std::string canonical() const override { return canonical_; }
   // The ends of a token's range are levels of its grid, so that the range of what is read back is the same.
   bool rows_stand_alone() const override {

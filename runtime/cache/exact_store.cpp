@@ -5,7 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/finite.h"
-#include "runtime/dense_kernel.h"
+#include "runtime/cache/exact_rows_kernel.h"
 
 namespace laconic {
 namespace {
@@ -59,19 +59,13 @@ void ExactStore::read(std::int64_t part, std::int64_t begin, std::int64_t end, f
 void ExactStore::dot(std::int64_t part, std::int64_t begin, std::int64_t end, const float* queries,
                      std::int64_t count, float* scores, std::int64_t stride) const {
   const Part& source = at(part);
-  if (count > 8) return RowStore::dot(part, begin, end, queries, count, scores, stride);
-  dense_dot_rows(dtype_, from(source, begin), end - begin, source.width, queries, count, scores, stride);
+  dot_exact_rows(dtype_, from(source, begin), end - begin, source.width, queries, count, scores, stride);
 }
 
 void ExactStore::mix(std::int64_t part, std::int64_t begin, std::int64_t end, const float* weights,
                      std::int64_t stride, std::int64_t count, float* sums) const {
   const Part& source = at(part);
-  if (dtype_ == DType::f32) {
-    mix_rows(reinterpret_cast<const float*>(from(source, begin)), end - begin, source.width, weights, stride,
-             count, sums);
-    return;
-  }
-  RowStore::mix(part, begin, end, weights, stride, count, sums);
+  mix_exact_rows(dtype_, from(source, begin), end - begin, source.width, weights, stride, count, sums);
 }
 
 KvBytes ExactStore::bytes() const {

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <limits>
 
 #include "engine/base/error.h"
-#include "engine/coding/bit_packing.h"
 
 namespace laconic {
 namespace {
+
+constexpr std::int64_t most_rows = std::numeric_limits<std::int32_t>::max();
 
 std::int64_t groups_in(std::int64_t count, std::int64_t group) {
   if (count == 0) return 0;
@@ -21,7 +24,7 @@ HeadMatrix side_by_side(const HeadMatrices& parts) {
     require(part.rows == parts.front().rows, "a grid across heads needs the same tokens in every head");
     width += part.width;
   }
-  HeadMatrix whole(parts.front().rows, width);
+  HeadMatrix whole(parts.empty() ? 0 : parts.front().rows, width);
   std::int64_t column = 0;
   for (const HeadMatrix& part : parts) {
     for (std::int64_t r = 0; r < part.rows; ++r)
@@ -31,23 +34,12 @@ HeadMatrix side_by_side(const HeadMatrices& parts) {
   return whole;
 }
 
-HeadMatrix turned(const HeadMatrix& from) {
+HeadMatrix turned_matrix(const HeadMatrix& from) {
   HeadMatrix to(from.width, from.rows);
   for (std::int64_t r = 0; r < from.rows; ++r) {
     for (std::int64_t j = 0; j < from.width; ++j) to.row(j)[r] = from.row(r)[j];
   }
   return to;
-}
-
-std::vector<std::uint8_t> packed_rows(const std::uint8_t* codes, std::int64_t rows, std::int64_t stride,
-                                      std::int64_t width, int bits) {
-  const std::size_t row_bytes = packed_bytes(static_cast<std::uint64_t>(width), bits);
-  std::vector<std::uint8_t> packed(static_cast<std::size_t>(rows) * row_bytes);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    pack_bits({codes + r * stride, static_cast<std::size_t>(width)}, bits,
-              {packed.data() + static_cast<std::size_t>(r) * row_bytes, row_bytes});
-  }
-  return packed;
 }
 
 }  // namespace
@@ -58,204 +50,241 @@ bool UniformStore::has_offset() const {
 
 bool UniformStore::has_centre() const { return form_.kind == GridKind::affine_zero; }
 
+UniformStore::UniformStore(const RowStoreShape& shape, const UniformRowForm& form, DType dtype)
+    : form_(form), dtype_(dtype) {
+  require(!form.joint || form.axis == UniformRowForm::Axis::token, "grids across heads are those of a token");
+  require(form.group >= 0, "a group has no negative size");
+  parts_.reserve(shape.parts.size());
+  std::int64_t column = 0;
+  for (const auto& [rows, width] : shape.parts) {
+    require(rows >= 0 && rows <= most_rows && width >= 0 && width <= most_rows, "rows that can be counted");
+    parts_.push_back({static_cast<std::int32_t>(rows), static_cast<std::int32_t>(width), column, 0, 0});
+    if (form.joint) column += width;
+  }
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    Part& part = parts_[i];
+    part.grids = form.joint ? 0 : size_;
+    if (!form.joint || i == 0) size_ += grid_bytes(grid_set(part));
+    part.codes = size_;
+    size_ += static_cast<std::uint64_t>(by_lanes_of_rows() ? part.rows : part.width) *
+             static_cast<std::uint64_t>(layout(part).lane_bytes());
+  }
+}
+
+void UniformStore::allocate() { data_ = std::make_unique<std::uint8_t[]>(size_); }
+
+UniformStore::GridSet UniformStore::grid_set(const Part& part) const {
+  if (form_.axis == UniformRowForm::Axis::channel) return {groups_in(part.rows, form_.group), part.width};
+  std::int64_t width = part.width;
+  if (form_.joint) width = parts_.back().first_column + parts_.back().width;
+  return {groups_in(width, form_.group), part.rows};
+}
+
+std::uint64_t UniformStore::grid_bytes(const GridSet& set) const {
+  return set.count() * (size_of(dtype_) * (has_offset() ? 2 : 1) + (has_centre() ? 1 : 0));
+}
+
+LaneCodes UniformStore::layout(const Part& part) const {
+  return LaneCodes(form_.bits, by_lanes_of_rows() ? part.width : part.rows);
+}
+
+LaneMatrix UniformStore::matrix(const Part& part, const LaneCodes& layout) const {
+  const GridSet set = grid_set(part);
+  const std::uint64_t numbers = set.count() * size_of(dtype_);
+  const bool by_channel = form_.axis == UniformRowForm::Axis::channel;
+  LaneMatrix matrix;
+  matrix.layout = &layout;
+  matrix.codes = data_.get() + part.codes;
+  matrix.lanes = by_lanes_of_rows() ? part.rows : part.width;
+  matrix.grids.along_depth = by_channel != by_lanes_of_rows();
+  matrix.grids.half = dtype_ == DType::f16;
+  matrix.grids.group = form_.group;
+  matrix.grids.origin = part.first_column;
+  matrix.grids.columns = set.columns;
+  matrix.grids.step = data_.get() + part.grids;
+  if (has_offset()) matrix.grids.offset = matrix.grids.step + numbers;
+  if (has_centre()) matrix.grids.centre = matrix.grids.step + numbers;
+  matrix.grids.fixed_centre = GridForm{form_.kind, form_.bits, form_.group}.centre();
+  return matrix;
+}
+
+// A row of `fitted` is a column of the grids.
+void UniformStore::put_grids(const GridParameters& fitted, const Part& part) {
+  const GridSet set = grid_set(part);
+  require(fitted.groups == set.groups && fitted.rows == set.columns, "grids fit the rows");
+  std::vector<float> line(static_cast<std::size_t>(set.columns));
+  std::uint8_t* to = data_.get() + part.grids;
+  const auto put = [&](const std::vector<float>& numbers) {
+    for (std::int64_t g = 0; g < set.groups; ++g) {
+      for (std::int64_t c = 0; c < set.columns; ++c)
+        line[static_cast<std::size_t>(c)] = numbers[fitted.at(c, g)];
+      convert_from_f32(line, dtype_, reinterpret_cast<std::byte*>(to));
+      to += line.size() * size_of(dtype_);
+    }
+  };
+  put(fitted.step);
+  if (has_offset()) put(fitted.offset);
+  if (!has_centre()) return;
+  for (std::int64_t g = 0; g < set.groups; ++g) {
+    for (std::int64_t c = 0; c < set.columns; ++c) *to++ = fitted.centre[fitted.at(c, g)];
+  }
+}
+
+void UniformStore::put_codes(const std::uint8_t* codes, std::int64_t row_stride, std::int64_t column_stride,
+                             const Part& part) {
+  const LaneCodes lanes = layout(part);
+  const LaneMatrix packed = matrix(part, lanes);
+  const std::int64_t lane_stride = by_lanes_of_rows() ? row_stride : column_stride;
+  const std::int64_t depth_stride = by_lanes_of_rows() ? column_stride : row_stride;
+  for (std::int64_t lane = 0; lane < packed.lanes;) {
+    const LaneMatrix::Tile tile = packed.tile_of(lane);
+    lanes.pack(codes + lane * lane_stride, lane_stride, depth_stride, tile.lanes,
+               data_.get() + part.codes + lane * lanes.lane_bytes());
+    lane += tile.lanes;
+  }
+}
+
 std::unique_ptr<const UniformStore> UniformStore::encode(const HeadMatrices& rows,
                                                          const UniformRowForm& form) {
-  auto store = std::make_unique<UniformStore>();
-  store->form_ = form;
-  require(!form.joint || form.axis == UniformRowForm::Axis::token, "grids across heads are those of a token");
   const bool by_channel = form.axis == UniformRowForm::Axis::channel;
   HeadMatrices matrices;  // with grids along rows
   if (form.joint) {
     matrices.push_back(side_by_side(rows));
   } else {
-    for (const HeadMatrix& part : rows) matrices.push_back(by_channel ? turned(part) : part);
+    for (const HeadMatrix& part : rows) matrices.push_back(by_channel ? turned_matrix(part) : part);
   }
+  const GridForm grid_form{form.kind, form.bits, form.group};
   std::vector<GridParameters> fitted;
   const auto fit_all = [&](bool f32) {
     fitted.clear();
     for (const HeadMatrix& matrix : matrices) {
       if (matrix.values.empty()) {
-        fitted.emplace_back(GridForm{form.kind, form.bits, form.group}, matrix.rows, matrix.width,
-                            f32 ? DType::f32 : DType::f16);
+        fitted.emplace_back(grid_form, matrix.rows, matrix.width, f32 ? DType::f32 : DType::f16);
         continue;
       }
-      fitted.push_back(fit_grid(matrix.values.data(), matrix.rows, matrix.width,
-                                {form.kind, form.bits, form.group}, ClipSearch::none, f32));
+      fitted.push_back(
+          fit_grid(matrix.values.data(), matrix.rows, matrix.width, grid_form, ClipSearch::none, f32));
       if (!f32 && fitted.back().dtype != DType::f16) return false;
     }
     return true;
   };
+  DType dtype = DType::f16;
   if (form.f32_parameters || !fit_all(false)) {
-    store->dtype_ = DType::f32;
+    dtype = DType::f32;
     fit_all(true);
   }
-  std::int64_t column = 0;
+  std::unique_ptr<UniformStore> store(new UniformStore(shape_of(rows), form, dtype));
+  store->allocate();
   for (std::size_t i = 0; i < matrices.size(); ++i) {
     const HeadMatrix& matrix = matrices[i];
-    const std::vector<std::uint8_t> codes =
-        matrix.values.empty() ? std::vector<std::uint8_t>{} : quantize(matrix.values.data(), fitted[i]);
-    Grids grids;
-    const std::int64_t groups = groups_in(matrix.width, form.group);
+    if (matrix.values.empty()) continue;
+    const std::vector<std::uint8_t> codes = quantize(matrix.values.data(), fitted[i]);
+    const std::vector<Part>& parts = store->parts_;
+    store->put_grids(fitted[i], parts[i]);
     if (by_channel) {
-      // [channels][row groups] becomes [row groups][channels], so that a run of tokens has its grids together
-      grids.columns = matrix.rows;
-      for (std::int64_t g = 0; g < groups; ++g) {
-        for (std::int64_t j = 0; j < matrix.rows; ++j) {
-          const std::size_t from = fitted[i].at(j, g);
-          grids.step.push_back(fitted[i].step[from]);
-          grids.offset.push_back(fitted[i].offset[from]);
-          grids.centre.push_back(fitted[i].centre[from]);
-        }
-      }
-      std::vector<std::uint8_t> by_row(codes.size());
-      for (std::int64_t j = 0; j < matrix.rows; ++j) {
-        for (std::int64_t r = 0; r < matrix.width; ++r)
-          by_row[static_cast<std::size_t>(r * matrix.rows + j)] =
-              codes[static_cast<std::size_t>(j * matrix.width + r)];
-      }
-      store->parts_.push_back(
-          {matrix.width, matrix.rows, 0,
-           packed_rows(by_row.data(), matrix.width, matrix.rows, matrix.rows, form.bits)});
+      store->put_codes(codes.data(), 1, matrix.width, parts[i]);
+    } else if (!form.joint) {
+      store->put_codes(codes.data(), matrix.width, 1, parts[i]);
     } else {
-      grids.columns = groups;
-      grids.step = std::move(fitted[i].step);
-      grids.offset = std::move(fitted[i].offset);
-      grids.centre = std::move(fitted[i].centre);
-      for (const HeadMatrix& part : form.joint ? rows : HeadMatrices{HeadMatrix(matrix.rows, matrix.width)}) {
-        store->parts_.push_back({part.rows, part.width, form.joint ? column : 0,
-                                 packed_rows(codes.data() + (form.joint ? column : 0), part.rows,
-                                             matrix.width, part.width, form.bits)});
-        column += part.width;
-      }
+      for (const Part& part : parts)
+        store->put_codes(codes.data() + part.first_column, matrix.width, 1, part);
     }
-    store->grids_.push_back(std::move(grids));
   }
   return store;
 }
 
-std::size_t UniformStore::grid_at(std::int64_t part, std::int64_t r, std::int64_t j) const {
-  const std::int64_t columns = grids_of(part).columns;
-  if (form_.axis == UniformRowForm::Axis::channel)
-    return static_cast<std::size_t>((form_.group == 0 ? 0 : r / form_.group) * columns + j);
-  const std::int64_t column = at(part).first_column + j;
-  return static_cast<std::size_t>(r * columns + (form_.group == 0 ? 0 : column / form_.group));
-}
-
 void UniformStore::read(std::int64_t part, std::int64_t begin, std::int64_t end, float* out) const {
   const Part& source = at(part);
-  const Grids& grids = grids_of(part);
-  const std::size_t row_bytes = packed_bytes(static_cast<std::uint64_t>(source.width), form_.bits);
-  std::vector<std::uint8_t> codes(static_cast<std::size_t>(source.width));
-  for (std::int64_t r = begin; r < end; ++r) {
-    unpack_bits({source.codes.data() + static_cast<std::size_t>(r) * row_bytes, row_bytes}, form_.bits,
-                codes);
-    for (std::int64_t j = 0; j < source.width; ++j) {
-      const std::size_t grid = grid_at(part, r, j);
-      out[(r - begin) * source.width + j] =
-          grids.step[grid] * static_cast<float>(codes[static_cast<std::size_t>(j)] - grids.centre[grid]) +
-          grids.offset[grid];
-    }
+  const LaneCodes lanes = layout(source);
+  if (by_lanes_of_rows()) {
+    lane_values(matrix(source, lanes), {begin, end, 0, source.width}, out, source.width, 1);
+  } else {
+    lane_values(matrix(source, lanes), {0, source.width, begin, end}, out, 1, source.width);
   }
 }
 
-float UniformStore::value(std::int64_t part, std::int64_t r, std::int64_t j) const {
+void UniformStore::dot(std::int64_t part, std::int64_t begin, std::int64_t end, const float* queries,
+                       std::int64_t count, float* scores, std::int64_t stride) const {
+  if (!by_lanes_of_rows()) return RowStore::dot(part, begin, end, queries, count, scores, stride);
   const Part& source = at(part);
-  const Grids& grids = grids_of(part);
-  const std::size_t bit = static_cast<std::size_t>(j * form_.bits), grid = grid_at(part, r, j);
-  const std::uint8_t* row =
-      source.codes.data() +
-      static_cast<std::size_t>(r) * packed_bytes(static_cast<std::uint64_t>(source.width), form_.bits);
-  unsigned two = row[bit / 8];
-  if (bit % 8 + static_cast<std::size_t>(form_.bits) > 8) two |= static_cast<unsigned>(row[bit / 8 + 1]) << 8;
-  const int code = static_cast<int>(two >> (bit % 8) & ((1u << form_.bits) - 1));
-  return grids.step[grid] * static_cast<float>(code - grids.centre[grid]) + grids.offset[grid];
+  const LaneCodes lanes = layout(source);
+  lane_product(matrix(source, lanes), {begin, end, 0, source.width}, queries, source.width, count, scores,
+               stride, false);
+}
+
+void UniformStore::mix(std::int64_t part, std::int64_t begin, std::int64_t end, const float* weights,
+                       std::int64_t stride, std::int64_t count, float* sums) const {
+  if (by_lanes_of_rows()) return RowStore::mix(part, begin, end, weights, stride, count, sums);
+  const Part& source = at(part);
+  const LaneCodes lanes = layout(source);
+  lane_product(matrix(source, lanes), {0, source.width, begin, end}, weights, stride, count, sums,
+               source.width, true);
 }
 
 int UniformStore::code(std::int64_t part, std::int64_t r, std::int64_t j) const {
   const Part& source = at(part);
-  const std::size_t row_bytes = packed_bytes(static_cast<std::uint64_t>(source.width), form_.bits);
-  std::vector<std::uint8_t> codes(static_cast<std::size_t>(source.width));
-  unpack_bits({source.codes.data() + static_cast<std::size_t>(r) * row_bytes, row_bytes}, form_.bits, codes);
-  return codes[static_cast<std::size_t>(j)];
+  const LaneCodes lanes = layout(source);
+  const LaneMatrix packed = matrix(source, lanes);
+  const std::int64_t lane = by_lanes_of_rows() ? r : j;
+  const LaneMatrix::Tile tile = packed.tile_of(lane);
+  return lanes.code(packed.tile(tile.first), tile.lanes, lane - tile.first, by_lanes_of_rows() ? j : r);
+}
+
+float UniformStore::value(std::int64_t part, std::int64_t r, std::int64_t j) const {
+  const Part& source = at(part);
+  const LaneCodes lanes = layout(source);
+  const LaneRange range = by_lanes_of_rows() ? LaneRange{r, r + 1, j, j + 1} : LaneRange{j, j + 1, r, r + 1};
+  float number = 0;
+  lane_values_scalar(matrix(source, lanes), range, &number, 1, 1);
+  return number;
 }
 
 KvBytes UniformStore::bytes() const {
   KvBytes sum;
   sum.header = 1;
-  for (const Part& part : parts_) sum.payload += part.codes.size();
-  for (const Grids& grids : grids_) {
-    sum.scales += grids.step.size() * size_of(dtype_) * (has_offset() ? 2 : 1);
-    if (has_centre()) sum.scales += grids.centre.size();
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    if (!form_.joint || i == 0) sum.scales += grid_bytes(grid_set(parts_[i]));
   }
+  sum.payload = size_ - sum.scales;
   return sum;
 }
 
 void UniformStore::write(ByteWriter& writer) const {
   writer.u8(dtype_ == DType::f32 ? 1 : 0);
-  const auto put = [&](const std::vector<float>& numbers) {
-    Bytes stored(numbers.size() * size_of(dtype_));
-    convert_from_f32(numbers, dtype_, stored.data());
-    writer.append(stored);
-  };
-  for (const Grids& grids : grids_) {
-    put(grids.step);
-    if (has_offset()) put(grids.offset);
-    if (has_centre()) writer.append(std::as_bytes(std::span(grids.centre)));
-  }
-  for (const Part& part : parts_) writer.append(std::as_bytes(std::span(part.codes)));
+  writer.append(std::as_bytes(std::span(data_.get(), size_)));
 }
 
 std::unique_ptr<const UniformStore> UniformStore::read_from(ByteReader& reader, const RowStoreShape& shape,
                                                             const UniformRowForm& form) {
-  auto store = std::make_unique<UniformStore>();
-  store->form_ = form;
   const std::uint8_t wide = reader.u8();
   if (wide > 1) reader.corrupt("grid parameters of an unknown type");
-  store->dtype_ = wide == 1 ? DType::f32 : DType::f16;
-  std::int64_t column = 0;
   for (const auto& [rows, width] : shape.parts) {
     if (form.joint && rows != shape.parts.front().first)
       reader.corrupt("grids across heads that have different tokens");
-    store->parts_.push_back({rows, width, form.joint ? column : 0, {}});
-    column += width;
+    if (rows < 0 || rows > most_rows || width < 0 || width > most_rows)
+      reader.corrupt("a number of rows that no cache has");
   }
-  const auto take = [&](std::size_t count) {
-    if (count > reader.remaining()) reader.corrupt("grids that are cut off");
-    std::vector<float> numbers(count);
-    convert_to_f32(store->dtype_, reader.take(count * size_of(store->dtype_)).data(), numbers);
-    for (const float number : numbers) {
-      if (!std::isfinite(number)) reader.corrupt("a grid that is not finite");
+  std::unique_ptr<UniformStore> store(new UniformStore(shape, form, wide == 1 ? DType::f32 : DType::f16));
+  const ByteSpan bytes = reader.take(store->size_);
+  store->allocate();
+  if (!bytes.empty()) std::memcpy(store->data_.get(), bytes.data(), bytes.size());
+  std::vector<float> numbers;
+  for (std::size_t i = 0; i < store->parts_.size(); ++i) {
+    const Part& part = store->parts_[i];
+    const LaneCodes lanes = store->layout(part);
+    const LaneMatrix packed = store->matrix(part, lanes);
+    if (!form.joint || i == 0) {
+      numbers.resize(store->grid_set(part).count() * (store->has_offset() ? 2 : 1));
+      convert_to_f32(store->dtype_, reinterpret_cast<const std::byte*>(packed.grids.step), numbers);
+      for (const float number : numbers) {
+        if (!std::isfinite(number)) reader.corrupt("a grid that is not finite");
+      }
     }
-    return numbers;
-  };
-  const auto take_grids = [&](std::int64_t rows, std::int64_t width) {
-    Grids grids;
-    const bool by_channel = form.axis == UniformRowForm::Axis::channel;
-    const std::int64_t lines = by_channel ? groups_in(rows, form.group) : rows;
-    grids.columns = by_channel ? width : groups_in(width, form.group);
-    const auto count = static_cast<std::size_t>(lines * grids.columns);
-    grids.step = take(count);
-    grids.offset = store->has_offset() ? take(count) : std::vector<float>(count);
-    grids.centre.assign(count,
-                        static_cast<std::uint8_t>(GridForm{form.kind, form.bits, form.group}.centre()));
-    if (store->has_centre()) {
-      const ByteSpan bytes = reader.take(count);
-      std::transform(bytes.begin(), bytes.end(), grids.centre.begin(),
-                     [](std::byte b) { return static_cast<std::uint8_t>(b); });
+    for (std::int64_t lane = 0; lane < packed.lanes;) {
+      const LaneMatrix::Tile tile = packed.tile_of(lane);
+      if (!lanes.tails_are_clean(packed.tile(lane), tile.lanes)) reader.corrupt("codes beyond the last row");
+      lane += tile.lanes;
     }
-    store->grids_.push_back(std::move(grids));
-  };
-  if (form.joint) {
-    take_grids(shape.parts.empty() ? 0 : shape.parts.front().first, column);
-  } else {
-    for (const Part& part : store->parts_) take_grids(part.rows, part.width);
-  }
-  for (Part& part : store->parts_) {
-    const ByteSpan bytes = reader.take(static_cast<std::size_t>(part.rows) *
-                                       packed_bytes(static_cast<std::uint64_t>(part.width), form.bits));
-    part.codes.resize(bytes.size());
-    std::transform(bytes.begin(), bytes.end(), part.codes.begin(),
-                   [](std::byte b) { return static_cast<std::uint8_t>(b); });
   }
   return store;
 }

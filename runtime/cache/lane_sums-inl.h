@@ -1,0 +1,344 @@
+// The integer sums of lane_product_kernel.cpp. For every word of 32 bits a lane and every pair of depths in
+// it, a shift or two and a mask leave the codes of the pair in the halves of each lane; one multiply-add of
+// 16-bit halves into 32-bit lanes, two products an instruction, then takes in a query. Four queries share the
+// unpacking. Included once per target (Highway's -inl.h pattern).
+#if defined(LACONIC_RUNTIME_CACHE_LANE_SUMS_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef LACONIC_RUNTIME_CACHE_LANE_SUMS_INL_H
+#undef LACONIC_RUNTIME_CACHE_LANE_SUMS_INL_H
+#else
+#define LACONIC_RUNTIME_CACHE_LANE_SUMS_INL_H
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/cache/lane_run.h"
+
+// Loops over a fixed number of vectors must be unrolled, or the sums would live in memory.
+#ifndef LACONIC_UNROLL
+#if defined(__clang__)
+#define LACONIC_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define LACONIC_UNROLL _Pragma("GCC unroll 32")
+#endif
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace laconic {
+namespace HWY_NAMESPACE {
+#if !HWY_HAVE_SCALABLE && HWY_TARGET != HWY_SCALAR
+namespace hn = hwy::HWY_NAMESPACE;
+namespace {
+
+constexpr int kLanes = HWY_LANES(std::int32_t) < 16 ? HWY_LANES(std::int32_t) : 16;
+constexpr int kTile = LaneCodes::tile_lanes;
+constexpr int kFactorRow = LaneRun::depths / 2;  // pairs of a query's factors
+using Int = hn::CappedTag<std::int32_t, kLanes>;
+using Word = hn::RebindToUnsigned<Int>;
+using Float = hn::Rebind<float, Int>;
+using Short = hn::Repartition<std::int16_t, Int>;
+using UnsignedShort = hn::Repartition<std::uint16_t, Int>;
+using Byte = hn::Repartition<std::uint8_t, Int>;
+using Ints = hn::Vec<Int>;
+using Shorts = hn::Vec<Short>;
+using Floats = hn::Vec<Float>;
+
+// The codes of pair k of a word, in the halves of each lane.
+template <int width, bool top, int k>
+HWY_INLINE Shorts Pair(Shorts word) {
+  constexpr int last = 16 / width - 1;
+  const UnsignedShort du;
+  const Short d;
+  if constexpr (top) {
+    if constexpr (k < last) word = hn::ShiftLeft<16 - width*(k + 1)>(word);
+    return hn::ShiftRight<16 - width>(word);
+  } else {
+    auto bits = hn::BitCast(du, word);
+    if constexpr (k > 0) bits = hn::ShiftRight<width * k>(bits);
+    if constexpr (k < last) bits = hn::And(bits, hn::Set(du, (1u << width) - 1u));
+    return hn::BitCast(d, bits);
+  }
+}
+
+// Sums of `queries` queries over `vectors` vectors of lanes. Where the instruction set widens halves apart,
+// the second sums hold the other halves.
+template <int queries, int vectors>
+struct Sums {
+  Ints of[queries * vectors], more[queries * vectors];
+};
+
+template <int queries, int vectors>
+HWY_INLINE void Start(Sums<queries, vectors>& sums) {
+  LACONIC_UNROLL
+  for (int i = 0; i < queries * vectors; ++i) sums.of[i] = sums.more[i] = hn::Zero(Int());
+}
+
+// sum += the two products of each lane.
+HWY_INLINE void MultiplyAdd(Shorts codes, Shorts factor, Ints& sum, [[maybe_unused]] Ints& more) {
+#if HWY_TARGET <= HWY_AVX3_DL
+  sum = Ints{_mm512_dpwssd_epi32(sum.raw, codes.raw, factor.raw)};
+#else
+  sum = hn::ReorderWidenMulAccumulate(Int(), codes, factor, sum, more);
+#if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86
+  // GCC would regroup the additions of many words, and keep their products in memory until the last.
+  asm("" : "+v"(sum.raw));
+#endif
+#endif
+}
+
+template <int queries, int vectors>
+HWY_INLINE void AddPair(const Shorts* codes, const std::int32_t* x, std::int64_t pair,
+                        Sums<queries, vectors>& sums) {
+  LACONIC_UNROLL
+  for (int m = 0; m < queries; ++m) {
+    const auto factor = hn::BitCast(Short(), hn::Set(Int(), x[m * kFactorRow + pair]));
+    LACONIC_UNROLL
+    for (int v = 0; v < vectors; ++v)
+      MultiplyAdd(codes[v], factor, sums.of[m * vectors + v], sums.more[m * vectors + v]);
+  }
+}
+
+template <int width, bool top, int queries, int vectors, int k = 0>
+HWY_INLINE void AddWord(const Shorts* words, const std::int32_t* x, std::int64_t first_pair,
+                        Sums<queries, vectors>& sums) {
+  if constexpr (k < 16 / width) {
+    Shorts codes[vectors];
+    LACONIC_UNROLL
+    for (int v = 0; v < vectors; ++v) codes[v] = Pair<width, top, k>(words[v]);
+    AddPair<queries, vectors>(codes, x, first_pair + k, sums);
+    AddWord<width, top, queries, vectors, k + 1>(words, x, first_pair, sums);
+  }
+}
+
+// Words of the lanes from `from` on; fewer than a vector where `valid` says so.
+HWY_INLINE Shorts LoadLanes(const std::uint8_t* from, std::int64_t valid) {
+  const Byte d;
+  const Short d16;
+  if (valid >= kLanes) return hn::BitCast(d16, hn::LoadU(d, from));
+  alignas(64) std::uint8_t part[kLanes * 4] = {};
+  std::memcpy(part, from, static_cast<std::size_t>(valid) * 4);
+  return hn::BitCast(d16, hn::Load(d, part));
+}
+
+// What of a part a run of depths touches, the same in every tile.
+struct PartRun {
+  int log_width = 0, shift = 0, tail_bytes = 0;
+  bool top = false;
+  std::int64_t offset = 0;  // bytes per lane before the part
+  std::int64_t first_word = 0, last_word = 0, words = 0;
+  std::int64_t first_pair = 0;        // of the first word, in the factors of the run
+  int first_tail = 0, last_tail = 0;  // depths of the tail
+  std::int64_t tail_at = 0;           // its first depth, in the factors of the run
+};
+
+struct RunPlan {
+  PartRun parts[3];
+  int count = 0;
+  bool plain = false;  // one part, and words only
+
+  RunPlan(const LaneCodes& layout, const LaneRun& depths) {
+    for (const LanePart& part : layout.parts()) {
+      const std::int64_t first_tail = part.words * part.per_word();
+      PartRun& run = parts[count++];
+      run.log_width = part.log_width;
+      run.shift = part.shift;
+      run.tail_bytes = part.tail_bytes;
+      run.top = part.top;
+      run.offset = part.offset;
+      run.words = part.words;
+      run.first_word = part.word_of(depths.begin);
+      run.last_word =
+          std::max(run.first_word, std::min(part.words, part.word_of(depths.end + part.per_word() - 1)));
+      run.first_pair = (run.first_word * part.per_word() - depths.base) / 2;
+      if (depths.end <= first_tail) continue;
+      run.first_tail = static_cast<int>(std::max<std::int64_t>(depths.begin - first_tail, 0));
+      run.last_tail = static_cast<int>(depths.end - first_tail);
+      run.tail_at = first_tail - depths.base;
+    }
+    plain = count == 1 && parts[0].last_tail == 0;
+  }
+};
+
+// What a run gives to the lanes of a tile, added to y: scale sum + constant, or step (scale sum) + middle
+// constant.
+struct TileTerms {
+  const float *scale, *constant;  // by query
+  const float *step, *middle;     // of the tile's lanes, or null
+};
+
+template <bool scaled>
+HWY_INLINE Floats TermOf(Ints sum, const TileTerms& terms, int m, std::int64_t lane) {
+  const Float d;
+  const auto value = hn::Mul(hn::Set(d, terms.scale[m]), hn::ConvertTo(d, sum));
+  const auto constant = hn::Set(d, terms.constant[m]);
+  if constexpr (!scaled) return hn::Add(value, constant);
+  return hn::Add(hn::Mul(hn::Load(d, terms.step + lane), value),
+                 hn::Mul(hn::Load(d, terms.middle + lane), constant));
+}
+
+// A tile of 32 lanes whose codes are of one part: the sums stay in registers until they are added to y. Not
+// inlined, or it would share its registers with what stands around it.
+template <int log_width, int queries, bool scaled>
+HWY_NOINLINE void WholeTile(const std::uint8_t* words, std::int64_t count, const std::int32_t* x,
+                            const TileTerms& terms, int stored, float* y, std::int64_t y_stride, bool adds) {
+  const Float d;
+  const Byte d8;
+  const Short d16;
+  constexpr int vectors = 2, width = 1 << log_width;
+  for (int lane = 0; lane < kTile; lane += vectors * kLanes) {
+    Sums<queries, vectors> sums;
+    Start(sums);
+    const std::uint8_t* from = words + lane * 4;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const Shorts word[vectors] = {hn::BitCast(d16, hn::LoadU(d8, from)),
+                                    hn::BitCast(d16, hn::LoadU(d8, from + kLanes * 4))};
+      AddWord<width, true, queries, vectors>(word, x, i * (16 / width), sums);
+      from += kTile * 4;
+    }
+    LACONIC_UNROLL
+    for (int m = 0; m < queries; ++m) {
+      if (m == stored) break;
+      float* to = y + m * y_stride + lane;
+      LACONIC_UNROLL
+      for (int v = 0; v < vectors; ++v) {
+        const int i = m * vectors + v;
+        auto value =
+            TermOf<scaled>(hn::RearrangeToOddPlusEven(sums.of[i], sums.more[i]), terms, m, lane + v * kLanes);
+        if (adds) value = hn::Add(hn::LoadU(d, to + v * kLanes), value);
+        hn::StoreU(value, d, to + v * kLanes);
+      }
+    }
+  }
+}
+
+// The depths that fill no word, for one vector of lanes.
+template <int width, bool top, int queries>
+void AddTail(const PartRun& run, const std::uint8_t* tail, std::int64_t lanes, std::int64_t valid,
+             const std::int32_t* x, Sums<queries, 1>& sums) {
+  const Int d;
+  const Word du;
+  alignas(64) std::uint32_t words[kLanes] = {};
+  for (int b = 0; b < run.tail_bytes; ++b) {
+    for (std::int64_t l = 0; l < std::min<std::int64_t>(valid, kLanes); ++l)
+      words[l] |= std::uint32_t{tail[b * lanes + l]} << (8 * b);
+  }
+  const auto word = hn::Load(du, words);
+  for (int j = run.first_tail; j < run.last_tail; ++j) {
+    const auto high = hn::ShiftLeftSame(word, 32 - width * (j + 1));
+    auto code = hn::BitCast(d, hn::ShiftRight<32 - width>(high));
+    if constexpr (top) code = hn::ShiftRight<32 - width>(hn::BitCast(d, high));
+    const Shorts codes[1] = {hn::BitCast(Short(), code)};
+    // The high half of a lane meets 0.
+    std::int32_t factors[queries * kFactorRow];
+    for (int m = 0; m < queries; ++m) {
+      std::uint16_t number;
+      std::memcpy(&number, reinterpret_cast<const std::uint8_t*>(x + m * kFactorRow) + (run.tail_at + j) * 2,
+                  2);
+      factors[m * kFactorRow] = number;
+    }
+    AddPair<queries, 1>(codes, factors, 0, sums);
+  }
+}
+
+// to[m][l] = (or += when `adds`) the sums of one part of a tile, as they stand in the code.
+template <int width, bool top, int queries>
+void PartSums(const PartRun& run, const std::uint8_t* tile, std::int64_t lanes, const std::int32_t* x,
+              bool adds, std::int32_t (*to)[kTile]) {
+  const Int d;
+  const std::uint8_t* words = tile + run.offset * lanes;
+  for (std::int64_t lane = 0; lane < lanes; lane += kLanes) {
+    Sums<queries, 1> sums;
+    Start(sums);
+    for (std::int64_t i = run.first_word; i < run.last_word; ++i) {
+      const Shorts word[1] = {LoadLanes(words + (i * lanes + lane) * 4, lanes - lane)};
+      AddWord<width, top, queries, 1>(word, x, run.first_pair + (i - run.first_word) * (16 / width), sums);
+    }
+    if (run.first_tail < run.last_tail) {
+      AddTail<width, top, queries>(run, words + run.words * lanes * 4 + lane, lanes, lanes - lane, x, sums);
+    }
+    LACONIC_UNROLL
+    for (int m = 0; m < queries; ++m) {
+      auto sum = hn::ShiftLeftSame(hn::RearrangeToOddPlusEven(sums.of[m], sums.more[m]), run.shift);
+      if (adds) sum = hn::Add(sum, hn::Load(d, to[m] + lane));
+      hn::Store(sum, d, to[m] + lane);
+    }
+  }
+}
+
+// All parts of a tile of any size.
+template <int queries>
+void TileSums(const RunPlan& plan, const std::uint8_t* tile, std::int64_t lanes, const std::int32_t* x,
+              std::int32_t (*to)[kTile]) {
+  for (int p = 0; p < plan.count; ++p) {
+    const PartRun& run = plan.parts[p];
+    switch (2 * run.log_width + (run.top ? 1 : 0)) {
+      case 7:  // eight bits are always the top of a code, and so are four
+        PartSums<8, true, queries>(run, tile, lanes, x, p > 0, to);
+        break;
+      case 5:
+        PartSums<4, true, queries>(run, tile, lanes, x, p > 0, to);
+        break;
+      case 3:
+        PartSums<2, true, queries>(run, tile, lanes, x, p > 0, to);
+        break;
+      case 2:
+        PartSums<2, false, queries>(run, tile, lanes, x, p > 0, to);
+        break;
+      case 1:
+        PartSums<1, true, queries>(run, tile, lanes, x, p > 0, to);
+        break;
+      default:
+        PartSums<1, false, queries>(run, tile, lanes, x, p > 0, to);
+        break;
+    }
+  }
+}
+
+// y[m][l] for lanes [begin, end) of a tile, from the sums of the tile.
+template <bool scaled>
+void AddToLanes(const std::int32_t* sums, const TileTerms& terms, int m, std::int64_t begin, std::int64_t end,
+                float* y, bool adds) {
+  const Float d;
+  alignas(64) float row[kTile];
+  for (std::int64_t l = begin / kLanes * kLanes; l < end; l += kLanes)
+    hn::Store(TermOf<scaled>(hn::Load(Int(), sums + l), terms, m, l), d, row + l);
+  for (std::int64_t l = begin; l < end; ++l) y[l] = adds ? y[l] + row[l] : row[l];
+}
+
+// What a run gives to lanes [begin, end) of a tile of the group'th factors, added to y[m][begin] and on.
+template <int queries, bool scaled>
+HWY_INLINE void AddTile(const RunPlan& plan, const LaneRun& run, std::int64_t group, const std::uint8_t* tile,
+                        std::int64_t lanes, std::int64_t begin, std::int64_t end, const TileTerms& terms,
+                        float* y, std::int64_t y_stride, bool adds) {
+  const std::int32_t* x = run.factor[group][0];
+  if (plan.plain && begin == 0 && end == kTile) {
+    const PartRun& part = plan.parts[0];
+    const std::uint8_t* words = tile + part.first_word * (kTile * 4);
+    const std::int64_t count = part.last_word - part.first_word;
+    x += part.first_pair;
+    switch (part.log_width) {
+      case 3:
+        return WholeTile<3, queries, scaled>(words, count, x, terms, run.queries, y, y_stride, adds);
+      case 2:
+        return WholeTile<2, queries, scaled>(words, count, x, terms, run.queries, y, y_stride, adds);
+      case 1:
+        return WholeTile<1, queries, scaled>(words, count, x, terms, run.queries, y, y_stride, adds);
+      default:
+        return WholeTile<0, queries, scaled>(words, count, x, terms, run.queries, y, y_stride, adds);
+    }
+  }
+  alignas(64) std::int32_t sums[queries][kTile];
+  TileSums<queries>(plan, tile, lanes, x, sums);
+  for (int m = 0; m < run.queries; ++m)
+    AddToLanes<scaled>(sums[m], terms, m, begin, end, y + m * y_stride, adds);
+}
+
+}  // namespace
+#endif
+}  // namespace HWY_NAMESPACE
+}  // namespace laconic
+HWY_AFTER_NAMESPACE();
+
+#endif
