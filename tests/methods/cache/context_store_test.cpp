@@ -28,7 +28,7 @@ class Contexts : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  ContextModel model() const { return {*model_, folder_, Hash128{1}, Hash128{2}}; }
+  ContextModel model() const { return {*model_, folder_, {}, Hash128{1}, Hash128{2}}; }
   std::filesystem::path saved(const std::string& pipeline = "cachegen", std::int64_t chunk = 40) const {
     const std::filesystem::path path = folder_ / "saved.kv";
     save_context(model(), tokens_, {pipeline, chunk, 0}, path);
