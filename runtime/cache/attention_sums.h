@@ -16,15 +16,18 @@ struct AttentionSumsForm {
   bool total = false;         // of all query rows
   std::int64_t recent = 0;    // of the last so many before rows are compressed
   std::int64_t interval = 1;  // steps from one compression to the next
+  bool window_only = false;   // over the rows of the exact window, not over compressed ones
 
   bool any() const { return total || recent > 0; }
+  bool operator==(const AttentionSumsForm&) const = default;
 };
 
-// What decoding steps looked at, per KV head and cached row (compressed rows first, then the exact window in
-// order). When rows will be compressed is known beforehand, and so is whether a step will be among the last
-// ones then: instead of a ring of rows there is one sum for each set of steps that count at the same times.
-// Sums are f16 values in memory as in bytes, so that a sequence that was read back goes on as it would have.
-// Truncation forgets rows, but not what the queries of forgotten tokens looked at.
+// What decoding steps looked at, per KV head and cached row (compressed rows first, unless the form leaves
+// them out, then the exact window in order). When rows will be compressed is known beforehand, and so is
+// whether a step will be among the last ones then: instead of a ring of rows there is one sum for each set of
+// steps that count at the same times. Sums are f16 values in memory as in bytes, so that a sequence that was
+// read back goes on as it would have. Truncation forgets rows, but not what the queries of forgotten tokens
+// looked at.
 class AttentionSums {
  public:
   AttentionSums() = default;

@@ -84,7 +84,6 @@ KvCache::KvCache(KvShape shape, std::vector<std::shared_ptr<const KvCodec>> code
     require(window.exact >= 0 && window.flush >= 1 && window.granule >= 1, "a window has rows to give");
     layers_.emplace_back(window, shape_.kv_heads, shape_.head_dim, codec->side_width());
     const KvNeeds needs = codec->needs();
-    if (needs.step_scores) layers_.back().scores = ScoreMemory(shape_.kv_heads, needs.recent_scores);
     if (needs.sums.any()) layers_.back().sums = AttentionSums(shape_.kv_heads, sums_form(*codec));
   }
 }
@@ -167,21 +166,15 @@ void KvCache::append_window(std::int64_t layer, const LayerRows& rows) {
 
 void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out) {
   KvLayerState& state = layers_.at(static_cast<std::size_t>(layer));
-  const KvNeeds needs = codec(layer).needs();
   const std::int64_t d = shape_.head_dim, group = shape_.group(), width = shape_.heads * d;
   const WindowPolicy window = codec(layer).window();
   // Steps from a row to the next compression.
   const auto remaining = [&, full = window.exact + window.flush, held = state.window_rows()](std::int64_t r) {
     return full - (held - (rows.rows - 1 - r));
   };
-  std::int64_t first_scored = needs.step_scores ? 0 : rows.rows, first_summed = rows.rows;
+  std::int64_t first_summed = rows.rows;
   if (state.sums.active()) {
     while (first_summed > 0 && state.sums.wants(remaining(first_summed - 1))) --first_summed;
-  }
-  if (needs.step_scores && needs.scores_at_flush) {
-    const std::int64_t before = state.window_rows() - rows.rows;
-    first_scored =
-        std::clamp<std::int64_t>(window.exact + window.flush - needs.recent_scores - before, 0, rows.rows);
   }
   parallel_for(shape_.kv_heads, [&](std::int64_t head) {
     const std::int64_t count = rows.rows * group;
@@ -194,15 +187,14 @@ void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out)
       std::fill_n(positions.begin() + r * group, group, rows.first_position + r);
     }
     WeightTrace trace;
-    trace.window_only = needs.window_scores_only && !state.sums.active();
-    const std::int64_t first_traced = std::min(first_scored, first_summed);
+    trace.window_only = state.sums.form().window_only;
     attend_segments(state, head, {queries.data(), positions, d, shape_.window_of(layer)}, mixed.data(),
-                    first_traced < rows.rows ? &trace : nullptr);
+                    first_summed < rows.rows ? &trace : nullptr);
     for (std::int64_t r = 0; r < rows.rows; ++r) {
       std::copy(mixed.data() + r * group * d, mixed.data() + (r + 1) * group * d,
                 out + r * width + head * group * d);
     }
-    for (std::int64_t r = first_traced; r < rows.rows; ++r) {
+    for (std::int64_t r = first_summed; r < rows.rows; ++r) {
       // Rows after the query's own are not part of its softmax row.
       const std::int64_t visible = trace.columns - (rows.rows - 1 - r);
       std::vector<float> weights(static_cast<std::size_t>(visible));
@@ -210,8 +202,7 @@ void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out)
         const float* from = trace.weights.data() + (r * group + g) * trace.columns;
         for (std::int64_t c = 0; c < visible; ++c) weights[static_cast<std::size_t>(c)] += from[c];
       }
-      if (r >= first_scored) state.scores.observe(head, weights);
-      if (r >= first_summed) state.sums.observe(head, weights, remaining(r));
+      state.sums.observe(head, weights, remaining(r));
     }
   });
 }
@@ -284,7 +275,6 @@ void KvCache::truncate(std::int64_t length) {
     state.prompt = std::min(state.prompt, length);
     if (state.dropped) continue;
     const std::int64_t kept = std::max<std::int64_t>(0, length - first);
-    const std::int64_t forgotten = state.window_rows() - kept;
     state.keys.truncate(kept);
     state.values.truncate(kept);
     if (state.side.parts() > 0) state.side.truncate(kept);
@@ -293,13 +283,10 @@ void KvCache::truncate(std::int64_t length) {
     for (BlockRef& ref : state.blocks) ref.position_end = std::min(ref.position_end, length);
     for (std::int64_t h = 0; state.sums.active() && h < shape_.kv_heads; ++h) {
       std::int64_t rows = kept;
-      for (const BlockRef& ref : state.blocks) rows += ref.block->rows(h);
+      if (!state.sums.form().window_only) {
+        for (const BlockRef& ref : state.blocks) rows += ref.block->rows(h);
+      }
       state.sums.truncate(h, rows);
-    }
-    if (!state.scores.active()) continue;
-    for (std::int64_t h = 0; h < shape_.kv_heads; ++h) {
-      const auto rows = static_cast<std::int64_t>(state.scores.head(h).total.size());
-      state.scores.truncate(h, std::max<std::int64_t>(0, rows - forgotten));
     }
   }
 }
@@ -311,7 +298,7 @@ std::unique_ptr<KvCache> KvCache::recoded(std::vector<std::shared_ptr<const KvCo
     const WindowPolicy own = codec(layer).window(), other = copy->codec(layer).window();
     require(own.exact == other.exact && own.flush == other.flush && own.dtype == other.dtype &&
                 codec(layer).side_width() == copy->codec(layer).side_width() &&
-                needs(layer).step_scores == copy->needs(layer).step_scores,
+                needs(layer).sums == copy->needs(layer).sums,
             "a cache is recoded under codecs that keep the same window");
     KvLayerState& state = copy->layers_[static_cast<std::size_t>(layer)];
     state = this->layer(layer);
@@ -337,7 +324,6 @@ KvBytes KvCache::bytes(std::int64_t layer) const {
   sum.header += header.size();
   for (const ExactStore* store : {&state.keys, &state.values, &state.side})
     sum.window += store->bytes().total();
-  if (state.scores.active()) sum.header += state.scores.bytes();
   if (state.sums.active()) sum.header += state.sums.bytes();
   return sum;
 }
@@ -363,7 +349,6 @@ void KvCache::write_layer(std::int64_t layer, ByteWriter& writer) const {
   state.keys.write(writer);
   state.values.write(writer);
   state.side.write(writer);
-  if (state.scores.active()) state.scores.write(writer);
   if (state.sums.active()) state.sums.write(writer);
 }
 
@@ -402,9 +387,8 @@ void KvCache::read_layer(std::int64_t layer, ByteReader& reader) {
     state.side = std::move(*ExactStore::read_from(reader, DType::f16, {{{rows, own.side_width()}}}));
   const KvNeeds needs = own.needs();
   std::int64_t most = rows;
-  for (const BlockRef& ref : state.blocks) most += ref.block->index().end() - ref.block->index().first();
-  if (needs.step_scores) {
-    state.scores = ScoreMemory::read(reader, shape_.kv_heads, needs.recent_scores, most);
+  if (!needs.sums.window_only) {
+    for (const BlockRef& ref : state.blocks) most += ref.block->index().end() - ref.block->index().first();
   }
   if (needs.sums.any()) state.sums = AttentionSums::read(reader, shape_.kv_heads, sums_form(own), most);
   layers_.at(static_cast<std::size_t>(layer)) = std::move(state);

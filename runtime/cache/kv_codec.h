@@ -16,14 +16,9 @@
 namespace laconic {
 
 struct KvNeeds {
-  bool hidden = false;              // the layer's input, for latents
-  bool prompt_scores = false;       // attention weights of the prompt
-  bool step_scores = false;         // the softmax row of every later token
-  std::int64_t recent_scores = 0;   // how many of those rows are kept
-  bool window_scores_only = false;  // of later tokens: only over the exact window
-  bool scores_at_flush = false;  // of later tokens: only the recent_scores rows before the window gives some
-  // Sums of attention weights over everything cached, of prompt and later tokens. The interval is the
-  // window's.
+  bool hidden = false;         // the layer's input, for latents
+  bool prompt_scores = false;  // attention weights of the prompt
+  // Sums of attention weights of prompt and later tokens. The interval is the window's.
   AttentionSumsForm sums;
 };
 
@@ -61,7 +56,6 @@ struct KvLayerState {
   std::int64_t tokens = 0;  // that went through the layer; the window is the last of them
   std::int64_t prompt = 0;  // of the tokens, those that came first and together
   bool dropped = false;     // the layer's attention was dropped: it holds nothing, but tokens count
-  ScoreMemory scores;
   AttentionSums sums;
 
   std::int64_t window_rows() const { return keys.parts() > 0 ? keys.rows(0) : 0; }
@@ -89,14 +83,15 @@ class KvCodec {
   // Not 0 where blocks also depend on something that was made for the model (a trained basis): write_layer()
   // puts it before the blocks, and read_layer() refuses those of another one.
   virtual std::uint64_t identity() const { return 0; }
-  // Bytes of what was made for the model, kept once for all sequences and layers; not part of any cache's bytes.
+  // Bytes of what was made for the model, kept once for all sequences and layers; not part of any cache's
+  // bytes.
   virtual std::uint64_t model_bytes() const { return 0; }
   // f16 numbers that the window keeps per token besides keys and values: side [rows, side_width].
   virtual std::int64_t side_width() const { return 0; }
   virtual void side_rows(const LayerRows& /*rows*/, float* /*side*/) const {}
 
   // Turns `rows` into blocks of the state. The window still holds them; KvCache drops them afterwards. Their
-  // entries are the first of the window's in state.scores and state.sums, which the codec brings in line with
+  // entries are the first of the window's in state.sums, which the codec brings in line with
   // its blocks.
   virtual void compress(const ExactRows& rows, KvLayerState& state) const = 0;
   // A block that compress() made, from hostile bytes: Error(corrupt).

@@ -71,19 +71,4 @@ std::vector<float> normalised_scores(std::span<const float> sums, std::span<cons
   return scores;
 }
 
-std::vector<float> recent_scores(const ScoreMemory::Head& memory, std::int64_t count, bool mean) {
-  std::vector<float> sums(static_cast<std::size_t>(count));
-  std::vector<std::int64_t> rows(sums.size());
-  for (const std::vector<float>& row : memory.recent) {
-    // A row ends at its own query's token, so that columns beyond it were not there yet.
-    const std::size_t columns = std::min(row.size(), sums.size());
-    for (std::size_t j = 0; j < columns; ++j) {
-      sums[j] += row[j];
-      ++rows[j];
-    }
-  }
-  if (!mean) std::fill(rows.begin(), rows.end(), 1);
-  return normalised_scores(sums, rows);
-}
-
 }  // namespace laconic

@@ -30,8 +30,4 @@ std::vector<std::int64_t> rows_that_see(std::int64_t seen, std::span<const std::
 // weights: not finite, or negative.
 std::vector<float> normalised_scores(std::span<const float> sums, std::span<const std::int64_t> rows);
 
-// Scores of the first `count` cached rows by the last rows that the memory keeps: each column's sum, or its
-// mean over those of the rows that see it.
-std::vector<float> recent_scores(const ScoreMemory::Head& memory, std::int64_t count, bool mean);
-
 }  // namespace laconic

@@ -39,18 +39,6 @@ HeadMatrix joined(const HeadMatrix& first, const std::vector<std::int64_t>& firs
   return all;
 }
 
-KvNeeds both(KvNeeds a, const KvNeeds& b) {
-  a.hidden |= b.hidden;
-  a.prompt_scores |= b.prompt_scores;
-  a.window_scores_only = a.step_scores && b.step_scores ? a.window_scores_only && b.window_scores_only
-                                                        : a.window_scores_only || b.window_scores_only;
-  a.scores_at_flush = a.step_scores && b.step_scores ? a.scores_at_flush && b.scores_at_flush
-                                                     : a.scores_at_flush || b.scores_at_flush;
-  a.step_scores |= b.step_scores;
-  a.recent_scores = std::max(a.recent_scores, b.recent_scores);
-  return a;
-}
-
 class StageCodec final : public KvCodec {
  public:
   StageCodec(const KvShape& shape, std::int64_t layer, KvStages stages)
@@ -61,7 +49,7 @@ class StageCodec final : public KvCodec {
   std::string canonical() const override { return stages_.canonical; }
   KvNeeds needs() const override {
     KvNeeds needs;
-    if (stages_.split != nullptr) needs = both(needs, stages_.split->needs());
+    if (stages_.split != nullptr) needs = stages_.split->needs();
     if (stages_.eviction != nullptr) {
       needs.prompt_scores |= stages_.eviction->sums().any();
       if (stages_.eviction->rewrites()) needs.sums = stages_.eviction->sums();
@@ -125,10 +113,8 @@ class StageCodec final : public KvCodec {
     }
     auto block = make_block(std::move(index), keys, values, class_rows, rows.prompt, {});
     state.blocks.push_back({std::move(block), rows.first_position + rows.count});
-    if (needs().scores_at_flush) {
-      state.scores.clear();
-    } else if (state.scores.active()) {
-      for (std::int64_t h = 0; h < shape_.kv_heads; ++h) state.scores.drop_front(h, rows.count);
+    if (state.sums.active()) {
+      for (std::int64_t h = 0; h < shape_.kv_heads; ++h) state.sums.drop_front(h, rows.count);
     }
   }
 
@@ -379,6 +365,9 @@ std::shared_ptr<const KvCodec> make_stage_codec(const KvShape& shape, std::int64
     fail(ErrorKind::usage, "tokens cannot be merged again once their features are projected",
          stages.canonical, "use one of the two stages");
   }
+  require(
+      stages.split == nullptr || !stages.split->needs().sums.any() || stages.split->needs().sums.window_only,
+      "a split asks for sums over the window");
   if (stages.split != nullptr && stages.split->rewrites() && stages.features != nullptr) {
     fail(ErrorKind::usage, "features of blocks that are there already cannot be encoded anew",
          stages.canonical, "use fidelity=corrected, which leaves blocks as they are");

@@ -40,9 +40,9 @@ class SalientTokens final : public TokenSplit {
   KvNeeds needs() const override {
     KvNeeds needs;
     if (rule_.score == SaliencyRule::Score::random) return needs;
-    needs.prompt_scores = needs.step_scores = true;
-    needs.recent_scores = rule_.steps;
-    needs.window_scores_only = needs.scores_at_flush = true;
+    needs.prompt_scores = true;
+    needs.sums.recent = rule_.steps;
+    needs.sums.window_only = true;
     return needs;
   }
   bool rewrites() const override { return rule_.official; }
@@ -77,11 +77,23 @@ class SalientTokens final : public TokenSplit {
 
   Scores scores_of(const ExactRows& rows, const KvLayerState& state) const {
     if (rule_.score == SaliencyRule::Score::random) return by_chance(rows);
-    if (rows.scores != nullptr) return of_prompt(*rows.scores, rows.count);
+    return rows.scores != nullptr ? of_prompt(*rows.scores, rows.count) : of_steps(state, rows.count);
+  }
+
+  // The window still holds the tokens, as the first of it, and its last rows are the last steps.
+  Scores of_steps(const KvLayerState& state, std::int64_t count) const {
+    const std::int64_t held = state.window_rows();
+    std::vector<std::int64_t> ids;
+    for (std::int64_t id = std::max<std::int64_t>(0, held - rule_.steps); id < held; ++id) ids.push_back(id);
+    std::vector<std::int64_t> rows = rows_that_see(held, ids, window_);
+    if (rule_.score == SaliencyRule::Score::accumulated) std::fill(rows.begin(), rows.end(), 1);
     Scores scores;
-    const bool mean = rule_.score != SaliencyRule::Score::accumulated;
-    for (std::int64_t h = 0; h < heads_; ++h)
-      scores.push_back(recent_scores(state.scores.head(h), rows.count, mean));
+    for (std::int64_t h = 0; h < heads_; ++h) {
+      std::vector<float> sums = state.sums.recent_sum(h);
+      sums.resize(rows.size());
+      scores.push_back(normalised_scores(sums, rows));
+      scores.back().resize(static_cast<std::size_t>(count));
+    }
     return scores;
   }
 

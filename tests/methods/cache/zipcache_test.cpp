@@ -339,7 +339,7 @@ TEST(ZipCache, LaterTokensAreJudgedByTheLastRowsBeforeTheyLeaveTheWindow) {
       EXPECT_EQ(classes_of(block, h)[0], largest(scores, 35));
     }
     // Rows of attention are kept only while they are needed.
-    EXPECT_TRUE(cache->layer(0).scores.head(0).recent.empty());
+    EXPECT_TRUE(cache->layer(0).sums.recent_sum(0).empty());
   }
 }
 
@@ -356,8 +356,7 @@ TEST(ZipCache, ScoresAreKeptForTheLastStepsOnlyAndSurviveSaving) {
     layer.run(*copy, t, 1, 1);
     ASSERT_EQ(written(*copy), written(*cache)) << t;
     const std::int64_t rows = cache->layer(0).window_rows();
-    EXPECT_EQ(static_cast<std::int64_t>(cache->layer(0).scores.head(1).recent.size()),
-              std::max<std::int64_t>(0, rows - 127));
+    EXPECT_EQ(static_cast<std::int64_t>(cache->layer(0).sums.recent_sum(1).size()), rows > 127 ? rows : 0);
   }
   EXPECT_EQ(cache->layer(0).blocks.size(), 2u);
 }

@@ -35,24 +35,5 @@ TEST(PromptScores, SumsEqualThoseOfTheRows) {
   }
 }
 
-TEST(ScoreMemory, KeepsSumsAndTheLastRows) {
-  ScoreMemory memory(1, 2);
-  memory.observe(0, std::vector<float>{1.0f});
-  memory.observe(0, std::vector<float>{0.25f, 0.75f});
-  memory.observe(0, std::vector<float>{0.5f, 0.25f, 0.25f});
-  EXPECT_EQ(memory.head(0).total, (std::vector<float>{1.75f, 1.0f, 0.25f}));
-  EXPECT_EQ(memory.recent_sum(0), (std::vector<float>{0.75f, 1.0f, 0.25f}));
-  memory.replace_front(0, 2, {4.0f});
-  EXPECT_EQ(memory.head(0).total, (std::vector<float>{4.0f, 0.25f}));
-  EXPECT_EQ(memory.recent_sum(0), (std::vector<float>{0.0f, 0.25f}));
-  ByteWriter writer;
-  memory.write(writer);
-  EXPECT_EQ(memory.bytes(), writer.size());
-  ByteReader reader(writer.span(), "test");
-  const ScoreMemory copy = ScoreMemory::read(reader, 1, 2, 10);
-  EXPECT_EQ(copy.head(0).total, memory.head(0).total);
-  EXPECT_EQ(copy.recent_sum(0), memory.recent_sum(0));
-}
-
 }  // namespace
 }  // namespace laconic

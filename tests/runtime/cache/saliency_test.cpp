@@ -132,17 +132,6 @@ TEST(Saliency, ASlidingWindowLimitsTheRowsThatSeeAColumn) {
               ElementsAre(.25f, 0));
 }
 
-TEST(Saliency, RecentRowsCountOnlyWhereTheySeeTheToken) {
-  ScoreMemory memory(1, 2);
-  memory.observe(0, std::vector<float>{.5f, .5f});
-  memory.observe(0, std::vector<float>{.25f, .25f, .5f});
-  memory.observe(0, std::vector<float>{.125f, .5f, .25f, .125f});
-  EXPECT_THAT(recent_scores(memory.head(0), 4, true),
-              Pointwise(FloatNear(1e-6f), std::vector<float>{.1875f, .375f, .375f, .125f}));
-  EXPECT_THAT(recent_scores(memory.head(0), 3, false),
-              Pointwise(FloatNear(1e-6f), std::vector<float>{.375f, .75f, .75f}));
-}
-
 TEST(Saliency, RefusesWhatIsNoScore) {
   const std::vector<std::int64_t> rows = {1};
   for (const float bad : {std::nanf(""), INFINITY, -1.0f}) {
