@@ -54,17 +54,20 @@ void expect_sums_of_rows(const RowStore& store) {
       for (std::int64_t i = 0; i < count; ++i) {
         std::vector<double> sum(static_cast<std::size_t>(width), 0.5);
         for (std::int64_t r = 0; r < end - begin; ++r) {
-          double dot = 0;
+          double dot = 0, size = 0;
           for (std::int64_t j = 0; j < width; ++j) {
             const auto x = static_cast<double>(all[static_cast<std::size_t>(r * width + j)]);
-            dot += x * static_cast<double>(queries[static_cast<std::size_t>(i * width + j)]);
+            const double product = x * static_cast<double>(queries[static_cast<std::size_t>(i * width + j)]);
+            dot += product;
+            size += std::abs(product);
             sum[static_cast<std::size_t>(j)] +=
                 x * static_cast<double>(weights[static_cast<std::size_t>(i * stride + r)]);
           }
-          EXPECT_NEAR(scores[static_cast<std::size_t>(i * stride + r)], dot, 1e-4);
+          EXPECT_NEAR(scores[static_cast<std::size_t>(i * stride + r)], dot, 1e-4 * (1 + size));
         }
         for (std::int64_t j = 0; j < width; ++j)
-          EXPECT_NEAR(sums[static_cast<std::size_t>(i * width + j)], sum[static_cast<std::size_t>(j)], 1e-4);
+          EXPECT_NEAR(sums[static_cast<std::size_t>(i * width + j)], sum[static_cast<std::size_t>(j)],
+                      1e-4 * (1 + std::abs(sum[static_cast<std::size_t>(j)])));
         for (std::int64_t r = end - begin; r < stride; ++r)
           EXPECT_EQ(scores[static_cast<std::size_t>(i * stride + r)], 7.0f);
       }

@@ -28,7 +28,8 @@ Bytes written(const KvCache& cache) {
   return writer.take();
 }
 
-// What attention has to see: every row that the blocks and the window say they hold.
+// What attention has to see: every row that the blocks and the window say they hold. Packed rows meet factors
+// rounded to 16 bits (lane_product.h).
 void expect_plain_attention(const RandomLayer& layer, const KvCache& before, const KvCache& after,
                             std::int64_t position, const float* out) {
   const KvLayerState& state = before.layer(0);
@@ -71,7 +72,7 @@ void expect_plain_attention(const RandomLayer& layer, const KvCache& before, con
       const std::vector<double> expected =
           plain_attention(own.queries + head * d, keys, values, log_weights, visible);
       for (std::int64_t j = 0; j < d; ++j)
-        ASSERT_NEAR(out[head * d + j], expected[static_cast<std::size_t>(j)], 2e-5) << after.layer(0).tokens;
+        ASSERT_NEAR(out[head * d + j], expected[static_cast<std::size_t>(j)], 2e-4) << after.layer(0).tokens;
     }
   }
 }
@@ -96,7 +97,7 @@ TEST_P(EveryCache, RowsInGroupsGiveWhatSingleRowsGive) {
   const auto single = cache_of(GetParam()), grouped = cache_of(GetParam());
   layer.run(*single, 0, 100, 100);
   layer.run(*grouped, 0, 100, 100);
-  expect_near(layer.run(*single, 100, 200, 1), layer.run(*grouped, 100, 200, 77), 2e-5f);
+  expect_near(layer.run(*single, 100, 200, 1), layer.run(*grouped, 100, 200, 77), 2e-4f);
   EXPECT_EQ(single->length(), 300);
   EXPECT_EQ(written(*single).size(), written(*grouped).size());
 }
@@ -218,7 +219,7 @@ TEST(KvCacheAppend, APromptAndLaterTokensMeetTheLongerPromptAtFlushBoundaries) {
   layer.run(*grown, 0, 128, 128);
   layer.run(*grown, 128, 64, 1);
   EXPECT_EQ(longer->layer(0).window_rows(), grown->layer(0).window_rows());
-  expect_near(layer.run(*longer, 192, 20, 1), layer.run(*grown, 192, 20, 1), 1e-5f);
+  expect_near(layer.run(*longer, 192, 20, 1), layer.run(*grown, 192, 20, 1), 1e-4f);
 }
 
 }  // namespace
