@@ -221,12 +221,15 @@ TEST_F(ContextTransfer, ABrokenConnectionIsTakenUpAgain) {
 }
 
 TEST_F(ContextTransfer, AStallIsGivenUpWithAClearMessage) {
-  const RawServer server([&](int socket, int) {
-    if (RawServer::request(socket).empty()) return;
+  const RawServer server([&](int socket, int connection) {
+    const std::string request = RawServer::request(socket);
+    if (request.empty()) return;
+    const auto [first, last] = asked_range(request);
     RawServer::send(socket,
-                    "HTTP/1.1 206 Partial Content\r\nContent-Length: 100\r\nContent-Range: bytes "
-                    "0-99/1000\r\n\r\nabc");
-    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+                    "HTTP/1.1 206 Partial Content\r\nContent-Length: " + std::to_string(last - first + 1) +
+                        "\r\nContent-Range: bytes " + std::to_string(first) + "-" + std::to_string(last) +
+                        "/1000\r\n\r\n" + (connection == 0 ? "abc" : ""));
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
   });
   HttpSourceOptions options;
   options.stall_seconds = 0.1;
