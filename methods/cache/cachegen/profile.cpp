@@ -124,10 +124,11 @@ CodingProfile::CodingProfile(const TrainedBase& base, const CodedRowForm& form, 
       const std::string name = tensor_of(form.level, side, layer);
       const TensorView tensor = base.tensor(name);
       ByteReader reader(tensor.span(), where + " " + name);
+      ColumnTables tables = ColumnTables::read(reader, columns);
       const std::uint8_t kind = reader.u8();
       if (kind > static_cast<std::uint8_t>(RowSymbols::Form::channel_bins))
         reader.corrupt("numbers in an unknown form");
-      sides_.push_back({static_cast<RowSymbols::Form>(kind), ColumnTables::read(reader, columns)});
+      sides_.push_back({static_cast<RowSymbols::Form>(kind), std::move(tables)});
       reader.expect_end();
     }
   }
@@ -238,9 +239,9 @@ CacheBaseResult learn_profile(const CacheBaseRequest& request) {
         const SeenNumbers& of = seen[static_cast<std::size_t>(2 * layer + (side == KvSide::keys ? 0 : 1))];
         const auto rows = static_cast<std::int64_t>(of.numbers.size()) / columns;
         ByteWriter bytes;
-        bytes.u8(static_cast<std::uint8_t>(*of.form));
         ColumnTables::fit(of.numbers.data(), rows, columns, columns, ColumnTables::Choice::smallest, true)
             .write(bytes);
+        bytes.u8(static_cast<std::uint8_t>(*of.form));
         writer.add_bytes(tensor_of(form.level, side, layer), bytes.span());
       }
     }
