@@ -64,7 +64,8 @@ CacheStageMaker make_gear(const Parameters& p, const CacheRequest&) {
   const auto codec = gear_row_codec(p.canonical("gear"), form);
   return [=](std::int64_t, KvStages& stages) {
     stages.bits = codec;
-    stages.window.exact = 0;  // the buffer is all that stays exact
+    // The buffer is all that stays exact; behind another stage, that stage says how much is.
+    if (!stages.split && !stages.eviction && !stages.features) stages.window.exact = 0;
     stages.window.flush = buffer;
     stages.window.granule = granule;
   };
