@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "methods/method.h"
+#include "runtime/documents.h"
 
 namespace laconic {
 namespace {
@@ -18,13 +19,38 @@ double dense_cache_bytes(const KvShape& shape) {
   return static_cast<double>(2 * 2 * shape.layers * shape.kv_heads * shape.head_dim);
 }
 
+// As many bytes of documents that only those who remember can continue; none of them held out.
+std::string with_retrieval(std::string_view stories) {
+  constexpr std::size_t most_bytes = 400'000, document_bytes = 3'000;
+  std::string text(stories.substr(0, most_bytes));
+  const Haystack haystack(4);
+  for (std::uint64_t index = 0; index * document_bytes < most_bytes; ++index) {
+    const auto task = static_cast<RetrievalTask>(index % 3);
+    text += '\n';
+    text += document_separator;
+    text += '\n';
+    for (const DocumentPart& part : make_retrieval_document(task, 4, index, document_bytes, haystack))
+      text += part.text;
+  }
+  return text;
+}
+
 }  // namespace
 
 std::vector<BaseSubject> base_subjects(const ReproduceRequest& request) {
   std::vector<BaseSubject> subjects;
+  const bool data = !request.data.empty();
   for (TrialSubject& subject : trial_subjects(request)) {
-    if (subject.name == "stories260K-hf") subjects.push_back({std::move(subject), "tinystories", {}, 128});
+    if (subject.name == (data ? "stories260K-hf" : "stories"))
+      subjects.push_back({std::move(subject), data ? "tinystories" : "generated", {}, 128});
   }
+  if (request.scale == ReproduceRequest::Scale::quick) return subjects;
+  TrialSubject subject = long_context_subject(request);
+  subject.calibration = with_retrieval(subject.calibration);
+  CacheTrialOptions options;
+  options.prompt = 768;
+  options.forced = 256;
+  subjects.push_back({std::move(subject), data ? "tinystories" : "generated", options, 64});
   return subjects;
 }
 
@@ -37,14 +63,27 @@ BaseClaims::BaseClaims(const ReproduceRequest& request, TrialSubject subject, st
       seeds_(trial_seeds(request)),
       sequences_(sequences),
       text_(std::move(text)),
-      result_(result) {}
+      result_(result) {
+  constexpr std::int64_t needle_tokens = 1024;
+  if (trial_.subject().name == "long" && trial_.model().config().max_positions >= needle_tokens) {
+    RetrievalTrialOptions needles;
+    needles.question_in_prompt = false;
+    needles.tokens = needle_tokens;
+    needles_.emplace(request, trial_, needles);
+  }
+}
+
+TrialBases::Settings BaseClaims::complete(TrialBases::Settings base) const {
+  if (std::none_of(base.begin(), base.end(),
+                   [](const auto& s) { return s.first == "calibration-sequences"; }))
+    base.emplace_back("calibration-sequences", std::to_string(sequences()));
+  return base;
+}
 
 CacheRow BaseClaims::based(std::string name, std::string_view slug, TrialBases::Settings base,
                            const std::string& pipeline, std::optional<std::int64_t> window) {
   CacheRow row{std::move(name), {}};
-  if (std::none_of(base.begin(), base.end(),
-                   [](const auto& s) { return s.first == "calibration-sequences"; }))
-    base.emplace_back("calibration-sequences", std::to_string(sequences()));
+  base = complete(std::move(base));
   for (const std::uint64_t seed : seeds_)
     row.arms.push_back(arm_with_base(trial_, bases_, slug, base, pipeline, seed, window));
   return row;
@@ -64,6 +103,48 @@ std::optional<CacheRow> BaseClaims::dropping(const std::string& policy, double b
       std::floor(bytes_per_token / dense_cache_bytes(trial_.model().kv_shape()) * tokens));
   const std::string pipeline = fmt::format("{}(budget={})", policy, slots);
   return plain(pipeline, pipeline);
+}
+
+CacheRow BaseClaims::found(std::string name, std::string_view slug, const TrialBases::Settings& base,
+                           const std::string& pipeline) {
+  CacheRow row{std::move(name), {}};
+  const TrialBases::Settings settings = complete(base);
+  for (const std::uint64_t seed : seeds_) {
+    std::string what = fmt::format("late needles of {} tokens, {} windows\n{}", needles_->options().tokens,
+                                   needles_->options().windows, bases_.key(slug, settings, seed));
+    for (const CacheStageText& stage : parse_cache_pipeline(pipeline))
+      what += "\n" + settings_text(stage.method->slug, stage.parameters);
+    row.arms.push_back(trial_.other_arm("late needles, " + row.name, what, seed, [&] {
+      const CacheFactory factory = trial_.factory(pipeline, seed, {}, bases_.directory(slug, settings, seed));
+      RetrievalOptions options;
+      options.question_in_prompt = false;
+      options.cache = [&] { return factory.make(); };
+      const std::vector<Retrieval> results = retrieve(trial_.model(), needles_->windows(seed), options);
+      ArmNumbers numbers = {{"found", found_share(results)}};
+      double bytes = 0;
+      for (const Retrieval& result : results) bytes += static_cast<double>(result.cache_bytes);
+      numbers["bytes"] = bytes / static_cast<double>(results.size());
+      return numbers;
+    }));
+  }
+  return row;
+}
+
+CacheRow BaseClaims::found(std::string name, const std::string& pipeline) {
+  return {std::move(name), needles_->arms(pipeline, seeds_)};
+}
+
+void BaseClaims::needle_table(const std::string& title, const std::vector<CacheRow>& rows) {
+  ReproductionTable made;
+  made.title = fmt::format("{}: {}", trial_.subject().name, title);
+  made.rows.push_back({"cache", "bytes of a cache", "needles found", "per seed"});
+  for (const CacheRow& row : rows) {
+    std::string per_seed;
+    for (const ArmNumbers& arm : row.arms) per_seed += fmt::format("{:.0f} % ", 100 * number(arm, "found"));
+    made.rows.push_back({row.name, fmt::format("{:.0f}", mean_of(row.arms, "bytes")),
+                         fmt::format("{:.1f} %", 100 * mean_of(row.arms, "found")), per_seed});
+  }
+  result_.tables.push_back(std::move(made));
 }
 
 void BaseClaims::table(const std::string& title, const std::vector<CacheRow>& rows) {

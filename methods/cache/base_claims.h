@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "methods/cache/retrieval_trial.h"
 #include "methods/cache/trial_bases.h"
 
 namespace laconic {
@@ -43,9 +44,19 @@ class BaseClaims {
   CacheRow based(std::string name, std::string_view slug, TrialBases::Settings base,
                  const std::string& pipeline, std::optional<std::int64_t> window = {});
   CacheRow plain(std::string name, const std::string& pipeline);
+  // Calibration windows are added to settings that do not say how many.
+  TrialBases::Settings complete(TrialBases::Settings base) const;
   // A policy that keeps some tokens and drops the others, with the slots that take so many bytes; nothing
   // where the registry has no such method.
   std::optional<CacheRow> dropping(const std::string& policy, double bytes_per_token);
+
+  // Share of needles found when the question comes after compression (arms: found, bytes, found.i): only
+  // where the model's context is long enough for them (has_needles()).
+  bool has_needles() const { return needles_.has_value(); }
+  CacheRow found(std::string name, std::string_view slug, const TrialBases::Settings& base,
+                 const std::string& pipeline);
+  CacheRow found(std::string name, const std::string& pipeline);
+  void needle_table(const std::string& title, const std::vector<CacheRow>& rows);
 
   void table(const std::string& title, const std::vector<CacheRow>& rows);
   // The perplexity increase of `better` is at most `factor` of that of `worse`, and the interval of the
@@ -54,7 +65,6 @@ class BaseClaims {
              double factor);
   Claim& add_claim(const std::string& text, const std::string& paper, const CacheRow& measured,
                    const CacheRow& baseline, std::string_view number, const std::string& threshold);
-  const ReproduceRequest& request() const { return request_; }
   CacheTrial& trial() { return trial_; }
 
  private:
@@ -63,6 +73,7 @@ class BaseClaims {
   TrialBases bases_;
   std::vector<std::uint64_t> seeds_;
   std::int64_t sequences_;
+  std::optional<RetrievalTrial> needles_;
   std::string text_;
   Reproduction& result_;
 };

@@ -104,6 +104,13 @@ class LatentClaims : private BaseClaims {
     for (const std::string bits : {"4", "2"})
       rows.push_back(plain("kivi, bits " + bits, "kivi(bits=" + bits + ")"));
     table(fmt::format("rank {} against other caches", rank), rows);
+    if (!has_needles()) return;
+    std::vector<CacheRow> kept = {found("f16", "f16")};
+    for (const std::string share : {"0.5", "0.25"}) {
+      kept.push_back(found(fmt::format("asvd, rank {}", share), "cskv", untrained(share, "asvd"), "cskv"));
+      kept.push_back(found(fmt::format("trained, rank {}", share), "cskv", training(share, "asvd"), "cskv"));
+    }
+    needle_table("needles asked for after compression", kept);
   }
 };
 

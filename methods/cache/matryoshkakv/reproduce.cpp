@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "methods/cache/base_claims.h"
 
 namespace laconic::matryoshkakv {
@@ -102,6 +104,16 @@ class RotationClaims : private BaseClaims {
     rows.push_back(
         rotated("trained, rank 0.5, latents of 8 bits", training(), uniform("0.5") + " + per-token(bits=8)"));
     table(fmt::format("mean rank {} against other caches", rank), rows);
+    if (!has_needles()) return;
+    std::vector<CacheRow> kept = {found("f16", "f16")};
+    for (const std::string share : {"0.5", "0.25"}) {
+      kept.push_back(found(fmt::format("pca, rank {}", share), "matryoshkakv", untrained(), uniform(share)));
+      kept.push_back(
+          found(fmt::format("trained, rank {}", share), "matryoshkakv", training(), uniform(share)));
+      kept.push_back(found(fmt::format("trained, searched ranks, mean {}", share), "matryoshkakv", training(),
+                           fmt::format("matryoshkakv(rank={},ranks=searched)", share)));
+    }
+    needle_table("needles asked for after compression", kept);
   }
 };
 
