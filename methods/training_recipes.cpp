@@ -17,7 +17,7 @@ TrainLanguageModelRequest training_recipe(std::string_view name) {
   request.context = 1024;
   request.split_digits = true;
   request.stories = 12000;
-  request.steps = 8000;
+  request.steps = 5000;
   request.batch_tokens = 2048;
   request.learning_rate = 2e-3;
   request.final_learning_rate = 0.05;
@@ -26,7 +26,7 @@ TrainLanguageModelRequest training_recipe(std::string_view name) {
   request.induction_start = true;
   // Short windows first: a question that stands near its fact is how looking up is learned.
   request.curriculum = {
-      {128, 0.12, 0.25, 0.25}, {256, 0.2, 0.4, 0.3}, {512, 0.28, 0.45, 0.35}, {1024, 0.4, 0.45, 0.35}};
+      {128, 0.2, 0.2, 0.1}, {256, 0.2, 0.35, 0.3}, {512, 0.25, 0.45, 0.35}, {1024, 0.35, 0.45, 0.35}};
   request.answer_weight = 2;
   request.given_weight = 0.1;
   return request;

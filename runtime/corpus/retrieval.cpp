@@ -131,17 +131,13 @@ std::vector<DocumentPart> recall(RandomStream& random, std::size_t bytes) {
   const std::uint32_t kind = random.below(4);
   const std::size_t value_digits = between(random, 1, 4);
   const bool words = chance(random, 50);
-  // What stands between key and value: the nearer they are, the sooner it is learned.
-  constexpr std::string_view separators[] = {"", ":", " is"};
-  const std::string separator(pick(random, separators));
-  const std::string space = words || !separator.empty() ? " " : "";
   const auto key = [&]() -> std::string {
     if (kind == 0) return std::string(pick(random, first_words));
     if (kind == 1) return letters(random, 2);
     return draw_entity(random, false);
   };
   const auto value = [&] {
-    return space + (words ? std::string(pick(random, second_words)) : digits(random, value_digits));
+    return " " + (words ? std::string(pick(random, second_words)) : digits(random, value_digits));
   };
   const std::size_t line = kind < 2 ? 10 : 20;
   const std::size_t most = std::clamp<std::size_t>(bytes / (2 * line), 2, kind == 0 ? 40 : 60);
@@ -156,7 +152,7 @@ std::vector<DocumentPart> recall(RandomStream& random, std::size_t bytes) {
   parts.push_back({"List:", PartRole::text});
   for (const auto& [name, content] : pairs) {
     parts.push_back({"\n" + name, PartRole::given});
-    if (!separator.empty()) parts.push_back({separator, PartRole::text});
+    parts.push_back({":", PartRole::text});
     parts.push_back({content, PartRole::given});
   }
   // As many questions as fit, each key once before any comes again.
@@ -165,7 +161,7 @@ std::vector<DocumentPart> recall(RandomStream& random, std::size_t bytes) {
     shuffle(random, pairs);
     for (const auto& [name, content] : pairs) {
       parts.push_back({"\n" + name, PartRole::given});
-      if (!separator.empty()) parts.push_back({separator, PartRole::text});
+      parts.push_back({":", PartRole::text});
       parts.push_back({content, PartRole::answer});
       written += name.size() + content.size() + 3;
     }
