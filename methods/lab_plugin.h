@@ -26,8 +26,9 @@ inline constexpr int lab_plugin_version = 3;
 struct CurriculumStage {
   std::int64_t context = 0;  // tokens of each window; at most that of the model
   double steps = 0;          // share of all steps; the shares of all stages add up to 1
-  // Shares of windows: running text; needles in text. The others are associative recall and copies.
-  double text = 0, needles = 0;
+  // Shares of windows: running text; needles in text; needles that all stand near the beginning. The others
+  // are associative recall and copies.
+  double text = 0, needles = 0, far_needles = 0;
 };
 
 // Training of a small Llama-type language model from text. Half of the windows are those of evaluation
@@ -51,7 +52,9 @@ struct TrainLanguageModelRequest {
                                     // 2 % of the documents of `text`, which are then not trained on
   std::filesystem::path tokenizer;  // a model directory whose tokenizer is used; empty: trained on the text
   std::filesystem::path data;       // where named text sets are
-  bool split_digits = false;        // the trained tokenizer makes every digit a token
+  std::filesystem::path
+      from;                   // a model directory of the same shape whose weights and tokenizer are the start
+  bool split_digits = false;  // the trained tokenizer makes every digit a token
 
   // Empty: windows of text of all lengths. Otherwise windows are exactly as long as their stage says, and
   // every step has about batch_tokens tokens of them.

@@ -38,15 +38,16 @@ constexpr IntegerOption integer_options[] = {
      "steps between held-out losses in loss.tsv"},
 };
 
-// "256:0.45:0.35:0.3": tokens per window, share of the steps, shares of windows that are text and needles.
+// "256:0.45:0.35:0.3:0": tokens per window, share of the steps, shares of windows that are text, needles and
+// far needles.
 CurriculumStage parse_stage(const std::string& text) {
   CurriculumStage stage;
   char rest = 0;
   long long context = 0;
-  if (std::sscanf(text.c_str(), "%lld:%lf:%lf:%lf%c", &context, &stage.steps, &stage.text, &stage.needles,
-                  &rest) != 4) {
-    fail(ErrorKind::usage, "a stage is CONTEXT:STEPS:TEXT:NEEDLES", "--curriculum " + text,
-         "e.g. --curriculum 256:0.5:0.4:0.3 --curriculum 1024:0.5:0.4:0.3");
+  if (std::sscanf(text.c_str(), "%lld:%lf:%lf:%lf:%lf%c", &context, &stage.steps, &stage.text, &stage.needles,
+                  &stage.far_needles, &rest) != 5) {
+    fail(ErrorKind::usage, "a stage is CONTEXT:STEPS:TEXT:NEEDLES:FAR", "--curriculum " + text,
+         "e.g. --curriculum 256:0.5:0.4:0.3:0 --curriculum 1024:0.5:0.4:0.3:0");
   }
   stage.context = context;
   return stage;
@@ -94,6 +95,7 @@ int train_language_model(const Arguments& arguments, const Session& session) {
   if (arguments.flag("induction-start")) request.induction_start = true;
   request.held_out = arguments.text("held-out");
   request.tokenizer = arguments.text("tokenizer");
+  request.from = arguments.text("from");
   request.stories = static_cast<std::uint64_t>(
       arguments.integer("stories", static_cast<std::int64_t>(request.stories), 1, 100'000'000));
   request.seed = static_cast<std::uint64_t>(
@@ -146,7 +148,7 @@ std::vector<OptionSpec> language_model_options() {
       {"--text", Kind::list, "text files, documents separated by <|endoftext|>, or names of text sets", false,
        "generated stories"},
       {"--curriculum", Kind::list,
-       "stages CONTEXT:STEPS:TEXT:NEEDLES of windows: their tokens, their share of the "
+       "stages CONTEXT:STEPS:TEXT:NEEDLES:FAR of windows: their tokens, their share of the "
        "steps, and the share of running text in them; the rest are retrieval documents",
        false, "none"},
       {"--split-digits", Kind::flag, "the trained tokenizer makes every digit a token"},
@@ -155,6 +157,8 @@ std::vector<OptionSpec> language_model_options() {
       {"--held-out", Kind::text, "a text file to measure on", false,
        "400 held-out stories, or the last 2 % of --text"},
       {"--tokenizer", Kind::text, "a model directory whose tokenizer is used", false, "trained on the text"},
+      {"--from", Kind::text, "a model directory of the same shape whose weights and tokenizer are the start",
+       false, "random weights"},
       {"--force", Kind::flag, "replace an existing output"}};
   for (const IntegerOption& option : integer_options) {
     options.push_back({std::string("--") + option.name, Kind::integer, option.help, false,

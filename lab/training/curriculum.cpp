@@ -17,7 +17,9 @@ constexpr std::uint64_t documents_per_window = 64;
 constexpr std::uint64_t windows_per_step = 4096;
 
 // Bytes per token to begin with; a document that turns out too long is made again, shorter.
-double bytes_per_token(RetrievalTask task) { return task == RetrievalTask::needle ? 3.4 : 2.2; }
+double bytes_per_token(RetrievalTask task) {
+  return task == RetrievalTask::needle || task == RetrievalTask::far_needle ? 3.4 : 2.2;
+}
 
 }  // namespace
 
@@ -79,16 +81,22 @@ void CurriculumSource::fill_with_text(WeightedWindow& window, std::size_t length
   }
 }
 
-void CurriculumSource::fill_with_documents(WeightedWindow& window, std::size_t length, bool needles,
+void CurriculumSource::fill_with_documents(WeightedWindow& window, const CurriculumStage& stage, double drawn,
                                            RandomStream& random, std::uint64_t first_index) const {
+  const std::size_t length = static_cast<std::size_t>(stage.context);
+  const bool needles = drawn < stage.text + stage.needles;
+  const bool far = !needles && drawn < stage.text + stage.needles + stage.far_needles;
   constexpr std::size_t least = 48;  // tokens that are worth a document
   constexpr int tries = 4;
   for (std::uint64_t i = 0; i < documents_per_window && window.tokens.size() + least <= length; ++i) {
     const std::size_t room = length - window.tokens.size();
-    const RetrievalTask task = needles                ? RetrievalTask::needle
-                               : random.below(2) == 0 ? RetrievalTask::recall
-                                                      : RetrievalTask::copy;
-    const bool whole = random.below(3) > 0;
+    RetrievalTask task = RetrievalTask::needle;
+    if (far) {
+      task = RetrievalTask::far_needle;
+    } else if (!needles) {
+      task = random.below(2) == 0 ? RetrievalTask::recall : RetrievalTask::copy;
+    }
+    const bool whole = far || random.below(3) > 0;
     const double share = whole ? 1 : 0.25 + 0.75 * random.uniform();
     double bytes = std::max(80.0, static_cast<double>(room) * share * bytes_per_token(task));
     const Haystack& haystack = draw_text(random).haystack;
@@ -139,8 +147,7 @@ std::vector<TrainingExample> CurriculumSource::examples(std::int64_t step) {
     } else {
       const std::uint64_t number =
           static_cast<std::uint64_t>(step) * windows_per_step + static_cast<std::uint64_t>(row);
-      fill_with_documents(window, length, drawn < now.text + now.needles, random,
-                          number * documents_per_window);
+      fill_with_documents(window, now, drawn, random, number * documents_per_window);
     }
   });
   std::vector<TrainingExample> list;

@@ -39,8 +39,9 @@ class CurriculumSource final : public ExampleSource {
   };
   const Text& draw_text(RandomStream& random) const;
   void fill_with_text(WeightedWindow& window, std::size_t length, RandomStream& random) const;
-  void fill_with_documents(WeightedWindow& window, std::size_t length, bool needles, RandomStream& random,
-                           std::uint64_t first_index) const;
+  // `drawn` in [0, 1) chooses among the kinds of documents of the stage.
+  void fill_with_documents(WeightedWindow& window, const CurriculumStage& stage, double drawn,
+                           RandomStream& random, std::uint64_t first_index) const;
 
   const TrainLanguageModelRequest& request_;
   const Tokenizer& tokenizer_;

@@ -65,14 +65,15 @@ void check(const TrainLanguageModelRequest& request) {
            "windows of a stage have between 64 tokens and the model's context", "--curriculum",
            "choose another length");
     refuse(!(stage.steps > 0 && stage.steps <= 1) ||
-               !(stage.text >= 0 && stage.needles >= 0 && stage.text + stage.needles <= 1),
+               !(stage.text >= 0 && stage.needles >= 0 && stage.far_needles >= 0 &&
+                 stage.text + stage.needles + stage.far_needles <= 1),
            "shares of a stage lie between 0 and 1", "--curriculum",
-           "CONTEXT:STEPS:TEXT:NEEDLES, e.g. 256:0.4:0.5:0.3");
+           "CONTEXT:STEPS:TEXT:NEEDLES:FAR, e.g. 256:0.4:0.5:0.3:0");
     shares += stage.steps;
   }
   refuse(!request.curriculum.empty() && std::abs(shares - 1) > 1e-6,
          "the stages' shares of the steps add up to 1", "--curriculum",
-         "e.g. --curriculum 256:0.5:0.4:0.3 --curriculum 1024:0.5:0.4:0.3");
+         "e.g. --curriculum 256:0.5:0.4:0.3:0 --curriculum 1024:0.5:0.4:0.3:0");
   refuse(request.threads < 0 || request.threads > 1024, "between 0 and 1024 threads", "--threads",
          "choose fewer");
 }
@@ -113,11 +114,14 @@ std::string describe_run(const TrainLanguageModelRequest& r, const std::string& 
       r.batch_tokens, r.learning_rate, r.final_learning_rate, r.warmup_steps, r.weight_decay, r.beta1,
       r.beta2, r.gradient_clip, r.seed, workers, data);
   if (r.induction_start) text += " induction start";
+  if (!r.from.empty())
+    text += " from " + to_hex(xxh3_128(as_byte_span(read_text_file(r.from / "model.safetensors"))));
   if (r.curriculum.empty()) return text;
   text += fmt::format(" answers {} given {} retrieval {} stories {}", r.answer_weight, r.given_weight,
                       retrieval_generator_version, story_generator_version);
   for (const CurriculumStage& stage : r.curriculum)
-    text += fmt::format(" stage {} {} {} {}", stage.context, stage.steps, stage.text, stage.needles);
+    text += fmt::format(" stage {} {} {} {} {}", stage.context, stage.steps, stage.text, stage.needles,
+                        stage.far_needles);
   return text;
 }
 
@@ -183,6 +187,15 @@ std::string kept_lines(const std::filesystem::path& file, const char* header, st
 }
 
 LanguageModel initial_model(const TrainLanguageModelRequest& request, const ModelConfig& config) {
+  if (!request.from.empty()) {
+    LanguageModel model = LanguageModel::load(request.from);
+    const std::string had = llama_config_json(model.config()), wanted = llama_config_json(config);
+    if (had != wanted) {
+      fail(ErrorKind::usage, "the model to start from has another shape", request.from.string(),
+           "give --layers, --hidden and the others its values, or the recipe that it was made with");
+    }
+    return model;
+  }
   LanguageModel model(config, request.seed);
   if (request.induction_start) start_with_induction(model, request.seed);
   return model;

@@ -113,11 +113,12 @@ TrainingText training_text(const TrainLanguageModelRequest& request) {
 
 void place_tokenizer(const TrainLanguageModelRequest& request, const TrainingText& text,
                      const std::filesystem::path& directory) {
-  if (!request.tokenizer.empty()) {
+  const std::filesystem::path& given = request.tokenizer.empty() ? request.from : request.tokenizer;
+  if (!given.empty()) {
     // What is missing or broken is found by Tokenizer::load, which says so.
     for (const char* name :
          {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"}) {
-      const std::filesystem::path file = request.tokenizer / name;
+      const std::filesystem::path file = given / name;
       if (std::filesystem::exists(file)) write_file(directory / name, read_text_file(file, largest_text));
     }
     return;

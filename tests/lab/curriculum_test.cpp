@@ -37,7 +37,7 @@ class Curriculum : public testing::Test {
     request.warmup_steps = 2;
     request.checkpoint_every = 3;
     request.evaluate_every = 5;
-    request.curriculum = {{64, 0.5, 0.3, 0.2}, {128, 0.5, 0.4, 0.4}};
+    request.curriculum = {{64, 0.5, 0.3, 0.2}, {128, 0.5, 0.4, 0.2, 0.2}};
     request.answer_weight = 2;
     request.given_weight = 0.25;
     return request;

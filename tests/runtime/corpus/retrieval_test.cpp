@@ -148,6 +148,16 @@ TEST(Needles, DifferByIndexAndSayWhatIsWrong) {
   EXPECT_NE(a.context, b.context);
   EXPECT_NE(a.entity + a.answer, b.entity + b.answer);
   EXPECT_EQ(a.context, make_needle(options, 5, 1, haystack, count_words).context);
+  bool twice = false;
+  for (std::uint64_t i = 0; i < 60; ++i) {
+    const std::string code = make_needle(options, 5, i, haystack, count_words).answer;
+    EXPECT_EQ(std::set<char>(code.begin(), code.end()).size(), 5u) << "a space and four different digits";
+    options.distinct_digits = false;
+    const std::string any = make_needle(options, 5, i, haystack, count_words).answer;
+    twice |= std::set<char>(any.begin(), any.end()).size() < 5;
+    options.distinct_digits = true;
+  }
+  EXPECT_TRUE(twice) << "half of all codes of four digits have one twice";
   const auto kind_of = [&](const NeedleOptions& wrong) -> std::optional<ErrorKind> {
     try {
       make_needle(wrong, 5, 1, haystack, count_words);
@@ -176,6 +186,20 @@ TEST(RetrievalDocuments, KeepTheTextOfTheirVersion) {
       text += joined(make_retrieval_document(task, 1, index, 700, haystack));
   }
   EXPECT_EQ(to_hex(xxh3_128(as_byte_span(text))), "5a52aa815781b29205e502142f198eb7");
+}
+
+TEST(Needles, KeepTheTextOfTheirVersion) {
+  const Haystack haystack(1, true);
+  std::string text;
+  for (std::uint64_t index = 0; index < 50; ++index) {
+    NeedleOptions options;
+    options.tokens = 300;
+    options.depth = static_cast<double>(index) / 49;
+    const RetrievalSample sample =
+        make_needle(options, 1, first_held_out_retrieval + index, haystack, count_words);
+    text += sample.context + sample.question + sample.answer;
+  }
+  EXPECT_EQ(to_hex(xxh3_128(as_byte_span(text))), "PENDING");
 }
 
 }  // namespace
