@@ -43,7 +43,7 @@ OutputGradients output_gradients(const std::filesystem::path& model_directory,
     if (window.size() < 2)
       fail(ErrorKind::usage, "a window without a target", "output gradients", "give two tokens or more");
     token_tensor(config, window);  // refuses ids outside the vocabulary and windows that are too long
-    const std::array<const Window*, 1> one = {&window};
+    const std::array<TrainingExample, 1> one = {{{window, {}}}};
     const Batch batch = make_batch(one);
     std::vector<CaughtOutput> caught;
     // Only the outputs are differentiated: the first one becomes the leaf that starts the graph.

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/base/progress.h"
@@ -20,7 +21,16 @@
 namespace laconic {
 
 // Raised with every change of the classes below: a plug-in of another version is refused.
-inline constexpr int lab_plugin_version = 3;
+inline constexpr int lab_plugin_version = 4;
+
+// One part of a curriculum of text and retrieval documents (runtime/corpus/retrieval.h).
+struct CurriculumStage {
+  std::int64_t context = 0;  // tokens of each window; at most that of the model
+  double steps = 0;          // share of all steps; the shares of all stages add up to 1
+  // Shares of windows: running text; needles in text; needles that all stand near the beginning. The others
+  // are associative recall and copies.
+  double text = 0, needles = 0, far_needles = 0;
+};
 
 // Training of a small Llama-type language model from text. Half of the windows are those of evaluation
 // protocol P1: a document is tokenised once and cut into windows of at most `context` tokens, each starting
@@ -35,12 +45,26 @@ struct TrainLanguageModelRequest {
   std::int64_t context = 512;
   double rope_theta = 10000;
 
-  std::filesystem::path text;       // training text; empty: the story generator
+  // Training texts: files, or names of text sets of the data directory (the part to train on); none: the
+  // story generator. With a curriculum, generated stories come beside them.
+  std::vector<std::string> text;
   std::uint64_t stories = 30000;    // generated training stories
   std::filesystem::path held_out;   // text for the final perplexity; empty: 400 held-out stories, or the last
                                     // 2 % of the documents of `text`, which are then not trained on
   std::filesystem::path tokenizer;  // a model directory whose tokenizer is used; empty: trained on the text
+  std::filesystem::path data;       // where named text sets are
+  std::filesystem::path
+      from;                   // a model directory of the same shape whose weights and tokenizer are the start
+  bool split_digits = false;  // the trained tokenizer makes every digit a token
 
+  // Empty: windows of text of all lengths. Otherwise windows are exactly as long as their stage says, and
+  // every step has about batch_tokens tokens of them.
+  std::vector<CurriculumStage> curriculum;
+  double answer_weight = 1;  // in a curriculum: of targets that follow from what stands before
+  double given_weight = 1;   // in a curriculum: of targets that were drawn at random
+
+  bool induction_start =
+      false;  // initial weights that look up from the start (lab/training/induction_start.h)
   std::int64_t steps = 4000;
   std::int64_t batch_tokens = 1024;  // scored tokens per step, about
   double learning_rate = 3e-3;
@@ -55,6 +79,11 @@ struct TrainLanguageModelRequest {
   std::int64_t evaluate_every = 250;    // steps between held-out losses in loss.tsv
   ProgressListener progress;
 };
+
+// A request with the values of a published recipe: "stories" (the defaults, the bundled story model) or
+// "long" (a model whose long context matters: curriculum of text and retrieval documents). Throws
+// Error(usage) with the names that there are.
+TrainLanguageModelRequest training_recipe(std::string_view name);
 
 struct TrainLanguageModelResult {
   std::int64_t parameters = 0, steps = 0, trained_tokens = 0;

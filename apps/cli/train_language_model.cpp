@@ -1,6 +1,7 @@
 // laconic train without a task: a small language model from text, by the LibTorch plug-in.
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/train.h"
@@ -37,6 +38,21 @@ constexpr IntegerOption integer_options[] = {
      "steps between held-out losses in loss.tsv"},
 };
 
+// "256:0.45:0.35:0.3:0": tokens per window, share of the steps, shares of windows that are text, needles and
+// far needles.
+CurriculumStage parse_stage(const std::string& text) {
+  CurriculumStage stage;
+  char rest = 0;
+  long long context = 0;
+  if (std::sscanf(text.c_str(), "%lld:%lf:%lf:%lf:%lf%c", &context, &stage.steps, &stage.text, &stage.needles,
+                  &stage.far_needles, &rest) != 5) {
+    fail(ErrorKind::usage, "a stage is CONTEXT:STEPS:TEXT:NEEDLES:FAR", "--curriculum " + text,
+         "e.g. --curriculum 256:0.5:0.4:0.3:0 --curriculum 1024:0.5:0.4:0.3:0");
+  }
+  stage.context = context;
+  return stage;
+}
+
 struct NumberOption {
   const char* name;
   double TrainLanguageModelRequest::*field;
@@ -52,21 +68,34 @@ constexpr NumberOption number_options[] = {
     {"beta2", &TrainLanguageModelRequest::beta2, 0, 0.999999, "AdamW decay of the second moment"},
     {"clip", &TrainLanguageModelRequest::gradient_clip, 0, 1e6, "largest l2 norm of the gradient; 0: any"},
     {"rope-theta", &TrainLanguageModelRequest::rope_theta, 1, 1e9, "base of the rotary positions"},
+    {"answer-weight", &TrainLanguageModelRequest::answer_weight, 0, 1000,
+     "with --curriculum: weight of what can be looked up"},
+    {"given-weight", &TrainLanguageModelRequest::given_weight, 0, 1000,
+     "with --curriculum: weight of what was drawn at random"},
 };
 
 }  // namespace
 
 int train_language_model(const Arguments& arguments, const Session& session) {
-  TrainLanguageModelRequest request;
+  TrainLanguageModelRequest request = training_recipe(arguments.text("recipe", "stories"));
   if (!arguments.has("output")) {
     fail(ErrorKind::usage, "name a task to train, or the model directory to make", "train",
          "laconic train mnist --exchange dgc, or laconic train -o ./stories");
   }
   request.output = arguments.text("output");
   request.replace = arguments.flag("force");
-  request.text = arguments.text("text");
+  if (arguments.has("text")) request.text = arguments.list("text");
+  request.data = data_folder(arguments);
+  if (arguments.has("curriculum")) {
+    request.curriculum.clear();
+    for (const std::string& stage : arguments.list("curriculum"))
+      request.curriculum.push_back(parse_stage(stage));
+  }
+  if (arguments.flag("split-digits")) request.split_digits = true;
+  if (arguments.flag("induction-start")) request.induction_start = true;
   request.held_out = arguments.text("held-out");
   request.tokenizer = arguments.text("tokenizer");
+  request.from = arguments.text("from");
   request.stories = static_cast<std::uint64_t>(
       arguments.integer("stories", static_cast<std::int64_t>(request.stories), 1, 100'000'000));
   request.seed = static_cast<std::uint64_t>(
@@ -112,11 +141,24 @@ std::vector<OptionSpec> language_model_options() {
   const TrainLanguageModelRequest defaults;
   std::vector<OptionSpec> options = {
       {"-o,--output", Kind::text, "the model directory to make"},
-      {"--text", Kind::text, "a text file, documents separated by <|endoftext|>", false, "generated stories"},
+      {"--recipe", Kind::text,
+       "values of all options that are not given: stories, or long (a model whose long "
+       "context matters)",
+       false, "stories"},
+      {"--text", Kind::list, "text files, documents separated by <|endoftext|>, or names of text sets", false,
+       "generated stories"},
+      {"--curriculum", Kind::list,
+       "stages CONTEXT:STEPS:TEXT:NEEDLES:FAR of windows: their tokens, their share of the "
+       "steps, and the share of running text in them; the rest are retrieval documents",
+       false, "none"},
+      {"--split-digits", Kind::flag, "the trained tokenizer makes every digit a token"},
+      {"--induction-start", Kind::flag, "initial weights that hold a head which looks up"},
       {"--stories", Kind::integer, "generated stories to train on", false, std::to_string(defaults.stories)},
       {"--held-out", Kind::text, "a text file to measure on", false,
        "400 held-out stories, or the last 2 % of --text"},
       {"--tokenizer", Kind::text, "a model directory whose tokenizer is used", false, "trained on the text"},
+      {"--from", Kind::text, "a model directory of the same shape whose weights and tokenizer are the start",
+       false, "random weights"},
       {"--force", Kind::flag, "replace an existing output"}};
   for (const IntegerOption& option : integer_options) {
     options.push_back({std::string("--") + option.name, Kind::integer, option.help, false,

@@ -16,9 +16,13 @@
 #include "lab/language_model.h"
 #include "lab/training/adamw.h"
 #include "lab/training/checkpoint.h"
+#include "lab/training/curriculum.h"
+#include "lab/training/induction_start.h"
+#include "lab/training/retrieval_probe.h"
 #include "lab/training/training_text.h"
 #include "lab/training/windows.h"
 #include "lab/training/workers.h"
+#include "runtime/corpus/retrieval.h"
 #include "runtime/corpus/stories.h"
 #include "runtime/evaluation/perplexity.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -51,6 +55,25 @@ void check(const TrainLanguageModelRequest& request) {
   refuse(request.batch_tokens < 1, "at least one token per step", "--batch", "choose more");
   refuse(!(request.learning_rate > 0) || !std::isfinite(request.learning_rate), "a positive learning rate",
          "--lr", "e.g. 0.003");
+  refuse(!(request.answer_weight >= 0 && request.answer_weight <= 1000), "a weight between 0 and 1000",
+         "--answer-weight", "choose another");
+  refuse(!(request.given_weight >= 0 && request.given_weight <= 1000), "a weight between 0 and 1000",
+         "--given-weight", "choose another");
+  double shares = 0;
+  for (const CurriculumStage& stage : request.curriculum) {
+    refuse(stage.context < 64 || stage.context > request.context,
+           "windows of a stage have between 64 tokens and the model's context", "--curriculum",
+           "choose another length");
+    refuse(!(stage.steps > 0 && stage.steps <= 1) ||
+               !(stage.text >= 0 && stage.needles >= 0 && stage.far_needles >= 0 &&
+                 stage.text + stage.needles + stage.far_needles <= 1),
+           "shares of a stage lie between 0 and 1", "--curriculum",
+           "CONTEXT:STEPS:TEXT:NEEDLES:FAR, e.g. 256:0.4:0.5:0.3:0");
+    shares += stage.steps;
+  }
+  refuse(!request.curriculum.empty() && std::abs(shares - 1) > 1e-6,
+         "the stages' shares of the steps add up to 1", "--curriculum",
+         "e.g. --curriculum 256:0.5:0.4:0.3:0 --curriculum 1024:0.5:0.4:0.3:0");
   refuse(request.threads < 0 || request.threads > 1024, "between 0 and 1024 threads", "--threads",
          "choose fewer");
 }
@@ -75,18 +98,31 @@ ModelConfig configuration(const TrainLanguageModelRequest& request, const Tokeni
   return config;
 }
 
-// Everything that decides the weights: a checkpoint of another run is not continued.
-std::string describe_run(const TrainLanguageModelRequest& r, const std::vector<Window>& windows,
-                         int workers) {
+std::string hash_of(const std::vector<Window>& windows) {
   StreamingHash128 data;
   for (const Window& window : windows) data.update(std::as_bytes(std::span(window)));
-  return fmt::format(
+  return to_hex(data.digest());
+}
+
+// Everything that decides the weights: a checkpoint of another run is not continued.
+std::string describe_run(const TrainLanguageModelRequest& r, const std::string& data, int workers) {
+  std::string text = fmt::format(
       "layers {} hidden {} heads {} kv {} dim {} mlp {} context {} theta {} steps {} batch {} lr {} end {} "
       "warmup {} "
       "decay {} betas {} {} clip {} seed {} workers {} data {}",
       r.layers, r.hidden, r.heads, r.kv_heads, r.head_dim, r.mlp, r.context, r.rope_theta, r.steps,
       r.batch_tokens, r.learning_rate, r.final_learning_rate, r.warmup_steps, r.weight_decay, r.beta1,
-      r.beta2, r.gradient_clip, r.seed, workers, to_hex(data.digest()));
+      r.beta2, r.gradient_clip, r.seed, workers, data);
+  if (r.induction_start) text += " induction start";
+  if (!r.from.empty())
+    text += " from " + to_hex(xxh3_128(as_byte_span(read_text_file(r.from / "model.safetensors"))));
+  if (r.curriculum.empty()) return text;
+  text += fmt::format(" answers {} given {} retrieval {} stories {}", r.answer_weight, r.given_weight,
+                      retrieval_generator_version, story_generator_version);
+  for (const CurriculumStage& stage : r.curriculum)
+    text += fmt::format(" stage {} {} {} {} {}", stage.context, stage.steps, stage.text, stage.needles,
+                        stage.far_needles);
+  return text;
 }
 
 double learning_rate_at(const TrainLanguageModelRequest& request, std::int64_t step) {
@@ -99,11 +135,12 @@ double learning_rate_at(const TrainLanguageModelRequest& request, std::int64_t s
   return request.learning_rate * (request.final_learning_rate + (1 - request.final_learning_rate) * cosine);
 }
 
-// Summed nats of a batch's targets; keeps the graph for backward.
+// Summed nats of a batch's targets, each times its weight; keeps the graph for backward.
 at::Tensor summed_loss(const LanguageModel& model, const Batch& batch) {
   const at::Tensor logits = model.logits(batch.inputs);
-  return at::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch.targets.view({-1}), {},
-                                at::Reduction::Sum);
+  const at::Tensor rows = logits.view({-1, logits.size(-1)}), targets = batch.targets.view({-1});
+  if (!batch.weights.defined()) return at::cross_entropy_loss(rows, targets, {}, at::Reduction::Sum);
+  return at::cross_entropy_loss(rows, targets, {}, at::Reduction::None).dot(batch.weights.view({-1}));
 }
 
 // Mean nats per token over windows, without gradients.
@@ -115,8 +152,9 @@ double held_out_loss(const std::vector<LanguageModel>& replicas, const std::vect
   run_together(static_cast<int>(replicas.size()), [&](int worker) {
     const c10::NoGradGuard no_gradient;
     for (std::size_t b = static_cast<std::size_t>(worker); b < batches; b += replicas.size()) {
-      std::vector<const Window*> part;
-      for (std::size_t i = b * batch; i < std::min(count, (b + 1) * batch); ++i) part.push_back(&windows[i]);
+      std::vector<TrainingExample> part;
+      for (std::size_t i = b * batch; i < std::min(count, (b + 1) * batch); ++i)
+        part.push_back({windows[i], {}});
       const Batch made = make_batch(part);
       nats[b] = summed_loss(replicas[static_cast<std::size_t>(worker)], made).item<double>();
       tokens[b] = static_cast<double>(made.scored);
@@ -130,9 +168,13 @@ double held_out_loss(const std::vector<LanguageModel>& replicas, const std::vect
   return sum / scored;
 }
 
-// loss.tsv of a resumed run: the lines before the step it goes on from.
-std::string kept_loss_lines(const std::filesystem::path& file, std::int64_t resumed_from) {
-  std::string kept = "step\ttokens\tlearning_rate\tloss\tgradient_norm\theld_out\tseconds\n";
+constexpr const char* loss_header = "step\ttokens\tlearning_rate\tloss\tgradient_norm\theld_out\tseconds\n";
+constexpr const char* retrieval_header =
+    "step\tcontext\tdepth_0\tdepth_1/4\tdepth_1/2\tdepth_3/4\tdepth_1\tnats\n";
+
+// A log of a resumed run: the lines before the step it goes on from.
+std::string kept_lines(const std::filesystem::path& file, const char* header, std::int64_t resumed_from) {
+  std::string kept = header;
   if (resumed_from == 0 || !std::filesystem::exists(file)) return kept;
   const std::string text = read_text_file(file);
   for (std::size_t begin = text.find('\n') + 1; begin < text.size();) {
@@ -144,24 +186,42 @@ std::string kept_loss_lines(const std::filesystem::path& file, std::int64_t resu
   return kept;
 }
 
+LanguageModel initial_model(const TrainLanguageModelRequest& request, const ModelConfig& config) {
+  if (!request.from.empty()) {
+    LanguageModel model = LanguageModel::load(request.from);
+    const std::string had = llama_config_json(model.config()), wanted = llama_config_json(config);
+    if (had != wanted) {
+      fail(ErrorKind::usage, "the model to start from has another shape", request.from.string(),
+           "give --layers, --hidden and the others its values, or the recipe that it was made with");
+    }
+    return model;
+  }
+  LanguageModel model(config, request.seed);
+  if (request.induction_start) start_with_induction(model, request.seed);
+  return model;
+}
+
 class Run {
  public:
-  Run(const TrainLanguageModelRequest& request, const ModelConfig& config, const std::vector<Window>& windows,
-      const std::vector<Window>& held_out, const std::filesystem::path& directory)
+  // `data`: a hash of what `source` draws from. `probes`: one per length of window, or none.
+  Run(const TrainLanguageModelRequest& request, const ModelConfig& config, ExampleSource& source,
+      const std::string& data, const std::vector<Window>& held_out, const std::vector<RetrievalProbe>& probes,
+      const std::filesystem::path& directory)
       : request_(request),
+        source_(source),
         held_out_(held_out),
+        probes_(probes),
         directory_(directory),
         workers_(worker_count(request.threads)),
-        replicas_(static_cast<std::size_t>(workers_), LanguageModel(config, request.seed)),
+        replicas_(static_cast<std::size_t>(workers_), initial_model(request, config)),
         optimizer_(replica_parameters(replicas_),
                    {request.beta1, request.beta2, 1e-8, request.weight_decay, true}),
-        order_(windows, request.batch_tokens, request.seed),
-        description_(describe_run(request, windows, workers_)) {
+        description_(describe_run(request, data, workers_)) {
     result_.parameters = optimizer_.parameters();
     result_.resumed_from = load_checkpoint(checkpoint_file(), description_, optimizer_);
-    for (std::int64_t step = 0; step < result_.resumed_from; ++step)
-      tokens_ += scored_tokens(order_.batch(step));
-    losses_ = kept_loss_lines(directory_ / "loss.tsv", result_.resumed_from);
+    for (std::int64_t step = 0; step < result_.resumed_from; ++step) tokens_ += source_.tokens(step);
+    losses_ = kept_lines(directory_ / "loss.tsv", loss_header, result_.resumed_from);
+    if (!probes_.empty()) found_ = kept_lines(retrieval_file(), retrieval_header, result_.resumed_from);
   }
 
   LanguageModel& model() { return replicas_.front(); }
@@ -176,7 +236,7 @@ class Run {
       train_step(step);
       if ((step + 1) % request_.checkpoint_every == 0 && step + 1 < request_.steps) keep(step + 1);
     }
-    write_file(directory_ / "loss.tsv", losses_);
+    write_logs();
     result_.steps = request_.steps;
     result_.trained_tokens = tokens_;
     double sum = 0;
@@ -192,36 +252,31 @@ class Run {
     return all;
   }
 
-  static std::int64_t scored_tokens(const std::vector<const Window*>& windows) {
-    std::int64_t scored = 0;
-    for (const Window* window : windows) scored += static_cast<std::int64_t>(window->size()) - 1;
-    return scored;
-  }
-
   void train_step(std::int64_t step) {
-    const std::vector<const Window*>& windows = order_.batch(step);
-    const std::int64_t scored = scored_tokens(windows);
+    const std::vector<TrainingExample> windows = source_.examples(step);
+    double weight = 0;
+    for (const TrainingExample& window : windows) weight += window.weight();
     std::vector<double> nats(static_cast<std::size_t>(workers_));
     run_together(workers_, [&](int worker) {
-      std::vector<const Window*> share;
+      std::vector<TrainingExample> share;
       for (std::size_t i = static_cast<std::size_t>(worker); i < windows.size();
            i += static_cast<std::size_t>(workers_)) {
         share.push_back(windows[i]);
       }
       if (share.empty()) return;
       const at::Tensor loss = summed_loss(replicas_[static_cast<std::size_t>(worker)], make_batch(share));
-      (loss / static_cast<double>(scored)).backward();
+      (loss / weight).backward();
       nats[static_cast<std::size_t>(worker)] = loss.item<double>();
     });
     double loss = 0;
-    for (double part : nats) loss += part / static_cast<double>(scored);
+    for (double part : nats) loss += part / weight;
     if (!std::isfinite(loss)) {
       fail(ErrorKind::input, fmt::format("the loss is not finite at step {}", step), "training",
            "choose a smaller learning rate or a longer warm-up");
     }
     const double rate = learning_rate_at(request_, step);
     const double norm = optimizer_.step(rate, request_.gradient_clip);
-    tokens_ += scored;
+    tokens_ += source_.tokens(step);
     recent_.push_back(loss);
     if (recent_.size() > 50) recent_.erase(recent_.begin());
 
@@ -231,6 +286,7 @@ class Run {
     const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
     losses_ += fmt::format("{}\t{}\t{:.6g}\t{:.5f}\t{:.4f}\t{}\t{:.1f}\n", step + 1, tokens_, rate, loss,
                            norm, held_out, seconds);
+    if (evaluate) probe(step + 1);
     if (request_.progress && (evaluate || Clock::now() - reported_ > std::chrono::milliseconds(200))) {
       reported_ = Clock::now();
       double mean = 0;
@@ -243,17 +299,34 @@ class Run {
   void keep(std::int64_t step) {
     require(optimizer_.steps() == step, "checkpoints are taken between steps");
     save_checkpoint(checkpoint_file(), description_, optimizer_);
+    write_logs();
+  }
+
+  std::filesystem::path retrieval_file() const { return directory_ / "retrieval.tsv"; }
+  void write_logs() const {
     write_file(directory_ / "loss.tsv", losses_);
+    if (!probes_.empty()) write_file(retrieval_file(), found_);
+  }
+
+  void probe(std::int64_t step) {
+    for (const RetrievalProbe& needles : probes_) {
+      found_ += fmt::format("{}\t{}", step, needles.context());
+      const RetrievalProbe::Result result = needles.measure(replicas_);
+      for (const double share : result.found) found_ += fmt::format("\t{:.3f}", share);
+      found_ += fmt::format("\t{:.4f}\n", result.nats);
+    }
+    write_logs();
   }
 
   const TrainLanguageModelRequest& request_;
+  ExampleSource& source_;
   const std::vector<Window>& held_out_;
+  const std::vector<RetrievalProbe>& probes_;
   std::filesystem::path directory_;
   int workers_;
   std::vector<LanguageModel> replicas_;
   AdamW optimizer_;
-  BatchOrder order_;
-  std::string description_, losses_;
+  std::string description_, losses_, found_;
   TrainLanguageModelResult result_;
   std::vector<double> recent_;
   std::int64_t tokens_ = 0;
@@ -267,6 +340,29 @@ std::vector<Window> held_out_windows(const EvaluationWindows& evaluation) {
   return windows;
 }
 
+std::vector<Window> text_windows(const Tokenizer& tokenizer, const ModelConfig& config,
+                                 const TrainingText& text) {
+  std::vector<std::vector<std::int32_t>> documents;
+  for (const std::vector<std::string>& source : text.sources) {
+    for (std::vector<std::int32_t>& tokens : tokenize(tokenizer, source))
+      documents.push_back(std::move(tokens));
+  }
+  return training_windows(documents, static_cast<std::int32_t>(config.bos_token),
+                          static_cast<std::int32_t>(config.eos_tokens.front()), config.max_positions);
+}
+
+// Needles in windows of the shortest and of the longest stage.
+std::vector<RetrievalProbe> probes_of(const TrainLanguageModelRequest& request, const Tokenizer& tokenizer) {
+  constexpr std::int64_t needles_per_depth = 8;
+  std::vector<std::int64_t> lengths;
+  for (const CurriculumStage& stage : request.curriculum) lengths.push_back(stage.context);
+  const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
+  std::vector<RetrievalProbe> probes;
+  probes.emplace_back(tokenizer, *shortest, needles_per_depth, request.seed);
+  if (*longest > *shortest) probes.emplace_back(tokenizer, *longest, needles_per_depth, request.seed);
+  return probes;
+}
+
 }  // namespace
 
 TrainLanguageModelResult train_language_model(const TrainLanguageModelRequest& request) {
@@ -276,7 +372,7 @@ TrainLanguageModelResult train_language_model(const TrainLanguageModelRequest& r
   StagedDirectory staged(request.output, request.replace);
   const std::filesystem::path& directory = staged.partial();
 
-  const TrainingText text = training_text(request);
+  TrainingText text = training_text(request);
   place_tokenizer(request, text, directory);
   const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(directory);
   if (!tokenizer->bos()) {
@@ -285,17 +381,27 @@ TrainLanguageModelResult train_language_model(const TrainLanguageModelRequest& r
   }
   const ModelConfig config = configuration(request, *tokenizer);
   write_file(directory / "config.json", llama_config_json(config));
-  const std::vector<std::vector<std::int32_t>> documents = tokenize(*tokenizer, text.documents);
-  const std::vector<Window> windows =
-      training_windows(documents, static_cast<std::int32_t>(config.bos_token),
-                       static_cast<std::int32_t>(config.eos_tokens.front()), config.max_positions);
+  std::vector<Window> windows;
+  std::unique_ptr<ExampleSource> source;
+  std::string data;
+  std::vector<RetrievalProbe> probes;
+  if (request.curriculum.empty()) {
+    windows = text_windows(*tokenizer, config, text);
+    source = std::make_unique<BatchOrder>(windows, request.batch_tokens, request.seed);
+    data = hash_of(windows);
+  } else {
+    auto curriculum = std::make_unique<CurriculumSource>(request, *tokenizer, std::move(text.sources));
+    data = curriculum->text_hash();
+    source = std::move(curriculum);
+    probes = probes_of(request, *tokenizer);
+  }
   const EvaluationWindows evaluation =
       make_windows(*tokenizer, config, text.held_out, std::min<std::int64_t>(config.max_positions, 512));
 
   TrainLanguageModelResult result;
   {
     const std::vector<Window> held_out = held_out_windows(evaluation);
-    Run run(request, config, windows, held_out, directory);
+    Run run(request, config, *source, data, held_out, probes, directory);
     result = run.train();
     run.model().save(directory);
     std::filesystem::remove(run.checkpoint_file());

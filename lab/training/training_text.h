@@ -12,16 +12,16 @@
 namespace laconic::lab {
 
 struct TrainingText {
-  std::vector<std::string> documents;  // newline-stripped
-  std::string held_out;                // documents joined by the separator
+  std::vector<std::vector<std::string>> sources;  // documents of each text, newline-stripped
+  std::string held_out;                           // documents joined by the separator
 };
 
 // Reads or generates what the request names and keeps the held-out part apart.
 TrainingText training_text(const TrainLanguageModelRequest& request);
 
 // Puts tokenizer.json and tokenizer_config.json into `directory`: those of request.tokenizer, or a byte-level
-// BPE of request.vocabulary pieces trained on the documents, whose `<|endoftext|>` starts and ends every
-// document.
+// BPE of request.vocabulary pieces trained on the documents (with a curriculum also on retrieval documents),
+// whose `<|endoftext|>` starts and ends every document.
 void place_tokenizer(const TrainLanguageModelRequest& request, const TrainingText& text,
                      const std::filesystem::path& directory);
 

@@ -51,20 +51,35 @@ std::vector<Window> training_windows(std::span<const std::vector<std::int32_t>> 
   return windows;
 }
 
-Batch make_batch(std::span<const Window* const> windows) {
+double TrainingExample::weight() const {
+  if (weights.empty()) return static_cast<double>(tokens.size()) - 1;
+  double sum = 0;
+  for (const float weight : weights) sum += weight;
+  return sum;
+}
+
+Batch make_batch(std::span<const TrainingExample> windows) {
   std::size_t longest = 0;
-  for (const Window* window : windows) longest = std::max(longest, window->size());
+  bool weighted = false;
+  for (const TrainingExample& window : windows) {
+    longest = std::max(longest, window.tokens.size());
+    weighted |= !window.weights.empty();
+  }
   require(longest >= 2, "a batch has something to predict");
   const std::int64_t rows = static_cast<std::int64_t>(windows.size()),
                      tokens = static_cast<std::int64_t>(longest) - 1;
-  Batch batch{at::zeros({rows, tokens}, at::kLong), at::full({rows, tokens}, -100, at::kLong), 0};
+  Batch batch{at::zeros({rows, tokens}, at::kLong), at::full({rows, tokens}, -100, at::kLong), {}, 0};
+  if (weighted) batch.weights = at::zeros({rows, tokens}, at::kFloat);
   auto* inputs = batch.inputs.data_ptr<std::int64_t>();
   auto* targets = batch.targets.data_ptr<std::int64_t>();
   for (std::int64_t row = 0; row < rows; ++row) {
-    const Window& window = *windows[static_cast<std::size_t>(row)];
-    for (std::size_t i = 0; i + 1 < window.size(); ++i) {
-      inputs[row * tokens + static_cast<std::int64_t>(i)] = window[i];
-      targets[row * tokens + static_cast<std::int64_t>(i)] = window[i + 1];
+    const TrainingExample& window = windows[static_cast<std::size_t>(row)];
+    for (std::size_t i = 0; i + 1 < window.tokens.size(); ++i) {
+      const std::int64_t place = row * tokens + static_cast<std::int64_t>(i);
+      inputs[place] = window.tokens[i];
+      targets[place] = window.tokens[i + 1];
+      if (weighted)
+        batch.weights.data_ptr<float>()[place] = window.weights.empty() ? 1.0f : window.weights[i];
       ++batch.scored;
     }
   }
@@ -114,6 +129,18 @@ const std::vector<const Window*>& BatchOrder::batch(std::int64_t step) {
     arrange(epoch_ + 1);
   }
   return batches_[static_cast<std::size_t>(step - first_step_)];
+}
+
+std::vector<TrainingExample> BatchOrder::examples(std::int64_t step) {
+  std::vector<TrainingExample> list;
+  for (const Window* window : batch(step)) list.push_back({*window, {}});
+  return list;
+}
+
+std::int64_t BatchOrder::tokens(std::int64_t step) {
+  std::int64_t sum = 0;
+  for (const Window* window : batch(step)) sum += static_cast<std::int64_t>(window->size()) - 1;
+  return sum;
 }
 
 }  // namespace laconic::lab

@@ -35,6 +35,16 @@ std::string digits(RandomStream& random, std::size_t count) {
   return text;
 }
 
+std::string distinct_digits(RandomStream& random, std::size_t count) {
+  std::string left = "0123456789", text;
+  while (text.size() < count) {
+    const std::size_t drawn = random.below(static_cast<std::uint32_t>(left.size()));
+    text += left[drawn];
+    left.erase(drawn, 1);
+  }
+  return text;
+}
+
 std::string letters(RandomStream& random, std::size_t count) {
   std::string text;
   while (text.size() < count) text += static_cast<char>('a' + random.below(26));
@@ -66,12 +76,13 @@ struct Fact {
   std::string entity, code;
 };
 
-std::vector<Fact> draw_facts(RandomStream& random, std::size_t count, bool held_out) {
+std::vector<Fact> draw_facts(RandomStream& random, std::size_t count, bool held_out, bool digits_differ) {
   std::vector<std::string> entities, codes;
   std::vector<Fact> facts(count);
   for (Fact& fact : facts) {
     fact.entity = distinct(entities, [&] { return draw_entity(random, held_out); });
-    fact.code = distinct(codes, [&] { return digits(random, 4); });
+    fact.code =
+        distinct(codes, [&] { return digits_differ ? distinct_digits(random, 4) : digits(random, 4); });
   }
   return facts;
 }
@@ -99,19 +110,21 @@ void append_question(std::vector<DocumentPart>& parts, const Fact& fact) {
 }
 
 // Facts between the sentences of a text; questions behind all of it, or anywhere behind their facts.
-std::vector<DocumentPart> needles(RandomStream& random, std::size_t bytes, const Haystack& haystack) {
+// `far`: all facts in the first seventh, where a long context is hardest to reach.
+std::vector<DocumentPart> needles(RandomStream& random, std::size_t bytes, const Haystack& haystack,
+                                  bool far) {
   constexpr std::size_t bytes_per_fact = 120;  // of a fact with its question
   const std::size_t most = std::max<std::size_t>(1, bytes / (2 * bytes_per_fact));
   const std::size_t count = between(random, 1, std::min<std::size_t>(most, 12));
   const std::size_t spoken = count * bytes_per_fact;
   const std::vector<std::string> text = haystack.sentences(random, bytes > spoken + 40 ? bytes - spoken : 40);
-  const std::vector<Fact> facts = draw_facts(random, count, false);
-  const bool at_the_end = chance(random, 50);
+  const std::vector<Fact> facts = draw_facts(random, count, false, false);
+  const bool at_the_end = far || chance(random, 50);
 
   // What stands before sentence i: facts first.
   std::vector<std::vector<std::size_t>> stated(text.size() + 1), asked(text.size() + 1);
   for (std::size_t i = 0; i < facts.size(); ++i) {
-    const std::size_t place = between(random, 0, text.size());
+    const std::size_t place = between(random, 0, far ? text.size() / 7 : text.size());
     stated[place].push_back(i);
     asked[at_the_end ? text.size() : between(random, place, text.size())].push_back(i);
   }
@@ -131,17 +144,13 @@ std::vector<DocumentPart> recall(RandomStream& random, std::size_t bytes) {
   const std::uint32_t kind = random.below(4);
   const std::size_t value_digits = between(random, 1, 4);
   const bool words = chance(random, 50);
-  // What stands between key and value: the nearer they are, the sooner it is learned.
-  constexpr std::string_view separators[] = {"", ":", " is"};
-  const std::string separator(pick(random, separators));
-  const std::string space = words || !separator.empty() ? " " : "";
   const auto key = [&]() -> std::string {
     if (kind == 0) return std::string(pick(random, first_words));
     if (kind == 1) return letters(random, 2);
     return draw_entity(random, false);
   };
   const auto value = [&] {
-    return space + (words ? std::string(pick(random, second_words)) : digits(random, value_digits));
+    return " " + (words ? std::string(pick(random, second_words)) : digits(random, value_digits));
   };
   const std::size_t line = kind < 2 ? 10 : 20;
   const std::size_t most = std::clamp<std::size_t>(bytes / (2 * line), 2, kind == 0 ? 40 : 60);
@@ -156,7 +165,7 @@ std::vector<DocumentPart> recall(RandomStream& random, std::size_t bytes) {
   parts.push_back({"List:", PartRole::text});
   for (const auto& [name, content] : pairs) {
     parts.push_back({"\n" + name, PartRole::given});
-    if (!separator.empty()) parts.push_back({separator, PartRole::text});
+    parts.push_back({":", PartRole::text});
     parts.push_back({content, PartRole::given});
   }
   // As many questions as fit, each key once before any comes again.
@@ -165,7 +174,7 @@ std::vector<DocumentPart> recall(RandomStream& random, std::size_t bytes) {
     shuffle(random, pairs);
     for (const auto& [name, content] : pairs) {
       parts.push_back({"\n" + name, PartRole::given});
-      if (!separator.empty()) parts.push_back({separator, PartRole::text});
+      parts.push_back({":", PartRole::text});
       parts.push_back({content, PartRole::answer});
       written += name.size() + content.size() + 3;
     }
@@ -233,11 +242,13 @@ std::vector<DocumentPart> make_retrieval_document(RetrievalTask task, std::uint6
   RandomStream random(seed, "retrieval document", std::to_string(retrieval_generator_version), index);
   switch (task) {
     case RetrievalTask::needle:
-      return needles(random, bytes, haystack);
+      return needles(random, bytes, haystack, false);
     case RetrievalTask::recall:
       return recall(random, bytes);
     case RetrievalTask::copy:
       return copy(random, bytes, haystack);
+    case RetrievalTask::far_needle:
+      return needles(random, bytes, haystack, true);
   }
   fail(ErrorKind::internal, "unknown retrieval task");
 }
@@ -249,8 +260,8 @@ RetrievalSample make_needle(const NeedleOptions& options, std::uint64_t seed, st
   if (options.distractors < 0 || options.distractors > 64)
     fail(ErrorKind::usage, "between 0 and 64 distractors", std::to_string(options.distractors));
   RandomStream random(seed, "needle", std::to_string(retrieval_generator_version), index);
-  const std::vector<Fact> facts =
-      draw_facts(random, static_cast<std::size_t>(options.distractors) + 1, options.held_out_entities);
+  const std::vector<Fact> facts = draw_facts(random, static_cast<std::size_t>(options.distractors) + 1,
+                                             options.held_out_entities, options.distinct_digits);
   std::vector<double> depths{options.depth};
   while (depths.size() < facts.size()) depths.push_back(random.uniform());
 

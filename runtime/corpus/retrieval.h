@@ -42,7 +42,12 @@ struct DocumentPart {
   PartRole role = PartRole::text;
 };
 
-enum class RetrievalTask { needle, recall, copy };
+enum class RetrievalTask {
+  needle,
+  recall,
+  copy,
+  far_needle,  // needles near the beginning, asked for at the end
+};
 
 // Parts of one document of about `bytes` bytes. Each part starts at a space, a newline or a digit, so that
 // tokenizers that cut words there give the same tokens for the parts as for the whole.
@@ -68,6 +73,9 @@ struct NeedleOptions {
   double depth = 0.5;            // in [0, 1], met up to a sentence
   std::int64_t distractors = 3;  // facts about other entities, at random depths
   bool held_out_entities = true;
+  // No digit comes twice in a code. Where one does, what follows it is ambiguous to a head that looks for the
+  // last token alone, and the figure mixes that weakness of small models with what a cache forgets.
+  bool distinct_digits = true;
 };
 
 // Throws Error(usage) when the facts and the question alone are longer than the budget, and

@@ -127,7 +127,7 @@ TEST_F(Training, TakesTheTokenizerOfAnotherModelAndATextOfTheUser) {
     text += "A small boat sailed over lake number " + std::to_string(i) + ".\n<|endoftext|>\n";
   }
   write_file(folder_.path() / "text.txt", std::string_view(text));
-  second.text = folder_.path() / "text.txt";
+  second.text = {(folder_.path() / "text.txt").string()};
   second.held_out.clear();
   second.tokenizer = first.output;
   load_lab().train_language_model(second);
@@ -155,7 +155,7 @@ TEST_F(Training, RefusesBadRequests) {
   request.learning_rate = std::numeric_limits<double>::quiet_NaN();
   EXPECT_EQ(kind_of(request), ErrorKind::usage);
   request = small_run("bad");
-  request.text = folder_.path() / "missing.txt";
+  request.text = {(folder_.path() / "missing.txt").string()};
   EXPECT_EQ(kind_of(request), ErrorKind::input);
   request = small_run("bad");
   fs::create_directories(request.output);
