@@ -25,7 +25,7 @@ Bytes RangeEncoder::take() {
   low_ = (low_ + range_coder_top - 1) & ~std::uint64_t{range_coder_top - 1};
   shift();
   shift();  // pushes what is held
-  // The decoder looks up to 4 bytes ahead and reads zeros behind the end.
+  // The decoder reads zeros behind the end.
   for (int i = 0; i < 4 && !bytes_.empty() && bytes_.back() == std::byte{0}; ++i) bytes_.pop_back();
   Bytes taken = std::move(bytes_);
   *this = RangeEncoder();

@@ -68,11 +68,13 @@ class RangeDecoder {
   std::uint8_t next() {
     const std::uint64_t at = position_++;
     if (at < bytes_.size()) return static_cast<std::uint8_t>(bytes_[at]);
-    if (at >= bytes_.size() + 4) corrupt("range-coded stream ends too early");
+    if (at >= bytes_.size() + beyond_end) corrupt("range-coded stream ends too early");
     return 0;
   }
   [[noreturn]] void corrupt(std::string_view what) const;
 
+  // The decoder is 3 bytes ahead of the symbols, and the encoder leaves up to 4 zeros out.
+  static constexpr std::uint64_t beyond_end = 7;
   ByteSpan bytes_;
   std::string_view where_;
   std::uint64_t position_ = 0;

@@ -150,7 +150,9 @@ class Loading {
         result.about.form = text_form();
       }
     }
-    if (result.about.form == text_form()) read_text(chunk, result);
+    // A layer alone cannot be computed anew.
+    if (result.about.form == text_form() && index_.kind == ContextIndex::Kind::tokens)
+      read_text(chunk, result);
     result.about.read_seconds = seconds_from(begin);
     policy_.observe(result.about.bytes, result.about.read_seconds);
     return result;
@@ -220,8 +222,7 @@ class Loading {
   }
 
   std::unique_ptr<KvCache> cache_for_more() const {
-    const std::string& pipeline =
-        options_.pipeline.empty() ? index_.forms[index_.forms.size() / 2] : options_.pipeline;
+    const std::string& pipeline = options_.pipeline.empty() ? index_.forms.front() : options_.pipeline;
     if (index_.kind == ContextIndex::Kind::tokens && !only_bits(parse_cache_pipeline(pipeline))) {
       fail(ErrorKind::usage, fmt::format("{} cannot go on from chunks of tokens", pipeline), "--cache",
            "use a pipeline that decides about bits only");

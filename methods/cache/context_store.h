@@ -75,7 +75,7 @@ struct LoadedContext {
 
 struct ContextLoadOptions {
   std::string
-      pipeline;  // of the tokens that follow, bits only; empty: that of the context, in its middle form
+      pipeline;  // of the tokens that follow or are computed anew, bits only; empty: the context's finest
   std::function<void(std::string_view)> notice;  // hears of every chunk that was damaged
   ProgressListener progress;
 };

@@ -59,6 +59,7 @@ StreamController::StreamController(const StreamSettings& settings,
          "give a time above 0 seconds");
   }
   require(bytes_.size() == tokens_.size() && !bytes_.empty(), "every chunk has sizes and tokens");
+  require(settings.planned_share > 0 && settings.planned_share <= 1, "a share of the time is planned for");
   forms_ = bytes_.front().size();
   std::int64_t at = 0;
   for (std::size_t chunk = 0; chunk < bytes_.size(); ++chunk) {
@@ -99,37 +100,85 @@ double StreamController::prefill_seconds(std::size_t chunk) const {
   return seconds;
 }
 
+double StreamController::use_seconds(std::size_t chunk, std::size_t form) const {
+  if (form == text()) return settings_.prefill.seconds(first_[chunk], tokens_[chunk]);
+  if (!(settings_.decode_bytes_per_second > 0)) return 0;
+  return static_cast<double>(bytes_[chunk][form]) / settings_.decode_bytes_per_second;
+}
+
+// Every mixture is tried for the next few chunks; behind them all are like the last of them.
+std::size_t StreamController::start_of_fastest_mixture(std::size_t chunk, double elapsed) const {
+  constexpr std::size_t looked_ahead = 10;
+  const std::size_t left = bytes_.size() - chunk, tried = std::min(left, looked_ahead);
+  std::size_t best = text();
+  double least = -1;
+  for (std::uint32_t picks = 0; picks < (1u << tried); ++picks) {
+    double read = elapsed, used = std::max(elapsed, used_);
+    std::size_t first = text();
+    for (std::size_t i = 0; i < left; ++i) {
+      const std::vector<std::uint64_t>& sizes = bytes_[chunk + i];
+      std::size_t form = text();
+      if ((picks >> std::min(i, tried - 1) & 1) == 0) {
+        for (std::size_t f = 0; f < forms_; ++f) {
+          if (sizes[f] > 0 && (form == text() || sizes[f] < sizes[form])) form = f;
+        }
+      }
+      if (i == 0) first = form;
+      if (form != text()) read += static_cast<double>(sizes[form]) * 8 / *throughput_;
+      const double begin = std::max(read, used);
+      used = begin + use_seconds(chunk + i, form);
+      read = begin;
+      if (least >= 0 && used >= least) break;
+    }
+    if (least >= 0 && used >= least) continue;
+    least = used;
+    best = first;
+  }
+  return best;
+}
+
 std::size_t StreamController::choose(std::size_t chunk, double elapsed) {
   require(chunk < bytes_.size(), "a chunk of the context");
+  const auto decided = [&](std::size_t form) {
+    chunk_ = chunk;
+    form_ = form;
+    elapsed_ = elapsed;
+    return form;
+  };
   const auto chunks = static_cast<double>(bytes_.size());
   if (!throughput_) {
     const std::size_t middle = forms_ / 2;
-    return bytes_[chunk][middle] > 0 ? middle : text();
+    return decided(bytes_[chunk][middle] > 0 ? middle : text());
   }
-  if (!(*throughput_ > 0)) return text();  // nothing comes through
-  if (settings_.simplified) {
+  if (!(*throughput_ > 0)) return decided(text());  // nothing comes through
+  if (settings_.rule == StreamSettings::Rule::simplified) {
     for (std::size_t form = 0; form < forms_; ++form) {
       const std::optional<double> seconds = transfer_seconds(chunk, form, true);
-      if (seconds && *seconds < settings_.slo / chunks) return form;
+      if (seconds && *seconds < settings_.slo / chunks) return decided(form);
     }
-    return text();
+    return decided(text());
   }
+  const bool mixed = settings_.rule == StreamSettings::Rule::mixed;
+  const double objective = settings_.slo * (mixed ? settings_.planned_share : 1);
+  const double busy = mixed ? used_ : 0;  // computing that is still going on
   std::size_t fastest = text();
-  double least = prefill_seconds(chunk);
-  const double computed = least;
+  const double computed = prefill_seconds(chunk);
+  double least = computed;
   for (std::size_t form = 0; form < forms_; ++form) {
     const std::optional<double> seconds = transfer_seconds(chunk, form, false);
     if (!seconds) continue;
-    if (elapsed + *seconds <= settings_.slo) return form;
+    if (std::max(elapsed + *seconds, busy) <= objective) return decided(form);
     if (*seconds < least) {
       least = *seconds;
       fastest = form;
     }
   }
-  return elapsed + computed <= settings_.slo ? text() : fastest;
+  if (std::max(elapsed, busy) + computed <= objective) return decided(text());
+  return decided(mixed ? start_of_fastest_mixture(chunk, elapsed) : fastest);
 }
 
 void StreamController::observe(std::uint64_t bytes, double seconds) {
+  used_ = std::max(elapsed_ + seconds, used_) + use_seconds(chunk_, form_);
   // A text is too short to measure a link by.
   constexpr std::uint64_t enough = 4096;
   if (bytes < enough) return;

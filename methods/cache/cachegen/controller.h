@@ -4,9 +4,15 @@
 // Before chunk i, with throughput b (of the last chunk that was read; before any, a configured one):
 //   forms from finest to coarsest: the first with elapsed + bytes_left(i.., form) 8 / b + decode_left <= SLO
 //   else text, where elapsed + prefill(i..) <= SLO
-//   else the fastest of all
-// Without a throughput the middle form. The simplified rule of the released code looks at one chunk: the
-// finest form with bytes 8 / b < SLO / n, else text.
+//   else the fastest
+// Without a throughput the middle form. Rules:
+//   published    as above; the fastest is the fastest form, or text, for all that is left
+//   mixed        plans for a share of the SLO, because a link may get slower; the fastest is the first step
+//   of the
+//                fastest mixture of the coarsest form and text, since the next chunk is read while one is
+//                computed
+//   simplified   that of the released code: the finest form of this chunk with bytes 8 / b < SLO / n, else
+//   text
 #pragma once
 
 #include <cstdint>
@@ -29,7 +35,9 @@ PrefillCost measure_prefill(const Transformer& model);
 struct StreamSettings {
   double slo = 0;                         // seconds from the request to the first token; > 0
   std::optional<double> bits_per_second;  // before anything was measured; absent: unknown
-  bool simplified = false;
+  enum class Rule { published, mixed, simplified };
+  Rule rule = Rule::mixed;
+  double planned_share = 0.7;          // of the SLO, rule mixed
   double decode_bytes_per_second = 0;  // of coded bytes, where decoding is not hidden; 0: hidden
   PrefillCost prefill;
 };
@@ -50,12 +58,17 @@ class StreamController final : public ChunkPolicy {
   std::size_t text() const { return forms_; }
   std::optional<double> transfer_seconds(std::size_t chunk, std::size_t form, bool alone) const;
   double prefill_seconds(std::size_t chunk) const;
+  double use_seconds(std::size_t chunk, std::size_t form) const;
+  std::size_t start_of_fastest_mixture(std::size_t chunk, double elapsed) const;
 
   StreamSettings settings_;
   std::size_t forms_ = 0;
   std::vector<std::vector<std::uint64_t>> bytes_;  // [chunk][form]
   std::vector<std::int64_t> tokens_, first_;
   std::optional<double> throughput_;
+  // When what was chosen so far will be decoded or computed, as far as is known.
+  double used_ = 0, elapsed_ = 0;
+  std::size_t chunk_ = 0, form_ = 0;  // of the last choice
 };
 
 }  // namespace laconic

@@ -231,7 +231,7 @@ class CacheGenClaims {
   // Claim (4), simulated: sizes are those of real chunks, rates and times of computing are assumed.
   void streaming() {
     const ArmNumbers run =
-        trial_.other_arm("streaming", "streaming 1", seeds_.front(), [&] { return streamed(); });
+        trial_.other_arm("streaming", "streaming 2", seeds_.front(), [&] { return streamed(); });
     Claim slo =
         claim_of("level 2 for every chunk",
                  "on links of 5 to 200 Mbit/s in steps, the controller meets an objective in at least "
@@ -242,10 +242,10 @@ class CacheGenClaims {
     slo.threshold = ">= 0.9";
     slo.met = slo.measured_value >= 0.9;
     slo.note = fmt::format(
-        "simulated: {:.0f} traces, {:.0f} of which can be met within {:.2f} s; text alone meets {:.1f} %, "
-        "the "
-        "coarsest level {:.1f} %; mean level of the controller {:.2f}",
+        "simulated: {:.0f} traces, {:.0f} of which can be met within {:.2f} s; the rule as published meets "
+        "{:.1f} %, text alone {:.1f} %, the coarsest level {:.1f} %; mean level of the controller {:.2f}",
         number(run, "runs"), number(run, "possible"), number(run, "slo"),
+        100 * number(run, "published") / number(run, "possible"),
         100 * number(run, "text") / number(run, "possible"),
         100 * number(run, "coarsest") / number(run, "possible"), number(run, "mean_level"));
     result_.claims.push_back(std::move(slo));
@@ -555,6 +555,9 @@ class CacheGenClaims {
       settings.slo = slo;
       settings.prefill = context.prefill;
       StreamController controller(settings, context.bytes, context.tokens);
+      settings.rule = StreamSettings::Rule::published;
+      StreamController published(settings, context.bytes, context.tokens);
+      numbers["published"] += simulate_load(context, link, published).seconds <= slo;
       const SimulatedLoad load = simulate_load(context, link, controller);
       numbers["controlled"] += load.seconds <= slo;
       for (const std::size_t form : load.forms) levels += static_cast<double>(3 - form);

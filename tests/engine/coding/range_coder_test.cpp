@@ -172,5 +172,29 @@ TEST(AdaptiveSymbol, EveryAlphabetRoundTripsNearTheEntropy) {
   }
 }
 
+// Streams that end in zeros, which the encoder leaves out: any number of lowest symbols, alone and at the
+// end.
+TEST(RangeCoder, ZerosAtTheEndAreLeftOut) {
+  for (const std::uint32_t others : {0u, 1u, 5u}) {
+    for (std::uint32_t count = 0; count < 60; ++count) {
+      RangeEncoder encoder;
+      for (std::uint32_t i = 0; i < others; ++i) encoder.put(30, 3, 40);
+      for (std::uint32_t i = 0; i < count; ++i) encoder.put(0, 7, 4096);
+      const Bytes coded = encoder.take();
+      RangeDecoder decoder(coded, "test");
+      for (std::uint32_t i = 0; i < others; ++i) {
+        const std::uint32_t value = decoder.peek(40);
+        ASSERT_TRUE(value >= 30 && value < 33);
+        decoder.take(30, 3, 40);
+      }
+      for (std::uint32_t i = 0; i < count; ++i) {
+        ASSERT_LT(decoder.peek(4096), 7u);
+        decoder.take(0, 7, 4096);
+      }
+      decoder.expect_end();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace laconic
