@@ -247,6 +247,7 @@ class GearRowCodec final : public RowCodec {
 
 UniformRowForm GearForm::grids(KvSide side, bool aligned) const {
   UniformRowForm grids;
+  grids.side = side;
   grids.bits = bits;
   grids.f32_parameters = f32_parameters;
   grids.group = backbone == Backbone::kcvt ? 0 : group;
