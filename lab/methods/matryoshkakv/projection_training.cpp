@@ -5,6 +5,7 @@
 #include <torch/autograd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <numbers>
@@ -155,7 +156,7 @@ class ProjectionTraining {
       const c10::NoGradGuard no_gradient;
       for (std::size_t i = static_cast<std::size_t>(worker); i < kl.size();
            i += static_cast<std::size_t>(workers_)) {
-        const std::array<const Window*, 1> one = {&request_.held_out[i]};
+        const std::array<TrainingExample, 1> one = {{{request_.held_out[i], {}}}};
         const Batch batch = make_batch(one);
         kl[i] = losses(projections_[static_cast<std::size_t>(worker)], mask, batch).kl.item<double>();
         tokens[i] = static_cast<double>(batch.scored);
@@ -259,7 +260,7 @@ class ProjectionTraining {
     run_together(workers_, [&](int worker) {
       for (std::size_t i = static_cast<std::size_t>(worker); i < windows.size();
            i += static_cast<std::size_t>(workers_)) {
-        const std::array<const Window*, 1> one = {windows[i]};
+        const std::array<TrainingExample, 1> one = {{{*windows[i], {}}}};
         const Losses parts = losses(projections_[static_cast<std::size_t>(worker)], mask, make_batch(one));
         const at::Tensor loss =
             (request_.kl_weight * parts.kl + request_.cross_entropy_weight * parts.cross_entropy) / scored;
