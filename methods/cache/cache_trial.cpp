@@ -58,7 +58,12 @@ CacheTrial::CacheTrial(const ReproduceRequest& request, TrialSubject subject, st
       options_(options),
       model_(Transformer::load(subject_.model)),
       tokenizer_(Tokenizer::load(subject_.model)) {
-  if (options_.windows == 0) options_.windows = request.scale == ReproduceRequest::Scale::quick ? 8 : 64;
+  if (options_.windows == 0) {
+    const bool many_tokens = options_.prompt + options_.forced >= 1024;
+    options_.windows = request.scale == ReproduceRequest::Scale::quick                     ? 8
+                       : request.scale == ReproduceRequest::Scale::standard && many_tokens ? 24
+                                                                                           : 64;
+  }
   StreamingHash128 hash;
   hash.update(text_named(subject_, text).text);
   data_hash_ = to_hex(fingerprint(subject_.model)) + to_hex(hash.digest());

@@ -29,8 +29,11 @@ namespace laconic {
 
 struct CacheTrialOptions {
   std::int64_t prompt = 256, forced = 160;  // T0 and T1: 768 and 256 on the model with a long context
-  std::int64_t windows = 0;                 // 0: 8 quick, 64 else
-  std::int64_t exact_window = 32;           // recent tokens that stay exact, the same for every method
+  // 0: 8 quick, 64 else; standard scale takes 24 of 1,024 tokens or more
+  std::int64_t windows = 0;
+  std::int64_t exact_window = 32;  // recent tokens that stay exact, the same for every method
+
+  static CacheTrialOptions long_context() { return {.prompt = 768, .forced = 256}; }
 };
 
 class CacheTrial {
