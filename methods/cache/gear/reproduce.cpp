@@ -483,6 +483,7 @@ Reproduction reproduce(const ReproduceRequest& request) {
     claims.own_windows();
     small_model_rows(request, cache, result);
   }
+  result.arms = cache.records();
   return result;
 }
 
