@@ -13,7 +13,10 @@ void rms_norm(const float* x, const float* weight, std::int64_t size, float eps,
 void silu_multiply(float* gate, const float* up, std::int64_t size);
 // scores_i = softmax_i(factor * scores), size >= 1.
 void softmax(float* scores, std::int64_t size, float factor);
-// x_i = e^(x_i - top) in place; returns their sum. x_i may be -infinity, top is finite.
+// The largest of x, size >= 1.
+float largest_of(const float* x, std::int64_t size);
+// x_i = e^(x_i - top) in place, 0 below e^-87; returns their sum. x_i may be -infinity, top is finite and no
+// less than any x_i.
 double exponentials(float* x, std::int64_t size, float top);
 // ln sum_i e^x_i, size >= 1.
 double log_sum_exp(const float* x, std::int64_t size);
@@ -22,6 +25,7 @@ double log_sum_exp(const float* x, std::int64_t size);
 double kl_divergence(const float* a, double a_shift, const float* b, double b_shift, std::int64_t size);
 
 namespace row_scalar {
+float largest_of(const float* x, std::int64_t size);
 void rms_norm(const float* x, const float* weight, std::int64_t size, float eps, float* y);
 void silu_multiply(float* gate, const float* up, std::int64_t size);
 void softmax(float* scores, std::int64_t size, float factor);

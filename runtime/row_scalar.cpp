@@ -5,6 +5,8 @@
 
 namespace laconic::row_scalar {
 
+float largest_of(const float* x, std::int64_t size) { return *std::max_element(x, x + size); }
+
 void rms_norm(const float* x, const float* weight, std::int64_t size, float eps, float* y) {
   double sum = 0;
   for (std::int64_t i = 0; i < size; ++i) sum += static_cast<double>(x[i]) * x[i];

@@ -14,7 +14,9 @@
 #include "engine/math/blas.h"
 #include "engine/transport/link_check.h"
 #include "engine/transport/mpi_plugin.h"
+#include "methods/cache/pipeline.h"
 #include "methods/gradients/training/exchange_speed.h"
+#include "runtime/benchmark/cache_attention.h"
 #include "runtime/benchmark/coders.h"
 #include "runtime/benchmark/decode.h"
 #include "runtime/benchmark/gradient_codecs.h"
@@ -111,6 +113,79 @@ nlohmann::json decode(int rounds, const Session& session) {
     const GeneratedModel& model = options.model;
     fmt::print("a random Llama of {} layers, width {}, MLP width {}\n{}\n", model.layers, model.hidden,
                model.intermediate, format_table(table));
+  }
+  return values;
+}
+
+// What is promised of the caches of KIVI: share of the bound, and times faster than f16.
+struct CachePromise {
+  std::string_view cache;
+  double ratio, speedup;
+};
+constexpr CachePromise cache_promises[] = {{"kivi(bits=4)", 0.6, 1.7}, {"kivi(bits=2)", 0.6, 2.0}};
+
+nlohmann::json caches(const Arguments& arguments, int rounds, const Session& session) {
+  CacheAttentionOptions options;
+  options.rounds = rounds;
+  options.tokens = arguments.integer("context", 4096, 64, 1 << 20);
+  options.appended = arguments.flag("appended");
+  options.make = [](const std::string& cache, const KvShape& shape) {
+    CacheRequest request;
+    request.shape = shape;
+    return CacheFactory(cache, request).make();
+  };
+  options.caches = {"f16",          "f32",          "per-token(bits=8)", "kivi(bits=8)",
+                    "kivi(bits=4)", "kivi(bits=3)", "kivi(bits=2)"};
+  if (arguments.has("cache")) {
+    options.caches = {"f16"};
+    for (const std::string& cache : arguments.list("cache")) options.caches.push_back(cache);
+  }
+  for (std::string& cache : options.caches) cache = canonical_text(parse_cache_pipeline(cache));
+  const CacheAttentionReport report = measure_cache_attention(options, session.progress);
+  std::vector<std::vector<std::string>> table = {{"cache", "queries per KV head", "MB", "ms/token", "GB/s",
+                                                  "ms by bytes", "ms by products", "of the bound",
+                                                  "times f16", "wanted"}};
+  nlohmann::json values = nlohmann::json::array();
+  for (const CacheAttentionSpeed& speed : report.speeds) {
+    const auto milliseconds = [](double seconds) { return fmt::format("{:.3f}", 1e3 * seconds); };
+    nlohmann::json value = {{"cache", speed.cache},
+                            {"queries_per_head", speed.group},
+                            {"threads", speed.threads},
+                            {"sequences", speed.sequences},
+                            {"bytes", speed.bytes},
+                            {"seconds_per_token", speed.seconds},
+                            {"bound_bytes_seconds", speed.bound_bytes},
+                            {"bound_products_seconds", speed.bound_products},
+                            {"ratio", speed.ratio},
+                            {"speedup", speed.speedup},
+                            {"weight_divergence", speed.divergence}};
+    std::string wanted;
+    for (const CachePromise& promise : cache_promises) {
+      if (canonical_text(parse_cache_pipeline(promise.cache)) != speed.cache) continue;
+      const bool met = speed.ratio >= promise.ratio && speed.speedup >= promise.speedup;
+      wanted = fmt::format("{:.2f} and {:.1f}: {}", promise.ratio, promise.speedup, met ? "met" : "not met");
+      value["wanted_ratio"] = promise.ratio;
+      value["wanted_speedup"] = promise.speedup;
+      value["met"] = met;
+    }
+    table.push_back({speed.cache, std::to_string(speed.group),
+                     gigabytes(static_cast<double>(speed.bytes) * 1e3), milliseconds(speed.seconds),
+                     gigabytes(static_cast<double>(speed.bytes) / speed.seconds),
+                     milliseconds(speed.bound_bytes), milliseconds(speed.bound_products),
+                     fmt::format("{:.2f}", speed.ratio), fmt::format("{:.2f}", speed.speedup),
+                     fmt::format("{:.1e}", speed.divergence), wanted});
+    values.push_back(std::move(value));
+  }
+  if (!session.json) {
+    fmt::print(
+        "attention of one token over {} cached ones{}: {} layers, {} KV heads of {} channels, random "
+        "numbers; {} "
+        "threads\ncopy rate {} GB/s, sgemm {:.1f} G multiply-adds/s; the bound is the larger of the times by "
+        "bytes "
+        "and by products\n{}\n",
+        options.tokens, options.appended ? ", appended" : "", options.layers, options.kv_heads,
+        options.head_dim, thread_count(), gigabytes(report.copy_rate), report.multiply_add_rate / 1e9,
+        format_table(table));
   }
   return values;
 }
@@ -272,6 +347,7 @@ int bench(const Arguments& arguments, const Session& session) {
   if (what == "kernels" || what == "all") look("kernels", kernels(rounds, arguments.text("only"), session));
   if (what == "decode" || what == "all") look("decode", decode(rounds, session));
   if (what == "attention" || what == "all") look("attention", attention_speeds(arguments, session));
+  if (what == "cache" || what == "all") look("cache", caches(arguments, rounds, session));
   if (what == "coders" || what == "all") look("coders", coders(rounds, session));
   if (what == "exchange" || what == "all") look("exchange", exchanges(arguments, session));
   value["met"] = met;
@@ -288,6 +364,7 @@ Verb bench_verb() {
           "  laconic bench\n"
           "  laconic bench kernels --only product --rounds 15\n"
           "  laconic bench decode --json\n"
+          "  laconic bench cache --context 8192 --cache \"kivi(bits=3)\"\n"
           "  laconic bench attention --head-dim 128 --naive --search\n"
           "  laconic bench attention --plan --tokens 32768 --head-dim 128 --cache 1MiB\n"
           "  mpirun -n 4 laconic bench network\n"
@@ -296,6 +373,9 @@ Verb bench_verb() {
             false, "all"},
            {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
            {"--only", Kind::text, "only kernels with this in their name"},
+           {"--context", Kind::integer, "cache: tokens that are cached", false, "4096"},
+           {"--cache", Kind::list, "cache: only these pipelines, beside f16"},
+           {"--appended", Kind::flag, "cache: tokens came one by one, not as a prompt"},
            {"--tokens", Kind::integer, "attention: queries and keys", false, "4096"},
            {"--head-dim", Kind::list, "attention: sizes of a head", false, "64 and 128"},
            {"--full", Kind::flag, "attention: without a causal mask"},

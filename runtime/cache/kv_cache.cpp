@@ -176,24 +176,27 @@ void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out)
   if (state.sums.active()) {
     while (first_summed > 0 && state.sums.wants(remaining(first_summed - 1))) --first_summed;
   }
-  parallel_for(shape_.kv_heads, [&](std::int64_t head) {
-    const std::int64_t count = rows.rows * group;
-    std::vector<float> queries(static_cast<std::size_t>(count * d)),
-        mixed(static_cast<std::size_t>(count * d));
-    std::vector<std::int64_t> positions(static_cast<std::size_t>(count));
-    for (std::int64_t r = 0; r < rows.rows; ++r) {
-      const float* from = rows.queries + r * width + head * group * d;
-      std::copy(from, from + group * d, queries.data() + r * group * d);
-      std::fill_n(positions.begin() + r * group, group, rows.first_position + r);
-    }
-    WeightTrace trace;
-    trace.window_only = state.sums.form().window_only;
-    attend_segments(state, head, {queries.data(), positions, d, shape_.window_of(layer)}, mixed.data(),
-                    first_summed < rows.rows ? &trace : nullptr);
-    for (std::int64_t r = 0; r < rows.rows; ++r) {
-      std::copy(mixed.data() + r * group * d, mixed.data() + (r + 1) * group * d,
-                out + r * width + head * group * d);
-    }
+  // From [rows, heads, d] to [kv_heads, rows, group, d] and back.
+  const std::int64_t count = rows.rows * group;
+  std::vector<float> queries(static_cast<std::size_t>(rows.rows * width)), mixed(queries.size());
+  std::vector<std::int64_t> positions(static_cast<std::size_t>(count));
+  for (std::int64_t r = 0; r < rows.rows; ++r) {
+    for (std::int64_t head = 0; head < shape_.kv_heads; ++head)
+      std::copy_n(rows.queries + r * width + head * group * d, group * d,
+                  queries.data() + (head * rows.rows + r) * group * d);
+    std::fill_n(positions.begin() + r * group, group, rows.first_position + r);
+  }
+  std::vector<WeightTrace> traces(static_cast<std::size_t>(first_summed < rows.rows ? shape_.kv_heads : 0));
+  for (WeightTrace& trace : traces) trace.window_only = state.sums.form().window_only;
+  attend_segments(state, {queries.data(), positions, shape_.kv_heads, d, shape_.window_of(layer)},
+                  mixed.data(), traces);
+  for (std::int64_t r = 0; r < rows.rows; ++r) {
+    for (std::int64_t head = 0; head < shape_.kv_heads; ++head)
+      std::copy_n(mixed.data() + (head * rows.rows + r) * group * d, group * d,
+                  out + r * width + head * group * d);
+  }
+  for (std::int64_t head = 0; head < static_cast<std::int64_t>(traces.size()); ++head) {
+    const WeightTrace& trace = traces[static_cast<std::size_t>(head)];
     for (std::int64_t r = first_summed; r < rows.rows; ++r) {
       // Rows after the query's own are not part of its softmax row.
       const std::int64_t visible = trace.columns - (rows.rows - 1 - r);
@@ -204,7 +207,7 @@ void KvCache::attend_rows(std::int64_t layer, const LayerRows& rows, float* out)
       }
       state.sums.observe(head, weights, remaining(r));
     }
-  });
+  }
 }
 
 void KvCache::seal() {

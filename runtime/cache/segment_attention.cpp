@@ -3,267 +3,394 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 
+#include "engine/base/threads.h"
 #include "runtime/row_kernel.h"
 
 namespace laconic {
 namespace {
 
-constexpr std::int64_t key_tile = 256;  // rows that are scored at a time
+constexpr std::int64_t tile_rows = 256;   // rows that are scored at a time
+constexpr std::int64_t query_tile = 64;   // queries that are
+constexpr std::int64_t task_rows = 1024;  // of a task, or more
+constexpr std::int64_t most_tasks = 32;
+constexpr std::int64_t least_work = 1 << 19;  // multiply-adds that are worth waking a thread for
 constexpr float unseen = -std::numeric_limits<float>::infinity();
 
-// Softmax sums of each query over what it has seen so far.
-struct SoftmaxSums {
-  SoftmaxSums(std::int64_t count, std::int64_t width)
-      : top(static_cast<std::size_t>(count), unseen),
-        mass(static_cast<std::size_t>(count)),
-        sums(static_cast<std::size_t>(count * width)) {}
-  std::vector<float> top, mass, sums;
+// Neighbouring rows of one block, or of the exact window; at most tile_rows.
+struct Segment {
+  const BlockRef* block = nullptr;  // null: the window
+  std::int64_t begin = 0, end = 0;
+  std::int64_t column = 0;  // of the first row, in a trace of everything
+  bool masked = false;      // some row may be hidden from some query
 };
 
-// One piece of the cache as attention sees it.
-class Piece {
- public:
-  virtual ~Piece() = default;
-  virtual std::int64_t rows() const = 0;
-  virtual const KvBasis* basis() const { return nullptr; }
-  virtual void score(std::int64_t begin, std::int64_t end, const float* queries, std::int64_t count,
-                     float* scores, std::int64_t stride) const = 0;
-  virtual void mix(std::int64_t begin, std::int64_t end, const float* weights, std::int64_t stride,
-                   std::int64_t count, float* sums) const = 0;
-  virtual std::span<const float> log_weights() const { return {}; }
-  // Position of a row; called only where something is hidden from a query.
-  virtual std::int64_t position(std::int64_t row) const = 0;
-  // Whether some row may be hidden from some query.
-  virtual bool masks(const SegmentQueries& queries) const = 0;
-  virtual bool visible(std::int64_t position, std::int64_t query, std::int64_t window) const {
-    return window <= 0 || position > query - window;
-  }
-};
+// What one head sees of the cache, in order.
+struct HeadSegments {
+  std::vector<Segment> all;
+  std::int64_t rows = 0;     // of blocks, in `all`
+  std::int64_t columns = 0;  // of a trace of everything
 
-class BlockPiece final : public Piece {
- public:
-  BlockPiece(const BlockRef& ref, std::int64_t head, std::int64_t window)
-      : block_(*ref.block), head_(head), end_(ref.position_end) {
-    rows_ = block_.rows(head);
-    if (block_.index().consecutive()) {
-      rows_ = std::clamp<std::int64_t>(end_ - block_.index().first(), 0, rows_);
-    } else if (window > 0 || end_ < block_.index().end()) {
-      positions_ = block_.index().positions(head);
-    }
-  }
-  std::int64_t rows() const override { return rows_; }
-  const KvBasis* basis() const override { return block_.basis(); }
-  void score(std::int64_t begin, std::int64_t end, const float* queries, std::int64_t count, float* scores,
-             std::int64_t stride) const override {
-    block_.score(head_, begin, end, queries, count, scores, stride);
-  }
-  void mix(std::int64_t begin, std::int64_t end, const float* weights, std::int64_t stride,
-           std::int64_t count, float* sums) const override {
-    block_.mix(head_, begin, end, weights, stride, count, sums);
-  }
-  std::span<const float> log_weights() const override { return block_.log_weights(head_); }
-  std::int64_t position(std::int64_t row) const override {
-    return positions_.empty() ? block_.index().first() + row : positions_[static_cast<std::size_t>(row)];
-  }
-  bool masks(const SegmentQueries& queries) const override {
-    return !positions_.empty() ||
-           (queries.window > 0 && block_.index().first() <= queries.positions.back() - queries.window);
-  }
-  bool visible(std::int64_t position, std::int64_t query, std::int64_t window) const override {
-    return position < end_ && Piece::visible(position, query, window);
-  }
-
- private:
-  const KvBlock& block_;
-  std::int64_t head_, end_, rows_ = 0;
-  TokenIndex::Positions positions_;
-};
-
-class WindowPiece final : public Piece {
- public:
-  WindowPiece(const KvLayerState& state, std::int64_t head) : state_(state), head_(head) {}
-  std::int64_t rows() const override { return state_.window_rows(); }
-  void score(std::int64_t begin, std::int64_t end, const float* queries, std::int64_t count, float* scores,
-             std::int64_t stride) const override {
-    state_.keys.dot(head_, begin, end, queries, count, scores, stride);
-  }
-  void mix(std::int64_t begin, std::int64_t end, const float* weights, std::int64_t stride,
-           std::int64_t count, float* sums) const override {
-    state_.values.mix(head_, begin, end, weights, stride, count, sums);
-  }
-  std::int64_t position(std::int64_t row) const override { return state_.window_first() + row; }
-  bool masks(const SegmentQueries& queries) const override {
-    return queries.positions.front() < state_.tokens - 1 ||
-           (queries.window > 0 && state_.window_first() <= queries.positions.back() - queries.window);
-  }
-  bool visible(std::int64_t position, std::int64_t query, std::int64_t window) const override {
-    return position <= query && Piece::visible(position, query, window);
-  }
-
- private:
-  const KvLayerState& state_;
-  std::int64_t head_;
-};
-
-class SegmentSoftmax {
- public:
-  SegmentSoftmax(std::int64_t head, const SegmentQueries& queries, float* out, WeightTrace* trace)
-      : head_(head),
-        queries_(queries),
-        factor_(static_cast<float>(1 / std::sqrt(static_cast<double>(queries.head_dim)))),
-        total_(queries.count(), 0),
-        out_(out),
-        trace_(trace) {
-    std::fill(out, out + queries.count() * queries.head_dim, 0.0f);
-  }
-
-  void add(const Piece& piece, std::int64_t trace_column) {
-    const std::int64_t count = queries_.count(), rows = piece.rows();
-    if (rows == 0) return;
-    open(piece.basis());
-    SoftmaxSums& part = *part_;
-    scores_.resize(static_cast<std::size_t>(count * std::min(rows, key_tile)));
-    const bool masked = piece.masks(queries_);
-    const std::span<const float> log_weights = piece.log_weights();
-    for (std::int64_t begin = 0; begin < rows; begin += key_tile) {
-      const std::int64_t here = std::min(key_tile, rows - begin);
-      piece.score(begin, begin + here, turned_, count, scores_.data(), here);
-      for (std::int64_t i = 0; i < count; ++i) {
-        float* row = scores_.data() + i * here;
-        for (std::int64_t r = 0; r < here; ++r) row[r] *= factor_;
-        if (!log_weights.empty()) {
-          for (std::int64_t r = 0; r < here; ++r) row[r] += log_weights[static_cast<std::size_t>(begin + r)];
-        }
-        if (masked) hide(piece, begin, here, queries_.positions[static_cast<std::size_t>(i)], row);
-        if (trace_column >= 0)
-          std::copy(row, row + here, trace_->weights.data() + i * trace_->columns + trace_column + begin);
-        weigh(row, here, i, width_, part);
+  HeadSegments(const KvLayerState& state, std::int64_t head, const SegmentQueries& queries) {
+    const std::int64_t first_query = queries.positions.front(), last_query = queries.positions.back();
+    const std::int64_t window = queries.window;
+    for (const BlockRef& ref : state.blocks) {
+      const TokenIndex& index = ref.block->index();
+      std::int64_t begin = 0, end = ref.block->rows(head);
+      bool masked = window > 0 || ref.position_end < index.end();
+      if (index.consecutive()) {
+        end = std::clamp<std::int64_t>(ref.position_end - index.first(), 0, end);
+        if (window > 0) begin = std::clamp<std::int64_t>(first_query - window + 1 - index.first(), 0, end);
+        masked = window > 0 && index.first() + begin <= last_query - window;
       }
-      piece.mix(begin, begin + here, scores_.data(), here, count, part.sums.data());
+      add({&ref, begin, end, columns + begin, masked});
+      rows += end - begin;
+      columns += end;
     }
-  }
-
-  void finish() {
-    close();
-    const std::int64_t d = queries_.head_dim;
-    for (std::int64_t i = 0; i < queries_.count(); ++i) {
-      const float mass = total_.mass[static_cast<std::size_t>(i)], inverse = mass > 0 ? 1 / mass : 0;
-      for (std::int64_t j = 0; j < d; ++j) out_[i * d + j] *= inverse;
-      if (trace_ == nullptr) continue;
-      const float top = total_.top[static_cast<std::size_t>(i)];
-      float* weights = trace_->weights.data() + i * trace_->columns;
-      for (std::int64_t c = 0; c < trace_->columns; ++c)
-        weights[c] = weights[c] == unseen ? 0 : std::exp(weights[c] - top) * inverse;
-    }
+    const std::int64_t end = state.window_rows(), first = state.window_first();
+    const std::int64_t begin =
+        window > 0 ? std::clamp<std::int64_t>(first_query - window + 1 - first, 0, end) : 0;
+    const bool masked =
+        first_query < state.tokens - 1 || (window > 0 && first + begin <= last_query - window);
+    add({nullptr, begin, end, columns + begin, masked});
+    columns += end;
   }
 
  private:
-  void hide(const Piece& piece, std::int64_t begin, std::int64_t rows, std::int64_t query, float* row) const {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      if (!piece.visible(piece.position(begin + r), query, queries_.window)) row[r] = unseen;
+  void add(Segment segment) {
+    const std::int64_t end = segment.end;
+    for (; segment.begin < end; segment.begin = segment.end) {
+      segment.end = std::min(end, (segment.begin / tile_rows + 1) * tile_rows);
+      all.push_back(segment);
+      segment.column += segment.end - segment.begin;
+    }
+  }
+};
+
+// Softmax sums of one head's queries over some segments: out [count, head_dim] not yet divided by the mass.
+struct PartialSoftmax {
+  std::vector<float> top, mass, out;
+  void start(std::int64_t count, std::int64_t width) {
+    top.assign(static_cast<std::size_t>(count), unseen);
+    mass.assign(static_cast<std::size_t>(count), 0);
+    out.assign(static_cast<std::size_t>(count * width), 0);
+  }
+  // Adds what has the given top, mass and sums.
+  void merge(std::int64_t i, float other_top, float other_mass, const float* sums, std::int64_t width) {
+    if (other_top == unseen) return;
+    const auto at = static_cast<std::size_t>(i);
+    const float both = std::max(top[at], other_top);
+    const float old_scale = std::exp(top[at] - both), new_scale = std::exp(other_top - both);
+    mass[at] = mass[at] * old_scale + other_mass * new_scale;
+    top[at] = both;
+    float* to = out.data() + i * width;
+    for (std::int64_t j = 0; j < width; ++j) to[j] = to[j] * old_scale + sums[j] * new_scale;
+  }
+};
+
+// Goes over the segments of one head. Reused by a thread, so that small blocks cost no allocation.
+class SegmentWalk {
+ public:
+  void start(const KvLayerState& state, const SegmentQueries& queries, std::int64_t head, const float* scaled,
+             std::int64_t first_query, std::int64_t count, WeightTrace* trace, std::int64_t first_traced) {
+    state_ = &state;
+    queries_ = &queries;
+    head_ = head;
+    scaled_ = scaled;
+    first_query_ = first_query;
+    count_ = count;
+    trace_ = trace;
+    first_traced_ = first_traced;
+    open_ = false;
+    total_.start(count, queries.head_dim);
+  }
+
+  void add(std::span<const Segment> segments) {
+    for (std::size_t begin = 0; begin < segments.size();) {
+      const KvBasis* basis = basis_of(segments[begin]);
+      std::int64_t rows = 0;
+      std::size_t end = begin;
+      while (end < segments.size() && basis_of(segments[end]) == basis) {
+        const std::int64_t here = segments[end].end - segments[end].begin;
+        if (rows + here > tile_rows) break;
+        rows += here;
+        ++end;
+      }
+      open(basis);
+      add_tile(segments.subspan(begin, end - begin), rows);
+      begin = end;
+    }
+    close();
+  }
+
+  const PartialSoftmax& result() const { return total_; }
+
+ private:
+  static const KvBasis* basis_of(const Segment& segment) {
+    return segment.block == nullptr ? nullptr : segment.block->block->basis();
+  }
+
+  void add_tile(std::span<const Segment> segments, std::int64_t rows) {
+    if (scores_.size() < static_cast<std::size_t>(count_ * rows))
+      scores_.resize(static_cast<std::size_t>(count_ * rows));
+    std::int64_t at = 0;
+    for (const Segment& segment : segments) {
+      float* to = scores_.data() + at;
+      if (segment.block != nullptr) {
+        segment.block->block->score(head_, segment.begin, segment.end, turned_, count_, to, rows);
+        add_log_weights(segment, to, rows);
+      } else {
+        state_->keys.dot(head_, segment.begin, segment.end, turned_, count_, to, rows);
+      }
+      if (segment.masked) hide(segment, to, rows);
+      if (trace_ != nullptr) record(segment, to, rows);
+      at += segment.end - segment.begin;
+    }
+    for (std::int64_t i = 0; i < count_; ++i) weigh(i, scores_.data() + i * rows, rows);
+    at = 0;
+    for (const Segment& segment : segments) {
+      const float* weights = scores_.data() + at;
+      if (segment.block != nullptr) {
+        segment.block->block->mix(head_, segment.begin, segment.end, weights, rows, count_, sums_.data());
+      } else {
+        state_->values.mix(head_, segment.begin, segment.end, weights, rows, count_, sums_.data());
+      }
+      at += segment.end - segment.begin;
+    }
+  }
+
+  void add_log_weights(const Segment& segment, float* scores, std::int64_t stride) const {
+    const std::span<const float> weights = segment.block->block->log_weights(head_);
+    if (weights.empty()) return;
+    for (std::int64_t i = 0; i < count_; ++i) {
+      float* row = scores + i * stride;
+      for (std::int64_t r = segment.begin; r < segment.end; ++r)
+        row[r - segment.begin] += weights[static_cast<std::size_t>(r)];
+    }
+  }
+
+  void hide(const Segment& segment, float* scores, std::int64_t stride) {
+    const bool in_window = segment.block == nullptr;
+    std::int64_t first = state_->window_first(), end = std::numeric_limits<std::int64_t>::max();
+    const TokenIndex::Positions* listed = nullptr;
+    if (!in_window) {
+      const TokenIndex& index = segment.block->block->index();
+      first = index.first();
+      end = segment.block->position_end;
+      if (!index.consecutive()) listed = &positions_of(*segment.block);
+    }
+    for (std::int64_t i = 0; i < count_; ++i) {
+      const std::int64_t query = queries_->positions[static_cast<std::size_t>(first_query_ + i)];
+      const std::int64_t least = queries_->window > 0 ? query - queries_->window + 1 : 0;
+      const std::int64_t most = in_window ? query : end - 1;
+      float* row = scores + i * stride;
+      for (std::int64_t r = segment.begin; r < segment.end; ++r) {
+        const std::int64_t position = listed != nullptr ? (*listed)[static_cast<std::size_t>(r)] : first + r;
+        if (position < least || position > most) row[r - segment.begin] = unseen;
+      }
+    }
+  }
+
+  const TokenIndex::Positions& positions_of(const BlockRef& ref) {
+    if (listed_block_ != ref.block.get() || listed_head_ != head_) {
+      positions_ = ref.block->index().positions(head_);
+      listed_block_ = ref.block.get();
+      listed_head_ = head_;
+    }
+    return positions_;
+  }
+
+  void record(const Segment& segment, const float* scores, std::int64_t stride) const {
+    if (trace_->window_only && segment.block != nullptr) return;
+    for (std::int64_t i = 0; i < count_; ++i) {
+      std::copy_n(
+          scores + i * stride, segment.end - segment.begin,
+          trace_->weights.data() + (first_query_ + i) * trace_->columns + segment.column - first_traced_);
     }
   }
 
   // Scores become weights e^(s - top); what was summed under a lower top is scaled down.
-  void weigh(float* row, std::int64_t rows, std::int64_t query, std::int64_t width, SoftmaxSums& part) const {
-    const auto i = static_cast<std::size_t>(query);
-    const float top = std::max(part.top[i], *std::max_element(row, row + rows));
+  void weigh(std::int64_t i, float* row, std::int64_t rows) {
+    const auto at = static_cast<std::size_t>(i);
+    const float top = std::max(top_[at], largest_of(row, rows));
     if (top == unseen) {
       std::fill(row, row + rows, 0.0f);
       return;
     }
-    if (top > part.top[i]) {
-      const float scale = std::exp(part.top[i] - top);
-      part.mass[i] *= scale;
-      float* sums = part.sums.data() + query * width;
-      for (std::int64_t j = 0; j < width; ++j) sums[j] *= scale;
-      part.top[i] = top;
+    if (top > top_[at]) {
+      const float scale = std::exp(top_[at] - top);
+      mass_[at] *= scale;
+      float* sums = sums_.data() + i * width_;
+      for (std::int64_t j = 0; j < width_; ++j) sums[j] *= scale;
+      top_[at] = top;
     }
-    part.mass[i] += static_cast<float>(exponentials(row, rows, top));
+    mass_[at] += static_cast<float>(exponentials(row, rows, top));
   }
 
-  // Queries and sums in the coordinates of the pieces that come; those of the pieces before are done with.
+  // Queries and sums in the coordinates of the segments that come; those before are done with.
   void open(const KvBasis* basis) {
-    if (part_ && basis_ == basis) return;
+    if (open_ && basis_ == basis) return;
     close();
     basis_ = basis;
-    width_ = queries_.head_dim;
-    turned_ = queries_.rows;
+    width_ = queries_->head_dim;
+    turned_ = scaled_;
     if (basis != nullptr) {
       width_ = basis->value_width(head_);
-      turned_rows_.resize(static_cast<std::size_t>(queries_.count() * basis->query_width(head_)));
-      basis->turn(head_, queries_.rows, queries_.count(), turned_rows_.data());
+      turned_rows_.resize(static_cast<std::size_t>(count_ * basis->query_width(head_)));
+      basis->turn(head_, scaled_, count_, turned_rows_.data());
       turned_ = turned_rows_.data();
     }
-    part_.emplace(queries_.count(), width_);
+    top_.assign(static_cast<std::size_t>(count_), unseen);
+    mass_.assign(static_cast<std::size_t>(count_), 0);
+    sums_.assign(static_cast<std::size_t>(count_ * width_), 0);
+    open_ = true;
   }
 
   void close() {
-    if (!part_) return;
-    if (basis_ == nullptr) {
-      merge(*part_, part_->sums.data());
-    } else {
-      expanded_.resize(static_cast<std::size_t>(queries_.count() * queries_.head_dim));
-      basis_->expand(head_, part_->sums.data(), part_->mass.data(), queries_.count(), expanded_.data());
-      merge(*part_, expanded_.data());
+    if (!open_) return;
+    const float* expanded = sums_.data();
+    if (basis_ != nullptr) {
+      expanded_.resize(static_cast<std::size_t>(count_ * queries_->head_dim));
+      basis_->expand(head_, sums_.data(), mass_.data(), count_, expanded_.data());
+      expanded = expanded_.data();
     }
-    part_.reset();
-  }
-
-  void merge(const SoftmaxSums& part, const float* expanded) {
-    const std::int64_t d = queries_.head_dim;
-    for (std::int64_t i = 0; i < queries_.count(); ++i) {
+    for (std::int64_t i = 0; i < count_; ++i) {
       const auto at = static_cast<std::size_t>(i);
-      if (part.top[at] == unseen) continue;
-      const float top = std::max(total_.top[at], part.top[at]);
-      const float old_scale = std::exp(total_.top[at] - top), new_scale = std::exp(part.top[at] - top);
-      total_.mass[at] = total_.mass[at] * old_scale + part.mass[at] * new_scale;
-      total_.top[at] = top;
-      float* out = out_ + i * d;
-      const float* from = expanded + i * d;
-      for (std::int64_t j = 0; j < d; ++j) out[j] = out[j] * old_scale + from[j] * new_scale;
+      total_.merge(i, top_[at], mass_[at], expanded + i * queries_->head_dim, queries_->head_dim);
     }
+    open_ = false;
   }
 
-  std::int64_t head_;
-  const SegmentQueries& queries_;
-  float factor_;
-  SoftmaxSums total_;
-  std::optional<SoftmaxSums> part_;  // of the pieces in the coordinates of basis_
+  const KvLayerState* state_ = nullptr;
+  const SegmentQueries* queries_ = nullptr;
+  std::int64_t head_ = 0, first_query_ = 0, count_ = 0;
+  const float* scaled_ = nullptr;
+  WeightTrace* trace_ = nullptr;
+  std::int64_t first_traced_ = 0;
+  PartialSoftmax total_;
+
+  // Of the segments in the coordinates of basis_.
+  bool open_ = false;
   const KvBasis* basis_ = nullptr;
   std::int64_t width_ = 0;
   const float* turned_ = nullptr;
-  float* out_;
-  WeightTrace* trace_;
+  std::vector<float> top_, mass_, sums_;
   std::vector<float> scores_, turned_rows_, expanded_;
+
+  const KvBlock* listed_block_ = nullptr;
+  std::int64_t listed_head_ = -1;
+  TokenIndex::Positions positions_;
 };
+
+// Where the segments of a head are cut into `tasks` runs: first segment of each, and the end. The window goes
+// with the last, so that its rows, which a batch of queries has more of, do not move the cuts.
+std::vector<std::size_t> cut_segments(const HeadSegments& segments, std::int64_t tasks) {
+  std::vector<std::size_t> cuts = {0};
+  std::int64_t rows = 0;
+  for (std::size_t s = 0; s < segments.all.size(); ++s) {
+    if (segments.all[s].block == nullptr) break;
+    rows += segments.all[s].end - segments.all[s].begin;
+    const auto done = static_cast<std::int64_t>(cuts.size());
+    if (done < tasks && rows * tasks >= segments.rows * done) cuts.push_back(s + 1);
+  }
+  cuts.resize(static_cast<std::size_t>(tasks), segments.all.size());
+  cuts.push_back(segments.all.size());
+  return cuts;
+}
+
+bool all_heads_alike(const KvLayerState& state) {
+  return std::all_of(state.blocks.begin(), state.blocks.end(),
+                     [](const BlockRef& ref) { return ref.block->index().consecutive(); });
+}
 
 }  // namespace
 
-void attend_segments(const KvLayerState& state, std::int64_t head, const SegmentQueries& queries, float* out,
-                     WeightTrace* trace) {
-  std::vector<BlockPiece> pieces;
-  pieces.reserve(state.blocks.size());
-  std::int64_t block_rows = 0;
-  for (const BlockRef& ref : state.blocks) {
-    pieces.emplace_back(ref, head, queries.window);
-    block_rows += pieces.back().rows();
+void attend_segments(const KvLayerState& state, const SegmentQueries& queries, float* out,
+                     std::span<WeightTrace> traces) {
+  const std::int64_t heads = queries.kv_heads, count = queries.count(), d = queries.head_dim;
+  const bool alike = all_heads_alike(state);
+  std::vector<HeadSegments> segments;
+  std::vector<std::vector<std::size_t>> cuts;
+  std::int64_t most_rows = 0;
+  for (std::int64_t h = 0; h < (alike ? 1 : heads); ++h) {
+    segments.emplace_back(state, h, queries);
+    most_rows = std::max(most_rows, segments.back().rows);
   }
-  if (trace != nullptr) {
-    trace->columns = (trace->window_only ? 0 : block_rows) + state.window_rows();
-    trace->weights.assign(static_cast<std::size_t>(queries.count() * trace->columns), unseen);
+  const std::int64_t tasks =
+      std::clamp<std::int64_t>(most_rows / task_rows, 1, std::max<std::int64_t>(1, most_tasks / heads));
+  for (const HeadSegments& head : segments) cuts.push_back(cut_segments(head, tasks));
+  const auto of_head = [&](std::int64_t h) { return static_cast<std::size_t>(alike ? 0 : h); };
+
+  for (std::int64_t h = 0; h < static_cast<std::int64_t>(traces.size()); ++h) {
+    WeightTrace& trace = traces[static_cast<std::size_t>(h)];
+    trace.columns = trace.window_only ? state.window_rows() : segments[of_head(h)].columns;
+    trace.weights.assign(static_cast<std::size_t>(count * trace.columns), unseen);
   }
-  SegmentSoftmax softmax_sums(head, queries, out, trace);
-  std::int64_t column = 0;
-  for (const BlockPiece& piece : pieces) {
-    const bool traced = trace != nullptr && !trace->window_only;
-    softmax_sums.add(piece, traced ? column : -1);
-    if (traced) column += piece.rows();
+  std::vector<float> scaled(queries.rows, queries.rows + heads * count * d);
+  const auto factor = static_cast<float>(1 / std::sqrt(static_cast<double>(d)));
+  for (float& number : scaled) number *= factor;
+
+  std::vector<PartialSoftmax> parts(static_cast<std::size_t>(tasks * heads));
+  const auto walk_task = [&](std::int64_t task) {
+    thread_local SegmentWalk walk;
+    const std::int64_t head = task % heads, run = task / heads;
+    const HeadSegments& own = segments[of_head(head)];
+    const std::size_t begin = cuts[of_head(head)][static_cast<std::size_t>(run)];
+    const std::size_t end = cuts[of_head(head)][static_cast<std::size_t>(run) + 1];
+    WeightTrace* trace = traces.empty() ? nullptr : &traces[static_cast<std::size_t>(head)];
+    const std::int64_t first_traced = trace != nullptr ? own.columns - trace->columns : 0;
+    PartialSoftmax& part = parts[static_cast<std::size_t>(task)];
+    part.start(count, d);
+    for (std::int64_t first = 0; first < count; first += query_tile) {
+      const std::int64_t here = std::min(query_tile, count - first);
+      walk.start(state, queries, head, scaled.data() + (head * count + first) * d, first, here, trace,
+                 first_traced);
+      walk.add(std::span(own.all).subspan(begin, end - begin));
+      const PartialSoftmax& result = walk.result();
+      std::copy(result.top.begin(), result.top.end(), part.top.begin() + first);
+      std::copy(result.mass.begin(), result.mass.end(), part.mass.begin() + first);
+      std::copy(result.out.begin(), result.out.end(), part.out.begin() + first * d);
+    }
+  };
+  const auto finish_head = [&](std::int64_t head) {
+    PartialSoftmax& total = parts[static_cast<std::size_t>(head)];
+    for (std::int64_t run = 1; run < tasks; ++run) {
+      const PartialSoftmax& part = parts[static_cast<std::size_t>(run * heads + head)];
+      for (std::int64_t i = 0; i < count; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        total.merge(i, part.top[at], part.mass[at], part.out.data() + i * d, d);
+      }
+    }
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float mass = total.mass[static_cast<std::size_t>(i)], inverse = mass > 0 ? 1 / mass : 0;
+      float* to = out + (head * count + i) * d;
+      const float* from = total.out.data() + i * d;
+      for (std::int64_t j = 0; j < d; ++j) to[j] = from[j] * inverse;
+      if (traces.empty()) continue;
+      WeightTrace& trace = traces[static_cast<std::size_t>(head)];
+      float* weights = trace.weights.data() + i * trace.columns;
+      const float top = total.top[static_cast<std::size_t>(i)];
+      if (top == unseen) {
+        std::fill(weights, weights + trace.columns, 0.0f);
+        continue;
+      }
+      exponentials(weights, trace.columns, top);
+      for (std::int64_t c = 0; c < trace.columns; ++c) weights[c] *= inverse;
+    }
+  };
+  const auto each = [&](std::int64_t number, const std::function<void(std::int64_t)>& body) {
+    if (heads * count * most_rows * d < least_work) {
+      for (std::int64_t i = 0; i < number; ++i) body(i);
+    } else {
+      parallel_for(number, body);
+    }
+  };
+  each(tasks * heads, walk_task);
+  if (traces.empty()) {
+    for (std::int64_t head = 0; head < heads; ++head) finish_head(head);
+  } else {
+    each(heads, finish_head);
   }
-  softmax_sums.add(WindowPiece(state, head), trace != nullptr ? column : -1);
-  softmax_sums.finish();
 }
 
 }  // namespace laconic

@@ -3,6 +3,7 @@
 
 #include <hwy/highway.h>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "engine/base/random.h"
@@ -103,6 +104,44 @@ TEST_F(RowKernels, SoftmaxAndLogSumExp) {
       ASSERT_NEAR(log_sum_exp(x.data(), size), wanted_sum, 3e-6);
     });
   }
+}
+
+TEST_F(RowKernels, LargestAndExponentials) {
+  for (const std::int64_t size : sizes) {
+    std::vector<float> x = gaussian(static_cast<std::size_t>(size), "x", 20);
+    if (size > 8) x[3] = -std::numeric_limits<float>::infinity();
+    if (size > 8) x[5] = -1e30f;
+    const float top = row_scalar::largest_of(x.data(), size);
+    std::vector<float> wanted = x;
+    const double wanted_sum = row_scalar::exponentials(wanted.data(), size, top);
+    each([&] {
+      EXPECT_EQ(largest_of(x.data(), size), top);
+      std::vector<float> got = x;
+      ASSERT_NEAR(exponentials(got.data(), size, top), wanted_sum, 1e-6 * wanted_sum);
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        // The difference to the largest is rounded once before and once in units of ln 2.
+        const double error = 1.3e-7 * (1.5 + std::abs(static_cast<double>(x[i]) - top));
+        ASSERT_NEAR(got[i], wanted[i], x[i] - top < -86 ? 2e-38 : error * wanted[i]) << x[i] - top;
+      }
+    });
+  }
+}
+
+// An entry has the same bits wherever it stands and whatever follows.
+TEST_F(RowKernels, ExponentialsDoNotDependOnTheLength) {
+  const std::vector<float> x = gaussian(300, "x", 5);
+  each([&] {
+    std::vector<float> whole = x;
+    exponentials(whole.data(), 300, 20.0f);
+    for (const std::int64_t size : {1, 7, 8, 15, 17, 33, 255, 257, 299}) {
+      std::vector<float> part(x.begin(), x.begin() + size);
+      const double sum = exponentials(part.data(), size, 20.0f);
+      EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin())) << size;
+      std::vector<float> hidden = x;
+      std::fill(hidden.begin() + size, hidden.end(), -std::numeric_limits<float>::infinity());
+      EXPECT_EQ(exponentials(hidden.data(), 300, 20.0f), sum) << size;
+    }
+  });
 }
 
 TEST_F(RowKernels, KlDivergence) {
