@@ -1,5 +1,7 @@
 // Products with packed codes: factors are folded and rounded here, for a run of depths and a group of lanes
-// at a time; lane_sums-inl.h multiplies them with the codes of a tile.
+// at a time; lane_sums-inl.h multiplies them with the codes of a tile. One more target than elsewhere: the
+// one whose multiply-add of halves is a single instruction.
+#define HWY_WANT_AVX3_DL 1
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cache/lane_product_kernel.cpp"
 #include <hwy/foreach_target.h>
@@ -11,7 +13,7 @@
 #include "engine/tensor/dtype.h"
 #include "runtime/cache/lane_sums-inl.h"
 
-HWY_BEFORE_NAMESPACE();
+LACONIC_LANE_ATTRIBUTES();
 namespace laconic {
 namespace HWY_NAMESPACE {
 #if HWY_HAVE_SCALABLE || HWY_TARGET == HWY_SCALAR

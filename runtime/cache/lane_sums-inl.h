@@ -25,7 +25,16 @@
 #endif
 #endif
 
-HWY_BEFORE_NAMESPACE();
+// Highway 1.0.3 calls the dot products of this target by the name of their short form only.
+#undef LACONIC_LANE_ATTRIBUTES
+#if HWY_TARGET == HWY_AVX3_DL
+#define LACONIC_LANE_ATTRIBUTES() \
+  HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni") static_assert(true, "takes a semicolon")
+#else
+#define LACONIC_LANE_ATTRIBUTES() HWY_BEFORE_NAMESPACE()
+#endif
+
+LACONIC_LANE_ATTRIBUTES();
 namespace laconic {
 namespace HWY_NAMESPACE {
 #if !HWY_HAVE_SCALABLE && HWY_TARGET != HWY_SCALAR
@@ -77,7 +86,7 @@ HWY_INLINE void Start(Sums<queries, vectors>& sums) {
 
 // sum += the two products of each lane.
 HWY_INLINE void MultiplyAdd(Shorts codes, Shorts factor, Ints& sum, [[maybe_unused]] Ints& more) {
-#if HWY_TARGET <= HWY_AVX3_DL
+#if HWY_TARGET == HWY_AVX3_DL
   sum = Ints{_mm512_dpwssd_epi32(sum.raw, codes.raw, factor.raw)};
 #else
   sum = hn::ReorderWidenMulAccumulate(Int(), codes, factor, sum, more);

@@ -67,32 +67,44 @@ struct HeadSegments {
   }
 };
 
-// Softmax sums of one head's queries over some segments: out [count, head_dim] not yet divided by the mass.
+// Softmax sums of queries over some segments: sums [count, width] are not yet divided by the mass. Borrowed.
 struct PartialSoftmax {
-  std::vector<float> top, mass, out;
-  void start(std::int64_t count, std::int64_t width) {
-    top.assign(static_cast<std::size_t>(count), unseen);
-    mass.assign(static_cast<std::size_t>(count), 0);
-    out.assign(static_cast<std::size_t>(count * width), 0);
+  float *top = nullptr, *mass = nullptr, *sums = nullptr;
+  std::int64_t width = 0;
+
+  static std::int64_t floats(std::int64_t count, std::int64_t width) { return count * (width + 2); }
+  PartialSoftmax() = default;
+  // In `floats` numbers from `at` on, of which this takes queries [first, ...).
+  PartialSoftmax(float* at, std::int64_t count, std::int64_t first, std::int64_t sum_width)
+      : top(at + first),
+        mass(at + count + first),
+        sums(at + 2 * count + first * sum_width),
+        width(sum_width) {}
+
+  void start(std::int64_t count) const {
+    std::fill_n(top, count, unseen);
+    std::fill_n(mass, count, 0.0f);
+    std::fill_n(sums, count * width, 0.0f);
   }
-  // Adds what has the given top, mass and sums.
-  void merge(std::int64_t i, float other_top, float other_mass, const float* sums, std::int64_t width) {
+  // Takes in another part of query i.
+  void merge(std::int64_t i, float other_top, float other_mass, const float* other_sums) const {
     if (other_top == unseen) return;
-    const auto at = static_cast<std::size_t>(i);
-    const float both = std::max(top[at], other_top);
-    const float old_scale = std::exp(top[at] - both), new_scale = std::exp(other_top - both);
-    mass[at] = mass[at] * old_scale + other_mass * new_scale;
-    top[at] = both;
-    float* to = out.data() + i * width;
-    for (std::int64_t j = 0; j < width; ++j) to[j] = to[j] * old_scale + sums[j] * new_scale;
+    const float both = std::max(top[i], other_top);
+    const float old_scale = std::exp(top[i] - both), new_scale = std::exp(other_top - both);
+    mass[i] = mass[i] * old_scale + other_mass * new_scale;
+    top[i] = both;
+    float* to = sums + i * width;
+    for (std::int64_t j = 0; j < width; ++j) to[j] = to[j] * old_scale + other_sums[j] * new_scale;
   }
 };
 
 // Goes over the segments of one head. Reused by a thread, so that small blocks cost no allocation.
 class SegmentWalk {
  public:
+  // `total` takes what the queries [first_query, first_query + count) see.
   void start(const KvLayerState& state, const SegmentQueries& queries, std::int64_t head, const float* scaled,
-             std::int64_t first_query, std::int64_t count, WeightTrace* trace, std::int64_t first_traced) {
+             std::int64_t first_query, std::int64_t count, WeightTrace* trace, std::int64_t first_traced,
+             const PartialSoftmax& total) {
     state_ = &state;
     queries_ = &queries;
     head_ = head;
@@ -101,8 +113,10 @@ class SegmentWalk {
     count_ = count;
     trace_ = trace;
     first_traced_ = first_traced;
+    total_ = total;
+    total_.start(count);
     open_ = false;
-    total_.start(count, queries.head_dim);
+    listed_block_ = nullptr;
   }
 
   void add(std::span<const Segment> segments) {
@@ -122,8 +136,6 @@ class SegmentWalk {
     }
     close();
   }
-
-  const PartialSoftmax& result() const { return total_; }
 
  private:
   static const KvBasis* basis_of(const Segment& segment) {
@@ -192,10 +204,9 @@ class SegmentWalk {
   }
 
   const TokenIndex::Positions& positions_of(const BlockRef& ref) {
-    if (listed_block_ != ref.block.get() || listed_head_ != head_) {
+    if (listed_block_ != ref.block.get()) {
       positions_ = ref.block->index().positions(head_);
       listed_block_ = ref.block.get();
-      listed_head_ = head_;
     }
     return positions_;
   }
@@ -256,7 +267,7 @@ class SegmentWalk {
     }
     for (std::int64_t i = 0; i < count_; ++i) {
       const auto at = static_cast<std::size_t>(i);
-      total_.merge(i, top_[at], mass_[at], expanded + i * queries_->head_dim, queries_->head_dim);
+      total_.merge(i, top_[at], mass_[at], expanded + i * queries_->head_dim);
     }
     open_ = false;
   }
@@ -278,7 +289,6 @@ class SegmentWalk {
   std::vector<float> scores_, turned_rows_, expanded_;
 
   const KvBlock* listed_block_ = nullptr;
-  std::int64_t listed_head_ = -1;
   TokenIndex::Positions positions_;
 };
 
@@ -330,7 +340,11 @@ void attend_segments(const KvLayerState& state, const SegmentQueries& queries, f
   const auto factor = static_cast<float>(1 / std::sqrt(static_cast<double>(d)));
   for (float& number : scaled) number *= factor;
 
-  std::vector<PartialSoftmax> parts(static_cast<std::size_t>(tasks * heads));
+  const std::int64_t floats = PartialSoftmax::floats(count, d);
+  std::vector<float> parts(static_cast<std::size_t>(tasks * heads * floats));
+  const auto part_of = [&](std::int64_t task, std::int64_t first) {
+    return PartialSoftmax(parts.data() + task * floats, count, first, d);
+  };
   const auto walk_task = [&](std::int64_t task) {
     thread_local SegmentWalk walk;
     const std::int64_t head = task % heads, run = task / heads;
@@ -339,37 +353,28 @@ void attend_segments(const KvLayerState& state, const SegmentQueries& queries, f
     const std::size_t end = cuts[of_head(head)][static_cast<std::size_t>(run) + 1];
     WeightTrace* trace = traces.empty() ? nullptr : &traces[static_cast<std::size_t>(head)];
     const std::int64_t first_traced = trace != nullptr ? own.columns - trace->columns : 0;
-    PartialSoftmax& part = parts[static_cast<std::size_t>(task)];
-    part.start(count, d);
     for (std::int64_t first = 0; first < count; first += query_tile) {
       const std::int64_t here = std::min(query_tile, count - first);
       walk.start(state, queries, head, scaled.data() + (head * count + first) * d, first, here, trace,
-                 first_traced);
+                 first_traced, part_of(task, first));
       walk.add(std::span(own.all).subspan(begin, end - begin));
-      const PartialSoftmax& result = walk.result();
-      std::copy(result.top.begin(), result.top.end(), part.top.begin() + first);
-      std::copy(result.mass.begin(), result.mass.end(), part.mass.begin() + first);
-      std::copy(result.out.begin(), result.out.end(), part.out.begin() + first * d);
     }
   };
   const auto finish_head = [&](std::int64_t head) {
-    PartialSoftmax& total = parts[static_cast<std::size_t>(head)];
+    const PartialSoftmax total = part_of(head, 0);
     for (std::int64_t run = 1; run < tasks; ++run) {
-      const PartialSoftmax& part = parts[static_cast<std::size_t>(run * heads + head)];
-      for (std::int64_t i = 0; i < count; ++i) {
-        const auto at = static_cast<std::size_t>(i);
-        total.merge(i, part.top[at], part.mass[at], part.out.data() + i * d, d);
-      }
+      const PartialSoftmax part = part_of(run * heads + head, 0);
+      for (std::int64_t i = 0; i < count; ++i) total.merge(i, part.top[i], part.mass[i], part.sums + i * d);
     }
     for (std::int64_t i = 0; i < count; ++i) {
-      const float mass = total.mass[static_cast<std::size_t>(i)], inverse = mass > 0 ? 1 / mass : 0;
+      const float mass = total.mass[i], inverse = mass > 0 ? 1 / mass : 0;
       float* to = out + (head * count + i) * d;
-      const float* from = total.out.data() + i * d;
+      const float* from = total.sums + i * d;
       for (std::int64_t j = 0; j < d; ++j) to[j] = from[j] * inverse;
       if (traces.empty()) continue;
       WeightTrace& trace = traces[static_cast<std::size_t>(head)];
       float* weights = trace.weights.data() + i * trace.columns;
-      const float top = total.top[static_cast<std::size_t>(i)];
+      const float top = total.top[i];
       if (top == unseen) {
         std::fill(weights, weights + trace.columns, 0.0f);
         continue;

@@ -3,6 +3,7 @@
 #include "runtime/cache/lane_product.h"
 
 #include <gtest/gtest.h>
+#define HWY_WANT_AVX3_DL 1  // a target of this kernel alone
 #include <hwy/highway.h>
 
 #include <cmath>
