@@ -136,9 +136,9 @@ nlohmann::json caches(const Arguments& arguments, int rounds, const Session& ses
   };
   options.caches = {"f16",          "f32",          "per-token(bits=8)", "kivi(bits=8)",
                     "kivi(bits=4)", "kivi(bits=3)", "kivi(bits=2)"};
-  if (arguments.has("cache")) {
+  if (arguments.has("pipeline")) {
     options.caches = {"f16"};
-    for (const std::string& cache : arguments.list("cache")) options.caches.push_back(cache);
+    for (const std::string& cache : arguments.list("pipeline")) options.caches.push_back(cache);
   }
   for (std::string& cache : options.caches) cache = canonical_text(parse_cache_pipeline(cache));
   const CacheAttentionReport report = measure_cache_attention(options, session.progress);
@@ -317,10 +317,10 @@ int network(const Arguments& arguments, const Session& session) {
 int bench(const Arguments& arguments, const Session& session) {
   if (arguments.text("what") == "network") return network(arguments, session);
   const std::string what = arguments.text("what", "all");
-  if (what != "kernels" && what != "decode" && what != "attention" && what != "coders" &&
+  if (what != "kernels" && what != "decode" && what != "attention" && what != "cache" && what != "coders" &&
       what != "exchange" && what != "all") {
     fail(ErrorKind::usage, fmt::format("\"{}\" cannot be measured", what), "bench",
-         "known: kernels, decode, attention, coders, exchange, network, all");
+         "known: kernels, decode, attention, cache, coders, exchange, network, all");
   }
   if (arguments.flag("plan")) {
     if (what != "attention")
@@ -364,7 +364,7 @@ Verb bench_verb() {
           "  laconic bench\n"
           "  laconic bench kernels --only product --rounds 15\n"
           "  laconic bench decode --json\n"
-          "  laconic bench cache --context 8192 --cache \"kivi(bits=3)\"\n"
+          "  laconic bench cache --context 8192 --pipeline \"kivi(bits=3)\"\n"
           "  laconic bench attention --head-dim 128 --naive --search\n"
           "  laconic bench attention --plan --tokens 32768 --head-dim 128 --cache 1MiB\n"
           "  mpirun -n 4 laconic bench network\n"
@@ -374,7 +374,7 @@ Verb bench_verb() {
            {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
            {"--only", Kind::text, "only kernels with this in their name"},
            {"--context", Kind::integer, "cache: tokens that are cached", false, "4096"},
-           {"--cache", Kind::list, "cache: only these pipelines, beside f16"},
+           {"--pipeline", Kind::list, "cache: only these, beside f16"},
            {"--appended", Kind::flag, "cache: tokens came one by one, not as a prompt"},
            {"--tokens", Kind::integer, "attention: queries and keys", false, "4096"},
            {"--head-dim", Kind::list, "attention: sizes of a head", false, "64 and 128"},
