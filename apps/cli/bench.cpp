@@ -142,9 +142,9 @@ nlohmann::json caches(const Arguments& arguments, int rounds, const Session& ses
   }
   for (std::string& cache : options.caches) cache = canonical_text(parse_cache_pipeline(cache));
   const CacheAttentionReport report = measure_cache_attention(options, session.progress);
-  std::vector<std::vector<std::string>> table = {{"cache", "queries per KV head", "MB", "ms/token", "GB/s",
-                                                  "ms by bytes", "ms by products", "of the bound",
-                                                  "times f16", "wanted"}};
+  std::vector<std::vector<std::string>> table = {
+      {"cache", "queries per KV head", "MB", "ms/token", "GB/s", "ms by bytes", "ms by products",
+       "of the bound", "times f16", "by processor time", "KL of weights", "wanted"}};
   nlohmann::json values = nlohmann::json::array();
   for (const CacheAttentionSpeed& speed : report.speeds) {
     const auto milliseconds = [](double seconds) { return fmt::format("{:.3f}", 1e3 * seconds); };
@@ -158,6 +158,8 @@ nlohmann::json caches(const Arguments& arguments, int rounds, const Session& ses
                             {"bound_products_seconds", speed.bound_products},
                             {"ratio", speed.ratio},
                             {"speedup", speed.speedup},
+                            {"processor_ratio", speed.processor_ratio},
+                            {"processor_speedup", speed.processor_speedup},
                             {"weight_divergence", speed.divergence}};
     std::string wanted;
     for (const CachePromise& promise : cache_promises) {
@@ -173,6 +175,7 @@ nlohmann::json caches(const Arguments& arguments, int rounds, const Session& ses
                      gigabytes(static_cast<double>(speed.bytes) / speed.seconds),
                      milliseconds(speed.bound_bytes), milliseconds(speed.bound_products),
                      fmt::format("{:.2f}", speed.ratio), fmt::format("{:.2f}", speed.speedup),
+                     fmt::format("{:.2f} {:.2f}", speed.processor_ratio, speed.processor_speedup),
                      fmt::format("{:.1e}", speed.divergence), wanted});
     values.push_back(std::move(value));
   }

@@ -168,35 +168,42 @@ CacheAttentionReport measure_cache_attention(const CacheAttentionOptions& option
   ProductProbe products;
   const std::size_t cases = options.groups.size() * options.caches.size();
   std::vector<double> copy_rates, product_rates;
-  std::vector<std::vector<double>> seconds(cases), by_bytes(cases), by_products(cases), ratios(cases),
-      speedups(cases);
+  struct Case {
+    std::vector<double> seconds, by_bytes, by_products, ratios, speedups, processor_ratios,
+        processor_speedups;
+  };
+  std::vector<Case> measured(cases);
   const double elements = static_cast<double>(2 * options.layers * options.tokens * options.kv_heads) *
                           static_cast<double>(options.head_dim);
   copy.run();
   for (int round = -1; round < options.rounds; ++round) {  // the first one warms up
-    const double copy_rate = static_cast<double>(CopyProbe::bytes) / time_of([&] { copy.run(); }).wall;
-    const double product_rate =
-        static_cast<double>(products.multiply_adds()) / time_of([&] { products.run(); }).wall;
-    std::vector<double> now(cases);
+    const Seconds copied = time_of([&] { copy.run(); }), multiplied = time_of([&] { products.run(); });
+    std::vector<Seconds> now(cases);  // of one sequence
     for (std::size_t c = 0; c < cases; ++c) {
       throw_if_interrupted();
       const FilledCaches& caches = filled[c % filled.size()];
       const std::int64_t group = options.groups[c / filled.size()];
-      now[c] = time_of([&] { caches.attend(options, group, queries.data(), out.data()); }).wall /
-               static_cast<double>(caches.sequences.size());
+      now[c] = time_of([&] { caches.attend(options, group, queries.data(), out.data()); });
+      now[c].wall /= static_cast<double>(caches.sequences.size());
+      now[c].processor /= static_cast<double>(caches.sequences.size());
     }
     if (round < 0) continue;
-    copy_rates.push_back(copy_rate);
-    product_rates.push_back(product_rate);
+    copy_rates.push_back(static_cast<double>(CopyProbe::bytes) / copied.wall);
+    product_rates.push_back(static_cast<double>(products.multiply_adds()) / multiplied.wall);
     for (std::size_t c = 0; c < cases; ++c) {
-      const double bytes = static_cast<double>(filled[c % filled.size()].bytes) / copy_rate;
-      const double multiplied =
-          elements * static_cast<double>(options.groups[c / filled.size()]) / product_rate;
-      seconds[c].push_back(now[c]);
-      by_bytes[c].push_back(bytes);
-      by_products[c].push_back(multiplied);
-      ratios[c].push_back(std::max(bytes, multiplied) / now[c]);
-      speedups[c].push_back(now[c / filled.size() * filled.size()] / now[c]);
+      const double copies = static_cast<double>(filled[c % filled.size()].bytes) / CopyProbe::bytes;
+      const double factors = elements * static_cast<double>(options.groups[c / filled.size()]) /
+                             static_cast<double>(products.multiply_adds());
+      const Seconds& first = now[c / filled.size() * filled.size()];
+      Case& one = measured[c];
+      one.seconds.push_back(now[c].wall);
+      one.by_bytes.push_back(copies * copied.wall);
+      one.by_products.push_back(factors * multiplied.wall);
+      one.ratios.push_back(std::max(one.by_bytes.back(), one.by_products.back()) / now[c].wall);
+      one.speedups.push_back(first.wall / now[c].wall);
+      one.processor_ratios.push_back(std::max(copies * copied.processor, factors * multiplied.processor) /
+                                     now[c].processor);
+      one.processor_speedups.push_back(first.processor / now[c].processor);
     }
     done.advance();
   }
@@ -209,10 +216,12 @@ CacheAttentionReport measure_cache_attention(const CacheAttentionOptions& option
                                                 numbers / options.head_dim, options.head_dim));
   for (std::size_t c = 0; c < cases; ++c) {
     const FilledCaches& caches = filled[c % filled.size()];
+    const Case& one = measured[c];
     report.speeds.push_back({options.caches[c % filled.size()], options.groups[c / filled.size()],
                              thread_count(), static_cast<std::int64_t>(caches.sequences.size()), caches.bytes,
-                             median(seconds[c]), median(by_bytes[c]), median(by_products[c]),
-                             median(ratios[c]), median(speedups[c]), divergences[c % filled.size()]});
+                             median(one.seconds), median(one.by_bytes), median(one.by_products),
+                             median(one.ratios), median(one.speedups), median(one.processor_ratios),
+                             median(one.processor_speedups), divergences[c % filled.size()]});
   }
   return report;
 }

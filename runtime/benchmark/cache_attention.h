@@ -40,6 +40,8 @@ struct CacheAttentionSpeed {
   double bound_bytes = 0, bound_products = 0;  // seconds
   double ratio = 0;                            // the larger bound over the time
   double speedup = 0;                          // against the first cache
+  // The same two from the processor time that all took: what a machine at rest would give.
+  double processor_ratio = 0, processor_speedup = 0;
   double divergence = 0;  // KL of the attention weights against those of the rows read as f32, nats
 };
 
