@@ -140,7 +140,6 @@ nlohmann::json caches(const Arguments& arguments, int rounds, const Session& ses
     options.caches = {"f16"};
     for (const std::string& cache : arguments.list("pipeline")) options.caches.push_back(cache);
   }
-  for (std::string& cache : options.caches) cache = canonical_text(parse_cache_pipeline(cache));
   const CacheAttentionReport report = measure_cache_attention(options, session.progress);
   std::vector<std::vector<std::string>> table = {
       {"cache", "queries per KV head", "MB", "ms/token", "GB/s", "ms by bytes", "ms by products",
@@ -163,7 +162,9 @@ nlohmann::json caches(const Arguments& arguments, int rounds, const Session& ses
                             {"weight_divergence", speed.divergence}};
     std::string wanted;
     for (const CachePromise& promise : cache_promises) {
-      if (canonical_text(parse_cache_pipeline(promise.cache)) != speed.cache) continue;
+      if (canonical_text(parse_cache_pipeline(promise.cache)) !=
+          canonical_text(parse_cache_pipeline(speed.cache)))
+        continue;
       const bool met = speed.ratio >= promise.ratio && speed.speedup >= promise.speedup;
       wanted = fmt::format("{:.2f} and {:.1f}: {}", promise.ratio, promise.speedup, met ? "met" : "not met");
       value["wanted_ratio"] = promise.ratio;
@@ -181,12 +182,12 @@ nlohmann::json caches(const Arguments& arguments, int rounds, const Session& ses
   }
   if (!session.json) {
     fmt::print(
-        "attention of one token over {} cached ones{}: {} layers, {} KV heads of {} channels, random "
-        "numbers; {} "
-        "threads\ncopy rate {} GB/s, sgemm {:.1f} G multiply-adds/s; the bound is the larger of the times by "
-        "bytes "
-        "and by products\n{}\n",
-        options.tokens, options.appended ? ", appended" : "", options.layers, options.kv_heads,
+        "attention of one token over {} {}: {} layers, {} KV heads of {} channels, random numbers, {} "
+        "threads\n"
+        "copy rate {} GB/s, sgemm {:.1f} G multiply-adds/s; the bound is the larger of the times by bytes "
+        "and "
+        "by products\n{}\n",
+        options.tokens, options.appended ? "appended ones" : "of a prompt", options.layers, options.kv_heads,
         options.head_dim, thread_count(), gigabytes(report.copy_rate), report.multiply_add_rate / 1e9,
         format_table(table));
   }
@@ -362,39 +363,41 @@ int bench(const Arguments& arguments, const Session& session) {
 
 Verb bench_verb() {
   using Kind = OptionSpec::Kind;
-  return {"bench",
-          "Measure the kernels, decoding and exchanges on this machine",
-          "  laconic bench\n"
-          "  laconic bench kernels --only product --rounds 15\n"
-          "  laconic bench decode --json\n"
-          "  laconic bench cache --context 8192 --pipeline \"kivi(bits=3)\"\n"
-          "  laconic bench attention --head-dim 128 --naive --search\n"
-          "  laconic bench attention --plan --tokens 32768 --head-dim 128 --cache 1MiB\n"
-          "  mpirun -n 4 laconic bench network\n"
-          "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
-          {{"what", Kind::text, "kernels, decode, attention, coders, exchange, network or all (but network)",
-            false, "all"},
-           {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
-           {"--only", Kind::text, "only kernels with this in their name"},
-           {"--context", Kind::integer, "cache: tokens that are cached", false, "4096"},
-           {"--pipeline", Kind::list, "cache: only these, beside f16"},
-           {"--appended", Kind::flag, "cache: tokens came one by one, not as a prompt"},
-           {"--tokens", Kind::integer, "attention: queries and keys", false, "4096"},
-           {"--head-dim", Kind::list, "attention: sizes of a head", false, "64 and 128"},
-           {"--full", Kind::flag, "attention: without a causal mask"},
-           {"--naive", Kind::flag, "attention: beside plain loops, too"},
-           {"--search", Kind::flag, "attention: the planned tiles beside all others of a grid"},
-           {"--plan", Kind::flag, "attention: measure nothing, say what has to move and in which tiles"},
-           {"--cache", Kind::bytes, "attention: plan for a fast memory of this size", false,
-            "the caches of this machine"},
-           {"--kv-bits", Kind::number, "attention: plan for keys and values at so many bits a number", false,
-            "32"},
-           {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
-           {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
-           {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
-           {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
-           {"--workers", Kind::integer, "exchange and network: workers, as threads", false, "2"}},
-          bench};
+  return {
+      "bench",
+      "Measure the kernels, decoding and exchanges on this machine",
+      "  laconic bench\n"
+      "  laconic bench kernels --only product --rounds 15\n"
+      "  laconic bench decode --json\n"
+      "  laconic bench cache\n"
+      "  laconic bench cache --context 8192 --pipeline \"kivi(bits=3)\" --appended\n"
+      "  laconic bench attention --head-dim 128 --naive --search\n"
+      "  laconic bench attention --plan --tokens 32768 --head-dim 128 --cache 1MiB\n"
+      "  mpirun -n 4 laconic bench network\n"
+      "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
+      {{"what", Kind::text,
+        "kernels, decode, attention, cache, coders, exchange, network or all (but network)", false, "all"},
+       {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
+       {"--only", Kind::text, "only kernels with this in their name"},
+       {"--context", Kind::integer, "cache: tokens that are cached", false, "4096"},
+       {"--pipeline", Kind::list, "cache: only these, beside f16"},
+       {"--appended", Kind::flag, "cache: tokens came one by one, not as a prompt"},
+       {"--tokens", Kind::integer, "attention: queries and keys", false, "4096"},
+       {"--head-dim", Kind::list, "attention: sizes of a head", false, "64 and 128"},
+       {"--full", Kind::flag, "attention: without a causal mask"},
+       {"--naive", Kind::flag, "attention: beside plain loops, too"},
+       {"--search", Kind::flag, "attention: the planned tiles beside all others of a grid"},
+       {"--plan", Kind::flag, "attention: measure nothing, say what has to move and in which tiles"},
+       {"--cache", Kind::bytes, "attention: plan for a fast memory of this size", false,
+        "the caches of this machine"},
+       {"--kv-bits", Kind::number, "attention: plan for keys and values at so many bits a number", false,
+        "32"},
+       {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
+       {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
+       {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
+       {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
+       {"--workers", Kind::integer, "exchange and network: workers, as threads", false, "2"}},
+      bench};
 }
 
 }  // namespace laconic::cli

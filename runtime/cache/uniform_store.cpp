@@ -54,30 +54,58 @@ UniformStore::UniformStore(const RowStoreShape& shape, const UniformRowForm& for
     : form_(form), dtype_(dtype) {
   require(!form.joint || form.axis == UniformRowForm::Axis::token, "grids across heads are those of a token");
   require(form.group >= 0, "a group has no negative size");
-  parts_.reserve(shape.parts.size());
-  std::int64_t column = 0;
+  part_count_ = static_cast<std::int64_t>(shape.parts.size());
+  if (part_count_ == 0) return;
+  bool even = true;
   for (const auto& [rows, width] : shape.parts) {
     require(rows >= 0 && rows <= most_rows && width >= 0 && width <= most_rows, "rows that can be counted");
-    parts_.push_back({static_cast<std::int32_t>(rows), static_cast<std::int32_t>(width), column, 0, 0});
-    if (form.joint) column += width;
+    columns_ += width;
+    even = even && shape.parts.front() == std::pair(rows, width);
   }
-  for (std::size_t i = 0; i < parts_.size(); ++i) {
-    Part& part = parts_[i];
-    part.grids = form.joint ? 0 : size_;
-    if (!form.joint || i == 0) size_ += grid_bytes(grid_set(part));
+  std::int64_t column = 0;
+  const auto next_part = [&](const std::pair<std::int64_t, std::int64_t>& part_shape, bool is_first) {
+    Part part{static_cast<std::int32_t>(part_shape.first), static_cast<std::int32_t>(part_shape.second),
+              form_.joint ? column : 0, form_.joint ? 0 : size_, 0};
+    column += part.width;
+    if (!form_.joint || is_first) size_ += grid_bytes(grid_set(part));
     part.codes = size_;
-    size_ += static_cast<std::uint64_t>(by_lanes_of_rows() ? part.rows : part.width) *
-             static_cast<std::uint64_t>(layout(part).lane_bytes());
+    size_ += code_bytes(part);
+    return part;
+  };
+  first_ = next_part(shape.parts.front(), true);
+  if (even) {
+    part_stride_ = form_.joint ? code_bytes(first_) : size_;
+    size_ = at(part_count_ - 1).codes + code_bytes(first_);
+    return;
   }
+  uneven_.push_back(first_);
+  for (std::size_t i = 1; i < shape.parts.size(); ++i) uneven_.push_back(next_part(shape.parts[i], false));
+}
+
+UniformStore::Part UniformStore::at(std::int64_t part) const {
+  require(part >= 0 && part < part_count_, "a part that the store has");
+  if (!uneven_.empty()) return uneven_[static_cast<std::size_t>(part)];
+  Part found = first_;
+  const std::uint64_t before = static_cast<std::uint64_t>(part) * part_stride_;
+  found.codes += before;
+  if (form_.joint) {
+    found.first_column = part * found.width;
+  } else {
+    found.grids += before;
+  }
+  return found;
+}
+
+std::uint64_t UniformStore::code_bytes(const Part& part) const {
+  return static_cast<std::uint64_t>(by_lanes_of_rows() ? part.rows : part.width) *
+         static_cast<std::uint64_t>(layout(part).lane_bytes());
 }
 
 void UniformStore::allocate() { data_ = std::make_unique<std::uint8_t[]>(size_); }
 
 UniformStore::GridSet UniformStore::grid_set(const Part& part) const {
   if (form_.axis == UniformRowForm::Axis::channel) return {groups_in(part.rows, form_.group), part.width};
-  std::int64_t width = part.width;
-  if (form_.joint) width = parts_.back().first_column + parts_.back().width;
-  return {groups_in(width, form_.group), part.rows};
+  return {groups_in(form_.joint ? columns_ : part.width, form_.group), part.rows};
 }
 
 std::uint64_t UniformStore::grid_bytes(const GridSet& set) const {
@@ -179,22 +207,22 @@ std::unique_ptr<const UniformStore> UniformStore::encode(const HeadMatrices& row
     const HeadMatrix& matrix = matrices[i];
     if (matrix.values.empty()) continue;
     const std::vector<std::uint8_t> codes = quantize(matrix.values.data(), fitted[i]);
-    const std::vector<Part>& parts = store->parts_;
-    store->put_grids(fitted[i], parts[i]);
+    const Part part = store->at(static_cast<std::int64_t>(i));
+    store->put_grids(fitted[i], part);
     if (by_channel) {
-      store->put_codes(codes.data(), 1, matrix.width, parts[i]);
+      store->put_codes(codes.data(), 1, matrix.width, part);
     } else if (!form.joint) {
-      store->put_codes(codes.data(), matrix.width, 1, parts[i]);
+      store->put_codes(codes.data(), matrix.width, 1, part);
     } else {
-      for (const Part& part : parts)
-        store->put_codes(codes.data() + part.first_column, matrix.width, 1, part);
+      for (std::int64_t p = 0; p < store->parts(); ++p)
+        store->put_codes(codes.data() + store->at(p).first_column, matrix.width, 1, store->at(p));
     }
   }
   return store;
 }
 
 void UniformStore::read(std::int64_t part, std::int64_t begin, std::int64_t end, float* out) const {
-  const Part& source = at(part);
+  const Part source = at(part);
   const LaneCodes lanes = layout(source);
   if (by_lanes_of_rows()) {
     lane_values(matrix(source, lanes), {begin, end, 0, source.width}, out, source.width, 1);
@@ -206,7 +234,7 @@ void UniformStore::read(std::int64_t part, std::int64_t begin, std::int64_t end,
 void UniformStore::dot(std::int64_t part, std::int64_t begin, std::int64_t end, const float* queries,
                        std::int64_t count, float* scores, std::int64_t stride) const {
   if (!by_lanes_of_rows()) return RowStore::dot(part, begin, end, queries, count, scores, stride);
-  const Part& source = at(part);
+  const Part source = at(part);
   const LaneCodes lanes = layout(source);
   lane_product(matrix(source, lanes), {begin, end, 0, source.width}, queries, source.width, count, scores,
                stride, false);
@@ -215,14 +243,14 @@ void UniformStore::dot(std::int64_t part, std::int64_t begin, std::int64_t end, 
 void UniformStore::mix(std::int64_t part, std::int64_t begin, std::int64_t end, const float* weights,
                        std::int64_t stride, std::int64_t count, float* sums) const {
   if (by_lanes_of_rows()) return RowStore::mix(part, begin, end, weights, stride, count, sums);
-  const Part& source = at(part);
+  const Part source = at(part);
   const LaneCodes lanes = layout(source);
   lane_product(matrix(source, lanes), {0, source.width, begin, end}, weights, stride, count, sums,
                source.width, true);
 }
 
 int UniformStore::code(std::int64_t part, std::int64_t r, std::int64_t j) const {
-  const Part& source = at(part);
+  const Part source = at(part);
   const LaneCodes lanes = layout(source);
   const LaneMatrix packed = matrix(source, lanes);
   const std::int64_t lane = by_lanes_of_rows() ? r : j;
@@ -231,7 +259,7 @@ int UniformStore::code(std::int64_t part, std::int64_t r, std::int64_t j) const 
 }
 
 float UniformStore::value(std::int64_t part, std::int64_t r, std::int64_t j) const {
-  const Part& source = at(part);
+  const Part source = at(part);
   const LaneCodes lanes = layout(source);
   const LaneRange range = by_lanes_of_rows() ? LaneRange{r, r + 1, j, j + 1} : LaneRange{j, j + 1, r, r + 1};
   float number = 0;
@@ -242,8 +270,8 @@ float UniformStore::value(std::int64_t part, std::int64_t r, std::int64_t j) con
 KvBytes UniformStore::bytes() const {
   KvBytes sum;
   sum.header = 1;
-  for (std::size_t i = 0; i < parts_.size(); ++i) {
-    if (!form_.joint || i == 0) sum.scales += grid_bytes(grid_set(parts_[i]));
+  for (std::int64_t i = 0; i < part_count_; ++i) {
+    if (!form_.joint || i == 0) sum.scales += grid_bytes(grid_set(at(i)));
   }
   sum.payload = size_ - sum.scales;
   return sum;
@@ -269,8 +297,8 @@ std::unique_ptr<const UniformStore> UniformStore::read_from(ByteReader& reader, 
   store->allocate();
   if (!bytes.empty()) std::memcpy(store->data_.get(), bytes.data(), bytes.size());
   std::vector<float> numbers;
-  for (std::size_t i = 0; i < store->parts_.size(); ++i) {
-    const Part& part = store->parts_[i];
+  for (std::int64_t i = 0; i < store->parts(); ++i) {
+    const Part part = store->at(i);
     const LaneCodes lanes = store->layout(part);
     const LaneMatrix packed = store->matrix(part, lanes);
     if (!form.joint || i == 0) {

@@ -38,7 +38,7 @@ class UniformStore final : public RowStore {
   static std::unique_ptr<const UniformStore> read_from(ByteReader& reader, const RowStoreShape& shape,
                                                        const UniformRowForm& form);
 
-  std::int64_t parts() const override { return static_cast<std::int64_t>(parts_.size()); }
+  std::int64_t parts() const override { return part_count_; }
   std::int64_t rows(std::int64_t part) const override { return at(part).rows; }
   std::int64_t width(std::int64_t part) const override { return at(part).width; }
   void read(std::int64_t part, std::int64_t begin, std::int64_t end, float* out) const override;
@@ -68,7 +68,8 @@ class UniformStore final : public RowStore {
 
   UniformStore(const RowStoreShape& shape, const UniformRowForm& form, DType dtype);
   void allocate();
-  const Part& at(std::int64_t part) const { return parts_.at(static_cast<std::size_t>(part)); }
+  Part at(std::int64_t part) const;
+  std::uint64_t code_bytes(const Part& part) const;
   GridSet grid_set(const Part& part) const;
   std::uint64_t grid_bytes(const GridSet& set) const;
   bool by_lanes_of_rows() const { return form_.side == KvSide::keys; }
@@ -81,8 +82,12 @@ class UniformStore final : public RowStore {
                  const Part& part);
 
   UniformRowForm form_;
-  DType dtype_;  // of steps and offsets
-  std::vector<Part> parts_;
+  DType dtype_;                                // of steps and offsets
+  std::int64_t part_count_ = 0, columns_ = 0;  // columns of all parts together
+  // Parts are mostly of one shape, and blocks may be small: then the first one tells of all.
+  Part first_;
+  std::uint64_t part_stride_ = 0;  // from a part's codes to those of the next
+  std::vector<Part> uneven_;
   std::uint64_t size_ = 0;
   std::unique_ptr<std::uint8_t[]> data_;
 };

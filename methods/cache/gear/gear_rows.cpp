@@ -250,7 +250,6 @@ UniformRowForm GearForm::grids(KvSide side, bool aligned) const {
   grids.side = side;
   grids.bits = bits;
   grids.f32_parameters = f32_parameters;
-  grids.side = side;
   grids.group = backbone == Backbone::kcvt ? 0 : group;
   const bool by_channel = backbone != Backbone::per_token && side == KvSide::keys;
   grids.axis = by_channel ? UniformRowForm::Axis::channel : UniformRowForm::Axis::token;
