@@ -125,8 +125,8 @@ TEST_P(CacheMemory, GrowsByWhatIsAccountedForTo32kTokens) {
 
 INSTANTIATE_TEST_SUITE_P(Caches, CacheMemory,
                          testing::Values("f16", "per-token(bits=8)", "kivi(bits=4)", "kivi(bits=2)"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& cache) {
+                           std::string name = cache.param;
                            std::erase_if(
                                name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; });
                            return name;
