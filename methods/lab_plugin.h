@@ -146,7 +146,7 @@ struct LatentTrainingRequest {
   std::int64_t steps = 0;
   double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999;
   // Below 16, latents pass through uniform grids on the way: of a channel over `group` tokens, or of a token
-  // over `group` channels. Their gradient passes straight through where the grid reaches.
+  // over `group` channels. Gradients pass straight through the rounding and reach the ends of the grids.
   int bits = 16;
   bool by_channel = false;
   std::int64_t group = 32;

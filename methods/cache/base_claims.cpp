@@ -50,6 +50,7 @@ std::vector<BaseSubject> base_subjects(const ReproduceRequest& request) {
   CacheTrialOptions options;
   options.prompt = 768;
   options.forced = 256;
+  if (request.scale == ReproduceRequest::Scale::standard) options.windows = 24;
   subjects.push_back({std::move(subject), data ? "tinystories" : "generated", options, 64});
   return subjects;
 }
@@ -65,10 +66,11 @@ BaseClaims::BaseClaims(const ReproduceRequest& request, TrialSubject subject, st
       text_(std::move(text)),
       result_(result) {
   constexpr std::int64_t needle_tokens = 1024;
-  if (trial_.subject().name == "long" && trial_.model().config().max_positions >= needle_tokens) {
+  if (long_context() && trial_.model().config().max_positions >= needle_tokens) {
     RetrievalTrialOptions needles;
     needles.question_in_prompt = false;
     needles.tokens = needle_tokens;
+    if (request.scale == ReproduceRequest::Scale::standard) needles.windows = 50;
     needles_.emplace(request, trial_, needles);
   }
 }

@@ -36,6 +36,8 @@ class BaseClaims {
 
  protected:
   bool quick() const { return request_.scale == ReproduceRequest::Scale::quick; }
+  // The model whose old tokens matter; the other is a miniature.
+  bool long_context() const { return trial_.subject().name == "long"; }
   std::int64_t sequences() const { return quick() ? 16 : sequences_; }
   std::int64_t steps(std::int64_t wanted) const { return quick() ? wanted / 5 : wanted; }
   std::string place() const { return trial_.subject().name + " on " + text_; }

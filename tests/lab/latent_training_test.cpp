@@ -61,18 +61,23 @@ TEST_F(LatentTrainingTest, ApproachesTheClosedFormOptimum) {
   EXPECT_NEAR(result.error_after, reconstruction_error(view(), trained, moment_), 1e-3 * result.error_after);
 }
 
+// Training starts from the least error there is without grids, so all it can lower is what grids add: it must
+// see that their steps follow from the latents. With the ends of grids held constant it does not.
 TEST_F(LatentTrainingTest, PreparesLatentsForGrids) {
   for (const bool by_channel : {false, true}) {
-    LatentTrainingRequest coarse = request(cskv::whitened_factors(view(), moment_, rank_));
-    coarse.bits = 3;
-    coarse.by_channel = by_channel;
-    coarse.group = by_channel ? 40 : 4;  // 64 tokens and 6 channels: short last groups
-    coarse.steps = 800;
-    const LatentTrainingResult result = load_lab().latent_training(coarse);
-    EXPECT_LT(result.error_after, 0.97 * result.error_before) << by_channel;
-    coarse.contains_zero = true;
-    coarse.steps = 1;
-    EXPECT_GT(load_lab().latent_training(coarse).error_before, 0);
+    for (const bool contains_zero : {false, true}) {
+      LatentTrainingRequest coarse = request(cskv::whitened_factors(view(), moment_, rank_));
+      // 64 tokens and 6 channels: short last groups. Groups of 4 channels reach their ends exactly and add
+      // little in 3 bits.
+      coarse.bits = by_channel ? 3 : 2;
+      coarse.group = by_channel ? 40 : 4;
+      coarse.by_channel = by_channel;
+      coarse.contains_zero = contains_zero;
+      coarse.steps = 800;
+      coarse.learning_rate = 5e-2;
+      const LatentTrainingResult result = load_lab().latent_training(coarse);
+      EXPECT_LT(result.error_after, 0.97 * result.error_before) << by_channel << contains_zero;
+    }
   }
 }
 

@@ -28,29 +28,28 @@ std::vector<float> numbers_of(const at::Tensor& tensor) {
   return {dense.data_ptr<float>(), dense.data_ptr<float>() + dense.numel()};
 }
 
-// x on grids along its last dimension, one grid for each of the others.
+// x on grids along its last dimension, one grid for each of the others. Codes are rounded straight through;
+// the grid itself is a function of x, so gradients reach its ends: latents that shrink make finer steps. With
+// the grid held constant training sees no way to lower the rounding errors themselves.
 at::Tensor on_grids(const at::Tensor& x, int bits, bool contains_zero) {
   const double levels = static_cast<double>((1 << bits) - 1);
-  at::Tensor snapped, reached;
+  at::Tensor low = x.amin(-1, true), high = x.amax(-1, true);
+  if (contains_zero) {
+    low = low.clamp_max(0);
+    high = high.clamp_min(0);
+  }
+  const at::Tensor step = (high - low) / levels;
+  // A group of equal values has the step 0; its codes do not matter.
+  const at::Tensor safe = at::where(step > 0, step, at::ones_like(step));
+  const at::Tensor place = (contains_zero ? x : x - low) / safe;
+  at::Tensor code;
   {
     const c10::NoGradGuard no_gradient;
-    at::Tensor low = x.amin(-1, true), high = x.amax(-1, true);
-    if (contains_zero) {
-      low = low.clamp_max(0);
-      high = high.clamp_min(0);
-    }
-    const at::Tensor step = (high - low) / levels;
-    const at::Tensor safe = at::where(step > 0, step, at::ones_like(step));
-    if (contains_zero) {
-      const at::Tensor zero = at::round(-low / safe);
-      snapped = ((at::round(x / safe) + zero).clamp(0, levels) - zero) * step;
-    } else {
-      snapped = at::round((x - low) / safe).clamp(0, levels) * step + low;
-    }
-    reached = ((x >= low) & (x <= high)).to(at::kFloat);
+    const at::Tensor zero = contains_zero ? at::round(-low / safe) : at::zeros_like(low);
+    code = (at::round(place) + zero).clamp(0, levels) - zero - place;
   }
-  const at::Tensor passing = x * reached;
-  return passing + (snapped - passing).detach();
+  const at::Tensor snapped = (place + code) * step;
+  return contains_zero ? snapped : snapped + low;
 }
 
 class FactorTraining {

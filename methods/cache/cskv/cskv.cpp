@@ -2,7 +2,8 @@
 // the newest tokens stay exact, with their latents beside them until they leave the window.
 //
 // Departures: values are expanded once per query instead of once per token (the same algebra), and keys a
-// tile at a time, so that the shrunk cache is never rebuilt as a whole; biases are folded exactly.
+// tile at a time, so that the shrunk cache is never rebuilt as a whole; biases are folded exactly;
+// training for grids lets gradients reach their ends (held constant, what rounding costs hardly falls).
 #include "methods/cache/cskv/latent_base.h"
 #include "methods/cache/cskv/latent_map.h"
 #include "methods/cache/cskv/reproduce.h"

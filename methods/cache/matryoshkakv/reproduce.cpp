@@ -26,8 +26,24 @@ class RotationClaims : private BaseClaims {
   }
 
  private:
-  Settings untrained(const std::string& init = "pca") const { return {{"steps", "0"}, {"init", init}}; }
-  Settings training() const { return {{"steps", std::to_string(steps(400))}, {"learning-rate", "0.002"}}; }
+  Settings untrained(const std::string& init = "pca") const {
+    return {{"steps", "0"}, {"init", init}, {"search", "false"}};
+  }
+  // A step of training sees one window.
+  Settings unsearched() const {
+    return {{"steps", std::to_string(steps(long_context() ? 200 : 400))},
+            {"batch", "1"},
+            {"warmup", "20"},
+            {"learning-rate", "0.004"},
+            {"search", "false"}};
+  }
+  static Settings searching(Settings base) {
+    base.erase(std::remove_if(base.begin(), base.end(), [](const auto& s) { return s.first == "search"; }),
+               base.end());
+    base.emplace_back("search-share", "0.1");
+    return base;
+  }
+  Settings training() const { return searching(unsearched()); }
   static std::string uniform(const std::string& rank) {
     return fmt::format("matryoshkakv(rank={},ranks=uniform)", rank);
   }
@@ -43,28 +59,26 @@ class RotationClaims : private BaseClaims {
           best(rank), pca, 0.5);
     table(fmt::format("mean rank {}, the same in all heads", rank),
           {pca, rotated("pca of scores, untrained (ours)", untrained("query"), uniform(rank)), best(rank),
-           based("cskv, asvd, untrained", "cskv", {{"steps", "0"}, {"rank", rank}}, "cskv")});
+           based("cskv, asvd, untrained", "cskv", {{"rank", "0.75"}, {"init", "asvd"}, {"steps", "0"}},
+                 fmt::format("cskv(rank={})", rank))});
   }
 
   void searched(const std::string& rank) {
-    const auto with_ranks = [&](const std::string& ranks) {
-      return fmt::format("matryoshkakv(rank={},ranks={})", rank, ranks);
-    };
-    const CacheRow greedy = rotated("trained, searched ranks", training(), with_ranks("searched"));
+    const std::string pipeline = fmt::format("matryoshkakv(rank={},ranks=searched)", rank);
+    const CacheRow greedy = rotated("trained, searched ranks", training(), pipeline);
     claim(fmt::format("mean rank {}, searched ranks against the same rank everywhere", rank),
           "heterogeneous ranks are better at the same budget", greedy, best(rank), 0.9);
-    table(fmt::format("mean rank {}, ranks of heads", rank),
-          {rotated("pca, same rank", untrained(), with_ranks("uniform")),
-           rotated("pca, searched ranks", untrained(), with_ranks("searched")), best(rank), greedy});
+    std::vector<CacheRow> rows = {best(rank), greedy};
+    if (!long_context()) rows.push_back(rotated("pca, searched ranks", searching(untrained()), pipeline));
+    table(fmt::format("mean rank {}, ranks of heads", rank), rows);
   }
 
   // A base trained for one rank only, at that rank and at others.
   void one_base(const std::string& rank) {
-    Settings fixed = training();
+    Settings fixed = unsearched();
     const auto columns =
         static_cast<std::int64_t>(std::stod(rank) * static_cast<double>(trial().model().config().head_dim));
     fixed.emplace_back("fixed-rank", std::to_string(columns));
-    fixed.emplace_back("search", "false");
     const CacheRow own = rotated("trained for this rank only", fixed, uniform(rank));
     Claim& made = add_claim(fmt::format("rank {}, one base for all ranks against a base for this one", rank),
                             "Matryoshka training costs nothing at a rank", best(rank), own, "change",
@@ -82,7 +96,7 @@ class RotationClaims : private BaseClaims {
   void text_needed(const std::string& rank) {
     std::vector<CacheRow> rows = {best(rank)};
     for (const std::int64_t part : {2, 4}) {
-      Settings less = training();
+      Settings less = unsearched();
       less.emplace_back("calibration-sequences",
                         std::to_string(std::max<std::int64_t>(12, sequences() / part)));
       rows.push_back(rotated(fmt::format("a part of {} of the text", part == 2 ? "a half" : "a quarter"),
