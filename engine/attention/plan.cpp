@@ -80,12 +80,12 @@ std::vector<CacheLevelPlan> plan_levels(const AttentionShape& shape, const Cache
 }
 
 AttentionTiles kernel_tiles(std::int64_t head_dim, std::int64_t rows, int threads, const CacheSizes& caches) {
-  constexpr std::int64_t least_rows = 4, most_rows = 4096;
+  constexpr std::int64_t least_rows = 4, greatest_rows = 4096;
   // A read of keys and values then serves 128 operations for each of its bytes: more rows would gain nothing.
   constexpr std::int64_t enough_rows = 256;
   const auto rows_in = [&](std::int64_t bytes) {
     const std::int64_t words = bytes / static_cast<std::int64_t>(sizeof(float));
-    return std::clamp<std::int64_t>((words - 2 * head_dim) / (2 * head_dim + 3), 0, most_rows);
+    return std::clamp<std::int64_t>((words - 2 * head_dim) / (2 * head_dim + 3), 0, greatest_rows);
   };
   const std::array<std::int64_t, 3> levels = {rows_in(caches.l1), rows_in(caches.l2), rows_in(caches.l3)};
   std::size_t inner = 0;

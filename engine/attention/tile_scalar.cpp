@@ -15,7 +15,7 @@ float exp2_of_nonpositive_scalar(float x) {
 }
 
 void attend_tile_scalar(const AttentionTile& t) {
-  constexpr float nothing = -std::numeric_limits<float>::infinity();
+  constexpr float unseen = -std::numeric_limits<float>::infinity();
   for (std::int64_t row = 0; row < t.rows; ++row) {
     float most = t.top[row];
     for (std::int64_t key = 0; key < t.count; ++key) {
@@ -23,11 +23,11 @@ void attend_tile_scalar(const AttentionTile& t) {
       for (std::int64_t i = 0; i < t.head_dim; ++i)
         score = std::fma(t.keys[key * t.key_stride + i], t.queries[i * t.rows + row], score);
       const auto place = static_cast<float>(key);
-      if (t.begin != nullptr && !(place >= t.begin[row] && place < t.end[row])) score = nothing;
+      if (t.begin != nullptr && !(place >= t.begin[row] && place < t.end[row])) score = unseen;
       if (score > most || std::isnan(score)) most = score;
       t.scratch[key * t.rows + row] = score;
     }
-    const float shift = most == nothing ? 0 : most;
+    const float shift = most == unseen ? 0 : most;
     const float factor = exp2_of_nonpositive_scalar(t.top[row] - shift);
     float sum = factor * t.sum[row];
     for (std::int64_t key = 0; key < t.count; ++key) {

@@ -133,8 +133,8 @@ std::vector<std::uint32_t> normalise(std::span<const std::uint64_t> counts, std:
     std::uint64_t before = 0;
     for (std::size_t i = 0; i <= counts.size(); ++i) {
       // 128 bits: counts are as large as files.
-      __extension__ using Wide = unsigned __int128;
-      cumulative[i] = static_cast<std::uint32_t>(Wide{total - 1 - counts.size()} * before / sum + i);
+      __extension__ using Wide128 = unsigned __int128;
+      cumulative[i] = static_cast<std::uint32_t>(Wide128{total - 1 - counts.size()} * before / sum + i);
       if (i < counts.size()) before += counts[i];
     }
     return from_cumulative(cumulative, total);
