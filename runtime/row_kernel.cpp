@@ -27,12 +27,29 @@ float MaxOf(const float* x, std::int64_t size) {
   float top = x[0];
   std::int64_t i = 0;
   if (size >= lanes) {
-    auto best = hn::LoadU(d, x);
-    for (i = lanes; i + lanes <= size; i += lanes) best = hn::Max(best, hn::LoadU(d, x + i));
+    // Four chains, or each comparison would wait for the one before.
+    auto best = hn::LoadU(d, x), second = best, third = best, fourth = best;
+    for (; i + 4 * lanes <= size; i += 4 * lanes) {
+      best = hn::Max(best, hn::LoadU(d, x + i));
+      second = hn::Max(second, hn::LoadU(d, x + i + lanes));
+      third = hn::Max(third, hn::LoadU(d, x + i + 2 * lanes));
+      fourth = hn::Max(fourth, hn::LoadU(d, x + i + 3 * lanes));
+    }
+    best = hn::Max(hn::Max(best, second), hn::Max(third, fourth));
+    for (; i + lanes <= size; i += lanes) best = hn::Max(best, hn::LoadU(d, x + i));
     top = hn::GetLane(hn::MaxOfLanes(d, best));
   }
   for (; i < size; ++i) top = std::max(top, x[i]);
   return top;
+}
+
+void ScaleRow(float* x, std::int64_t size, float factor) {
+  const Floats d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto factors = hn::Set(d, factor);
+  std::int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, x + i), factors), d, x + i);
+  for (; i < size; ++i) x[i] *= factor;
 }
 
 void RmsNorm(const float* x, const float* weight, std::int64_t size, float eps, float* y) {
@@ -99,15 +116,8 @@ double ExpSum(const float* x, std::int64_t size, float top, float factor, float*
 }
 
 void Softmax(float* scores, std::int64_t size, float factor) {
-  const Floats d;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const double sum = ExpSum(scores, size, MaxOf(scores, size), factor, scores);
-  const auto inverse = static_cast<float>(1 / sum);
-  const auto inverses = hn::Set(d, inverse);
-  std::int64_t i = 0;
-  for (; i + lanes <= size; i += lanes)
-    hn::StoreU(hn::Mul(hn::LoadU(d, scores + i), inverses), d, scores + i);
-  for (; i < size; ++i) scores[i] *= inverse;
+  ScaleRow(scores, size, static_cast<float>(1 / sum));
 }
 
 // e^(x - top), 0 below e^-87: 2^n 2^r with r in [-1/2, 1/2], 2^r a polynomial with a relative error of 8e-8.
@@ -198,6 +208,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace laconic {
 HWY_EXPORT(MaxOf);
+HWY_EXPORT(ScaleRow);
 HWY_EXPORT(RmsNorm);
 HWY_EXPORT(SiluMultiply);
 HWY_EXPORT(Softmax);
@@ -205,6 +216,7 @@ HWY_EXPORT(Exponentials);
 HWY_EXPORT(LogSumExp);
 HWY_EXPORT(KlDivergence);
 
+void scale_row(float* x, std::int64_t size, float factor) { HWY_DYNAMIC_DISPATCH(ScaleRow)(x, size, factor); }
 float largest_of(const float* x, std::int64_t size) { return HWY_DYNAMIC_DISPATCH(MaxOf)(x, size); }
 void rms_norm(const float* x, const float* weight, std::int64_t size, float eps, float* y) {
   HWY_DYNAMIC_DISPATCH(RmsNorm)(x, weight, size, eps, y);

@@ -13,6 +13,8 @@ void rms_norm(const float* x, const float* weight, std::int64_t size, float eps,
 void silu_multiply(float* gate, const float* up, std::int64_t size);
 // scores_i = softmax_i(factor * scores), size >= 1.
 void softmax(float* scores, std::int64_t size, float factor);
+// x_i = factor x_i.
+void scale_row(float* x, std::int64_t size, float factor);
 // The largest of x, size >= 1.
 float largest_of(const float* x, std::int64_t size);
 // x_i = e^(x_i - top) in place, 0 below e^-87; returns their sum. x_i may be -infinity, top is finite and no
@@ -25,6 +27,7 @@ double log_sum_exp(const float* x, std::int64_t size);
 double kl_divergence(const float* a, double a_shift, const float* b, double b_shift, std::int64_t size);
 
 namespace row_scalar {
+void scale_row(float* x, std::int64_t size, float factor);
 float largest_of(const float* x, std::int64_t size);
 void rms_norm(const float* x, const float* weight, std::int64_t size, float eps, float* y);
 void silu_multiply(float* gate, const float* up, std::int64_t size);

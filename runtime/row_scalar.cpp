@@ -5,6 +5,10 @@
 
 namespace laconic::row_scalar {
 
+void scale_row(float* x, std::int64_t size, float factor) {
+  for (std::int64_t i = 0; i < size; ++i) x[i] *= factor;
+}
+
 float largest_of(const float* x, std::int64_t size) { return *std::max_element(x, x + size); }
 
 void rms_norm(const float* x, const float* weight, std::int64_t size, float eps, float* y) {

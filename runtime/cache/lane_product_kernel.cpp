@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "engine/tensor/dtype.h"
 #include "runtime/cache/lane_sums-inl.h"
@@ -31,6 +32,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 namespace {
 
 constexpr int kDepths = LaneRun::depths;
+constexpr int kGridsAhead = 2048;  // bytes, as kAhead
 constexpr int kRunVectors = kDepths / kLanes;
 
 // Numbers of a run, or what else fits its 64 places; what lies outside is zero.
@@ -43,7 +45,7 @@ struct RunFloats {
   }
   HWY_INLINE explicit RunFloats(const float* from) {
     LACONIC_UNROLL
-    for (int v = 0; v < kRunVectors; ++v) of[v] = hn::Load(Float(), from + v * kLanes);
+    for (int v = 0; v < kRunVectors; ++v) of[v] = hn::LoadU(Float(), from + v * kLanes);
   }
   HWY_INLINE void store(float* to) const {
     LACONIC_UNROLL
@@ -136,6 +138,8 @@ HWY_INLINE RunFloats LoadRun(const std::uint8_t* from, bool half, std::int64_t a
   if (half && count == kDepths) {
     const hn::Rebind<hwy::float16_t, Float> d16;
     const hn::Repartition<std::uint8_t, decltype(d16)> d8;
+    FetchAhead(from + at * 2 + kGridsAhead);
+    FetchAhead(from + at * 2 + kGridsAhead + 64);
     RunFloats run;
     LACONIC_UNROLL
     for (int v = 0; v < kRunVectors; ++v)
@@ -201,79 +205,179 @@ HWY_INLINE void StoreSums(const Four* chains, float* sums) {
   hn::StoreU(PairSums(first, second), d4, sums);
 }
 
-// Grids shared by lanes: steps go into the factors of each group of lanes. Groups [first, last], at most
-// most_groups of them, share the scales of their factors.
+// Factors of a run for one group of lanes.
+struct Factors {
+  alignas(64) std::int32_t pairs[LaneRun::most_queries][kFactorRow];
+  alignas(16) float constants[LaneRun::most_queries];
+  std::int32_t raised[LaneRun::most_queries];
+};
+
 template <int queries>
-void FoldedRun(const LaneMatrix& matrix, const LaneRange& range, LaneRun& run, const RunPlan& plan,
-               std::int64_t first, std::int64_t last, float* y, std::int64_t y_stride, bool adds) {
-  const LaneGrids& grids = matrix.grids;
-  const std::int64_t lane_bytes = matrix.layout->lane_bytes(), size = run.size();
-  const int bits = matrix.layout->bits();
-  alignas(64) float step[LaneRun::most_groups][kDepths], factors[queries][kDepths];
-  RunFloats largest;
-  for (std::int64_t group = first; group <= last; ++group) {
-    const RunFloats steps = LoadRun(grids.step, grids.half, group * grids.columns + run.base, size);
-    largest = LargerMagnitudes(largest, steps);
-    steps.store(step[group - first]);
-  }
-  const float unit = LargestMagnitude(largest), per_unit = LaneRun::inverse_of_unit(unit);
-  largest = Times(largest, per_unit);
-  for (int m = 0; m < queries; ++m) {
-    const RunFloats x(run.x[m]);
-    run.set_scale(m, LargestMagnitude(Times(x, largest)), unit);
-    Times(x, run.inverse[m]).store(factors[m]);
-  }
-  // All groups are folded before the first tile: behind the products of a tile, little of what follows would
-  // be under way.
-  alignas(16) float constants[LaneRun::most_groups][LaneRun::most_queries];
-  for (std::int64_t group = first; group <= last; ++group) {
-    const std::int64_t g = group - first;
-    const RunFloats plain(step[g]), steps = Times(plain, per_unit);
+HWY_INLINE void RoundFactors(const RunFloats& a, int bits, int m, Factors& factors) {
+  RoundTo(a, factors.pairs[m]);
+  if constexpr (kRaises<queries>) {
+    const Int d;
+    auto sum = Nearest(a.of[0]);
     LACONIC_UNROLL
-    for (int m = 0; m < queries; ++m) RoundTo(Times(RunFloats(factors[m]), steps), run.factor[g][m]);
-    const RunFloats middles = MiddlesOf(grids, bits, group * grids.columns + run.base, size, plain);
-    Four chains[queries];
-    LACONIC_UNROLL
-    for (int m = 0; m < queries; ++m) chains[m] = ChainsOf(Times(RunFloats(run.x[m]), middles));
-    StoreSums<queries>(chains, constants[g]);
-  }
-  for (std::int64_t group = first; group <= last; ++group) {
-    const std::int64_t g = group - first;
-    std::int64_t begin = 0, end = matrix.lanes;  // of the group
-    if (grids.group > 0) {
-      begin = std::max<std::int64_t>(0, group * grids.group - grids.origin);
-      end = std::min(end, (group + 1) * grids.group - grids.origin);
-    }
-    const std::int64_t stop = std::min(end, range.lane_end);
-    const TileTerms terms{run.scale, constants[g], nullptr, nullptr};
-    for (std::int64_t tile = begin + (std::max(begin, range.lane_begin) - begin) / kTile * kTile; tile < stop;
-         tile += kTile) {
-      const std::int64_t skipped = std::max<std::int64_t>(0, range.lane_begin - tile);
-      AddTile<queries, false>(
-          plan, run, g, matrix.codes + tile * lane_bytes, std::min<std::int64_t>(kTile, end - tile), skipped,
-          std::min<std::int64_t>(kTile, stop - tile), terms, y + (tile - range.lane_begin), y_stride, adds);
-    }
+    for (int v = 1; v < kRunVectors; ++v) sum = hn::Add(sum, Nearest(a.of[v]));
+    factors.raised[m] = hn::GetLane(hn::SumOfLanes(d, sum)) * (1 << (bits - 1));
   }
 }
 
+// The queries of a run, where they lie if the run is whole.
+template <int queries>
+HWY_INLINE void TakeQueries(const LaneRange& range, const float* from, std::int64_t stride, int count,
+                            LaneRun& run, const float** x) {
+  run.queries = count;
+  if (run.whole()) {
+    for (int m = 0; m < count; ++m) x[m] = from + m * stride + (run.begin - range.depth_begin);
+  } else {
+    run.copy(range, from, stride, count);
+    for (int m = 0; m < count; ++m) x[m] = run.x[m];
+  }
+  if (count == queries) return;  // three are computed as four
+  std::fill_n(run.x[queries - 1], kDepths, 0.0f);
+  x[queries - 1] = run.x[queries - 1];
+}
+
+// Grids shared by lanes: steps go into the factors of each group of lanes. The factors of some runs and
+// groups are computed before the first tile: behind the products of a tile, little of what follows would be
+// under way.
+template <int queries>
+class FoldedRuns {
+ public:
+  static constexpr std::int64_t most_units = LaneRun::most_groups;  // runs x groups
+
+  FoldedRuns(const LaneMatrix& matrix, const LaneRange& range, const float* x, std::int64_t x_stride,
+             int count)
+      : matrix_(matrix), range_(range), x_(x), x_stride_(x_stride), count_(count) {}
+
+  void add(float* y, std::int64_t y_stride, bool adds) {
+    const std::int64_t begin = matrix_.grids.group_of(range_.lane_begin);
+    const std::int64_t end = matrix_.grids.group_of(range_.lane_end - 1) + 1;
+    for (first_ = begin; first_ < end; first_ += groups_) {
+      groups_ = std::min<std::int64_t>(end - first_, LaneRun::most_groups);
+      const std::int64_t most_runs = most_units / groups_;
+      bool later = adds;
+      for (std::int64_t at = range_.depth_begin; at < range_.depth_end; later = true) {
+        for (count_runs_ = 0; count_runs_ < most_runs && at < range_.depth_end; ++count_runs_) {
+          OneRun& one = runs_[count_runs_];
+          one.run.place(matrix_, range_, at);
+          scale(one, steps_ + count_runs_ * groups_);
+          at = one.run.end;
+        }
+        for (std::int64_t r = 0; r < count_runs_; ++r) {
+          for (std::int64_t g = 0; g < groups_; ++g)
+            fold(runs_[r], first_ + g, steps_[r * groups_ + g], factors_[r * groups_ + g]);
+        }
+        for (std::int64_t g = 0; g < groups_; ++g) add_group(g, y, y_stride, later);
+      }
+    }
+  }
+
+ private:
+  struct OneRun {
+    LaneRun run;
+    PlainRun words;
+    std::optional<RunPlan> plan;
+    const float* x[queries];
+    alignas(64) float scaled[queries][kDepths];  // x in units of the run's scale
+    float per_unit;
+  };
+
+  // Loads the steps of all groups and finds the scales of the queries.
+  HWY_INLINE void scale(OneRun& one, float (*to)[kDepths]) const {
+    const LaneGrids& grids = matrix_.grids;
+    LaneRun& run = one.run;
+    one.words = PlainRun(*matrix_.layout, run);
+    one.plan.reset();
+    TakeQueries<queries>(range_, x_, x_stride_, count_, run, one.x);
+    RunFloats largest;
+    for (std::int64_t g = 0; g < groups_; ++g) {
+      const RunFloats steps =
+          LoadRun(grids.step, grids.half, (first_ + g) * grids.columns + run.base, run.size());
+      largest = LargerMagnitudes(largest, steps);
+      steps.store(to[g]);
+    }
+    const float unit = LargestMagnitude(largest);
+    one.per_unit = LaneRun::inverse_of_unit(unit);
+    largest = Times(largest, one.per_unit);
+    LACONIC_UNROLL
+    for (int m = 0; m < queries; ++m) {
+      const RunFloats here(one.x[m]);
+      run.set_scale(m, LargestMagnitude(Times(here, largest)), unit);
+      Times(here, run.inverse[m]).store(one.scaled[m]);
+    }
+  }
+
+  HWY_INLINE void fold(const OneRun& one, std::int64_t group, const float* stored, Factors& factors) const {
+    const RunFloats plain(stored), steps = Times(plain, one.per_unit);
+    const RunFloats middles = MiddlesOf(matrix_.grids, matrix_.layout->bits(),
+                                        group * matrix_.grids.columns + one.run.base, one.run.size(), plain);
+    Four chains[queries];
+    LACONIC_UNROLL
+    for (int m = 0; m < queries; ++m) {
+      RoundFactors<queries>(Times(RunFloats(one.scaled[m]), steps), matrix_.layout->bits(), m, factors);
+      chains[m] = ChainsOf(Times(RunFloats(one.x[m]), middles));
+    }
+    StoreSums<queries>(chains, factors.constants);
+  }
+
+  HWY_INLINE void add_group(std::int64_t g, float* y, std::int64_t y_stride, bool adds) {
+    const LaneGrids& grids = matrix_.grids;
+    const std::int64_t lane_bytes = matrix_.layout->lane_bytes();
+    std::int64_t begin = 0, end = matrix_.lanes;  // of the group
+    if (grids.group > 0) {
+      begin = std::max<std::int64_t>(0, (first_ + g) * grids.group - grids.origin);
+      end = std::min(end, (first_ + g + 1) * grids.group - grids.origin);
+    }
+    const std::int64_t stop = std::min(end, range_.lane_end);
+    for (std::int64_t tile = begin + (std::max(begin, range_.lane_begin) - begin) / kTile * kTile;
+         tile < stop; tile += kTile) {
+      const TilePart part{matrix_.codes + tile * lane_bytes, std::min<std::int64_t>(kTile, end - tile),
+                          std::max<std::int64_t>(0, range_.lane_begin - tile),
+                          std::min<std::int64_t>(kTile, stop - tile)};
+      float* to = y + (tile + part.begin - range_.lane_begin);
+      for (std::int64_t r = 0; r < count_runs_; ++r) {
+        const Factors& factors = factors_[r * groups_ + g];
+        const TileTerms terms{runs_[r].run.scale, factors.constants, factors.raised, nullptr, nullptr};
+        AddTile<queries, false>(*matrix_.layout, runs_[r].run, runs_[r].words, runs_[r].plan,
+                                factors.pairs[0], part, terms, count_, to, y_stride, adds || r > 0);
+      }
+    }
+  }
+
+  const LaneMatrix& matrix_;
+  const LaneRange& range_;
+  const float* x_;
+  std::int64_t x_stride_;
+  int count_;
+  std::int64_t first_ = 0, groups_ = 0, count_runs_ = 0;
+  alignas(64) float steps_[most_units][kDepths];
+  OneRun runs_[most_units];
+  Factors factors_[most_units];
+};
+
 // Grids shared by the depths of the run: its sums are scaled lane by lane.
 template <int queries>
-void ScaledRun(const LaneMatrix& matrix, const LaneRange& range, LaneRun& run, const RunPlan& plan, float* y,
-               std::int64_t y_stride, bool adds) {
+void ScaledRun(const LaneMatrix& matrix, const LaneRange& range, LaneRun& run, const float* const* x,
+               float* y, std::int64_t y_stride, bool adds) {
   static_assert(kTile <= kDepths);
   const LaneGrids& grids = matrix.grids;
   const std::int64_t lane_bytes = matrix.layout->lane_bytes();
   const int bits = matrix.layout->bits();
+  Factors factors;
   Four chains[queries];
   LACONIC_UNROLL
   for (int m = 0; m < queries; ++m) {
-    const RunFloats x(run.x[m]);
-    chains[m] = ChainsOf(x);
-    run.set_scale(m, LargestMagnitude(x), 1.0f);
-    RoundTo(Times(x, run.inverse[m]), run.factor[0][m]);
+    const RunFloats here(x[m]);
+    chains[m] = ChainsOf(here);
+    run.set_scale(m, LargestMagnitude(here), 1.0f);
+    RoundFactors<queries>(Times(here, run.inverse[m]), bits, m, factors);
   }
-  alignas(16) float constants[LaneRun::most_queries];
-  StoreSums<queries>(chains, constants);
+  StoreSums<queries>(chains, factors.constants);
+  const PlainRun plain(*matrix.layout, run);
+  std::optional<RunPlan> plan;
   alignas(64) float step[kDepths], middle[kDepths];
   const std::int64_t from = grids.group_of(run.begin) * grids.columns;
   // Steps are loaded for two tiles at a time, as many as a run has places.
@@ -284,12 +388,13 @@ void ScaledRun(const LaneMatrix& matrix, const LaneRange& range, LaneRun& run, c
     MiddlesOf(grids, bits, from + first, count, steps).store(middle);
     for (std::int64_t at = 0; at < count; at += kTile) {
       const std::int64_t tile = first + at, lanes = std::min<std::int64_t>(kTile, matrix.lanes - tile);
-      const std::int64_t skipped = std::max<std::int64_t>(0, range.lane_begin - tile);
-      const std::int64_t stop = std::min(lanes, range.lane_end - tile);
-      if (skipped >= stop) continue;
-      const TileTerms here{run.scale, constants, step + at, middle + at};
-      AddTile<queries, true>(plan, run, 0, matrix.codes + tile * lane_bytes, lanes, skipped, stop, here,
-                             y + (tile - range.lane_begin), y_stride, adds);
+      const TilePart part{matrix.codes + tile * lane_bytes, lanes,
+                          std::max<std::int64_t>(0, range.lane_begin - tile),
+                          std::min(lanes, range.lane_end - tile)};
+      if (part.begin >= part.end) continue;
+      const TileTerms here{run.scale, factors.constants, factors.raised, step + at, middle + at};
+      AddTile<queries, true>(*matrix.layout, run, plain, plan, factors.pairs[0], part, here, run.queries,
+                             y + (tile + part.begin - range.lane_begin), y_stride, adds);
     }
   }
 }
@@ -297,20 +402,14 @@ void ScaledRun(const LaneMatrix& matrix, const LaneRange& range, LaneRun& run, c
 template <int queries>
 void ProductOf(const LaneMatrix& matrix, const LaneRange& range, const float* x, std::int64_t x_stride,
                int count, float* y, std::int64_t y_stride, bool adds) {
+  if (!matrix.grids.along_depth)
+    return FoldedRuns<queries>(matrix, range, x, x_stride, count).add(y, y_stride, adds);
   LaneRun run;
+  const float* here[queries];
   for (std::int64_t at = range.depth_begin; at < range.depth_end; at = run.end) {
-    run.take(matrix, range, at, x, x_stride, count);
-    const RunPlan plan(*matrix.layout, run);
-    if (matrix.grids.along_depth) {
-      ScaledRun<queries>(matrix, range, run, plan, y, y_stride, adds);
-    } else {
-      const std::int64_t last = matrix.grids.group_of(range.lane_end - 1);
-      for (std::int64_t group = matrix.grids.group_of(range.lane_begin); group <= last;
-           group += LaneRun::most_groups) {
-        FoldedRun<queries>(matrix, range, run, plan, group, std::min(last, group + LaneRun::most_groups - 1),
-                           y, y_stride, adds);
-      }
-    }
+    run.place(matrix, range, at);
+    TakeQueries<queries>(range, x, x_stride, count, run, here);
+    ScaledRun<queries>(matrix, range, run, here, y, y_stride, adds);
     adds = true;
   }
 }

@@ -112,7 +112,8 @@ void lane_product_scalar(const LaneMatrix& matrix, const LaneRange& range, const
     float* to = y + query * y_stride;
     if (!adds) std::fill(to, to + (range.lane_end - range.lane_begin), 0.0f);
     for (std::int64_t at = range.depth_begin; at < range.depth_end; at = run.end) {
-      run.take(matrix, range, at, x + query * x_stride, x_stride, 1);
+      run.place(matrix, range, at);
+      run.copy(range, x + query * x_stride, x_stride, 1);
       for (std::int64_t lane = range.lane_begin; lane < range.lane_end; ++lane)
         to[lane - range.lane_begin] += lane_term(matrix, range, lane, run);
     }

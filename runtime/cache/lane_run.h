@@ -18,30 +18,31 @@ struct LaneRun {
   static constexpr float least = 1e-30f;
 
   int queries = 0;
-  std::int64_t base = 0;                      // a multiple of `depths`; x and factors count from here
+  std::int64_t base = 0;                      // a multiple of `depths`; x counts from here
   std::int64_t begin = 0, end = 0;            // depths of the run
   alignas(64) float x[most_queries][depths];  // 0 outside the run
-  alignas(64) std::int32_t factor[most_groups][most_queries][depths / 2];  // pairs of 16 bits
   float scale[most_queries], inverse[most_queries];
 
   std::int64_t size() const { return end - base; }
+  bool whole() const { return end - begin == depths; }
 
   // The run that starts at depth `at` of a range: to the end of the range, of the group of depths, or of the
-  // 64 depths, whichever comes first. x is that of the range.
-  void take(const LaneMatrix& matrix, const LaneRange& range, std::int64_t at, const float* from,
-            std::int64_t stride, int count) {
-    queries = count;
+  // 64 depths, whichever comes first.
+  void place(const LaneMatrix& matrix, const LaneRange& range, std::int64_t at) {
     base = at / depths * depths;
     begin = at;
     end = std::min(range.depth_end, base + depths);
     if (matrix.grids.along_depth) end = std::min(end, matrix.grids.group_end(at, matrix.layout->depth()));
+  }
+  // x of a run that has its place, from that of the range.
+  void copy(const LaneRange& range, const float* from, std::int64_t stride, int count) {
+    queries = count;
     for (int m = 0; m < count; ++m) {
       const float* row = from + m * stride + (begin - range.depth_begin);
       std::fill(x[m], x[m] + (begin - base), 0.0f);
       std::copy(row, row + (end - begin), x[m] + (begin - base));
       std::fill(x[m] + size(), x[m] + depths, 0.0f);
     }
-    if (count == 3) std::fill(x[3], x[3] + depths, 0.0f);  // three are computed as four
   }
 
   // Factors of magnitude up to `largest` in units of `unit` become integers: (x inverse) (step / unit).

@@ -1,7 +1,9 @@
 // The integer sums of lane_product_kernel.cpp. For every word of 32 bits a lane and every pair of depths in
-// it, a shift or two and a mask leave the codes of the pair in the halves of each lane; one multiply-add of
-// 16-bit halves into 32-bit lanes, two products an instruction, then takes in a query. Four queries share the
-// unpacking. Included once per target (Highway's -inl.h pattern).
+// it, a shift and a mask leave the codes of the pair in the halves of each lane; one multiply-add of 16-bit
+// halves into 32-bit lanes, two products an instruction, then takes in a query. Four queries share the
+// unpacking. Of one or two, unpacking would take longer than the products: some pairs then stay where they
+// stand in the word, which multiplies their codes by a power of two, and have sums of their own. Included
+// once per target (Highway's -inl.h pattern).
 #if defined(LACONIC_RUNTIME_CACHE_LANE_SUMS_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef LACONIC_RUNTIME_CACHE_LANE_SUMS_INL_H
 #undef LACONIC_RUNTIME_CACHE_LANE_SUMS_INL_H
@@ -13,6 +15,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "runtime/cache/lane_run.h"
 
@@ -43,6 +46,15 @@ namespace {
 
 constexpr int kLanes = HWY_LANES(std::int32_t) < 16 ? HWY_LANES(std::int32_t) : 16;
 constexpr int kTile = LaneCodes::tile_lanes;
+// Codes are fetched so many bytes before they are used: tiles of neighbouring lanes, and words of one tile,
+// follow each other in memory, and between two calls others are read. They go to the second-level cache: the
+// first has room for fewer lines that are on their way.
+constexpr int kAhead = 4096;
+HWY_INLINE void FetchAhead([[maybe_unused]] const std::uint8_t* at) {
+#if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
+  __builtin_prefetch(at, 0, 2);
+#endif
+}
 constexpr int kFactorRow = LaneRun::depths / 2;  // pairs of a query's factors
 using Int = hn::CappedTag<std::int32_t, kLanes>;
 using Word = hn::RebindToUnsigned<Int>;
@@ -54,35 +66,71 @@ using Ints = hn::Vec<Int>;
 using Shorts = hn::Vec<Short>;
 using Floats = hn::Vec<Float>;
 
-// The codes of pair k of a word, in the halves of each lane.
-template <int width, bool top, int k>
-HWY_INLINE Shorts Pair(Shorts word) {
-  constexpr int last = 16 / width - 1;
-  const UnsignedShort du;
-  const Short d;
-  if constexpr (top) {
-    if constexpr (k < last) word = hn::ShiftLeft<16 - width*(k + 1)>(word);
-    return hn::ShiftRight<16 - width>(word);
-  } else {
-    auto bits = hn::BitCast(du, word);
-    if constexpr (k > 0) bits = hn::ShiftRight<width * k>(bits);
-    if constexpr (k < last) bits = hn::And(bits, hn::Set(du, (1u << width) - 1u));
-    return hn::BitCast(d, bits);
-  }
-}
-
-// Sums of `queries` queries over `vectors` vectors of lanes. Where the instruction set widens halves apart,
-// the second sums hold the other halves.
-template <int queries, int vectors>
-struct Sums {
-  Ints of[queries * vectors], more[queries * vectors];
+// How the pairs of a word are unpacked: pair k is shifted down by whole `places` pairs and stands k % places
+// pairs above bit 0. Such codes have no sign: those of the top part are raised by half of their range, and
+// what that adds to a sum is taken away from it, half the range times the sum of the factors.
+template <int queries>
+constexpr bool kRaises = queries <= 2 && HWY_TARGET <= HWY_AVX3;
+template <int width, int queries>
+struct Unpacking {
+  static constexpr int fitting = 8 / width < 4 ? 8 / width : 4;
+  static constexpr int places = kRaises<queries> ? fitting : 1;
 };
 
-template <int queries, int vectors>
-HWY_INLINE void Start(Sums<queries, vectors>& sums) {
-  LACONIC_UNROLL
-  for (int i = 0; i < queries * vectors; ++i) sums.of[i] = sums.more[i] = hn::Zero(Int());
+// The codes of pair k of a word, in the halves of each lane, times 2^(width (k % places)).
+template <int width, bool top, int places, int k>
+HWY_INLINE Shorts Pair(Shorts word) {
+  constexpr int last = 16 / width - 1, shift = k / places * places * width;
+  constexpr unsigned mask = ((1u << width) - 1u) << (k % places * width);
+  if constexpr (top && places == 1) {
+    if constexpr (k < last) word = hn::ShiftLeft<16 - width*(k + 1)>(word);
+    return hn::ShiftRight<16 - width>(word);
+  }
+  const UnsignedShort du;
+  auto bits = hn::BitCast(du, word);
+  if constexpr (shift > 0) bits = hn::ShiftRight<shift>(bits);
+  if constexpr (places > 1 || k < last) bits = hn::And(bits, hn::Set(du, mask));
+  return hn::BitCast(Short(), bits);
 }
+
+// The top bits of all codes of a word.
+template <int width>
+constexpr unsigned TopBits() {
+  unsigned bits = 0;
+  for (int k = 0; k < 16 / width; ++k) bits |= 1u << (width * (k + 1) - 1);
+  return bits;
+}
+
+// Sums of `queries` queries over `vectors` vectors of lanes, for each place of a code in its half. Where the
+// instruction set widens halves apart, the second sums hold the other halves; where one instruction
+// multiplies and adds, they take every other pair of few sums, or each instruction would wait for the one
+// before.
+template <int queries, int vectors, int places>
+struct Sums {
+  Ints of[queries * vectors * places], more[queries * vectors * places];
+  static constexpr bool in_turn = HWY_TARGET == HWY_AVX3_DL && queries * vectors * places <= 4;
+
+  HWY_INLINE Sums() {
+    LACONIC_UNROLL
+    for (int i = 0; i < queries * vectors * places; ++i) of[i] = more[i] = hn::Zero(Int());
+  }
+  template <int width>
+  HWY_INLINE Ints total(int i) const {
+    Ints all = at(i * places);
+    if constexpr (places > 1) all = hn::Add(all, hn::ShiftRight<width>(at(i * places + 1)));
+    if constexpr (places > 2) {
+      all = hn::Add(all, hn::ShiftRight<2 * width>(at(i * places + 2)));
+      all = hn::Add(all, hn::ShiftRight<3 * width>(at(i * places + 3)));
+    }
+    return all;
+  }
+
+ private:
+  HWY_INLINE Ints at(int i) const {
+    if constexpr (in_turn) return hn::Add(of[i], more[i]);
+    return hn::RearrangeToOddPlusEven(of[i], more[i]);
+  }
+};
 
 // sum += the two products of each lane.
 HWY_INLINE void MultiplyAdd(Shorts codes, Shorts factor, Ints& sum, [[maybe_unused]] Ints& more) {
@@ -97,27 +145,31 @@ HWY_INLINE void MultiplyAdd(Shorts codes, Shorts factor, Ints& sum, [[maybe_unus
 #endif
 }
 
-template <int queries, int vectors>
+// Pair `pair` of the factors meets codes that stand at place `place`.
+template <int queries, int vectors, int places, int place, bool second>
 HWY_INLINE void AddPair(const Shorts* codes, const std::int32_t* x, std::int64_t pair,
-                        Sums<queries, vectors>& sums) {
+                        Sums<queries, vectors, places>& sums) {
+  constexpr bool swapped = second && Sums<queries, vectors, places>::in_turn;
   LACONIC_UNROLL
   for (int m = 0; m < queries; ++m) {
     const auto factor = hn::BitCast(Short(), hn::Set(Int(), x[m * kFactorRow + pair]));
     LACONIC_UNROLL
-    for (int v = 0; v < vectors; ++v)
-      MultiplyAdd(codes[v], factor, sums.of[m * vectors + v], sums.more[m * vectors + v]);
+    for (int v = 0; v < vectors; ++v) {
+      const int i = (m * vectors + v) * places + place;
+      MultiplyAdd(codes[v], factor, swapped ? sums.more[i] : sums.of[i], swapped ? sums.of[i] : sums.more[i]);
+    }
   }
 }
 
-template <int width, bool top, int queries, int vectors, int k = 0>
+template <int width, bool top, int queries, int vectors, int places, int k = 0>
 HWY_INLINE void AddWord(const Shorts* words, const std::int32_t* x, std::int64_t first_pair,
-                        Sums<queries, vectors>& sums) {
+                        Sums<queries, vectors, places>& sums) {
   if constexpr (k < 16 / width) {
     Shorts codes[vectors];
     LACONIC_UNROLL
-    for (int v = 0; v < vectors; ++v) codes[v] = Pair<width, top, k>(words[v]);
-    AddPair<queries, vectors>(codes, x, first_pair + k, sums);
-    AddWord<width, top, queries, vectors, k + 1>(words, x, first_pair, sums);
+    for (int v = 0; v < vectors; ++v) codes[v] = Pair<width, top, places, k>(words[v]);
+    AddPair<queries, vectors, places, k % places, k / places % 2 == 1>(codes, x, first_pair + k, sums);
+    AddWord<width, top, queries, vectors, places, k + 1>(words, x, first_pair, sums);
   }
 }
 
@@ -145,7 +197,7 @@ struct PartRun {
 struct RunPlan {
   PartRun parts[3];
   int count = 0;
-  bool plain = false;  // one part, and words only
+  bool words_only = true;
 
   RunPlan(const LaneCodes& layout, const LaneRun& depths) {
     for (const LanePart& part : layout.parts()) {
@@ -162,11 +214,29 @@ struct RunPlan {
           std::max(run.first_word, std::min(part.words, part.word_of(depths.end + part.per_word() - 1)));
       run.first_pair = (run.first_word * part.per_word() - depths.base) / 2;
       if (depths.end <= first_tail) continue;
+      words_only = false;
       run.first_tail = static_cast<int>(std::max<std::int64_t>(depths.begin - first_tail, 0));
       run.last_tail = static_cast<int>(depths.end - first_tail);
       run.tail_at = first_tail - depths.base;
     }
-    plain = count == 1 && parts[0].last_tail == 0;
+  }
+};
+
+// The words of a run of codes that are of one part, where it needs no others.
+struct PlainRun {
+  bool fits = false;
+  int log_width = 0;
+  std::int64_t first_word = 0, words = 0, first_pair = 0;
+
+  PlainRun() = default;
+  HWY_INLINE PlainRun(const LaneCodes& layout, const LaneRun& depths) {
+    const LanePart& part = layout.parts().front();
+    if (layout.parts().size() > 1 || depths.end > part.words * part.per_word()) return;
+    fits = true;
+    log_width = part.log_width;
+    first_word = part.word_of(depths.begin);
+    words = part.word_of(depths.end + part.per_word() - 1) - first_word;
+    first_pair = (first_word * part.per_word() - depths.base) / 2;
   }
 };
 
@@ -174,6 +244,7 @@ struct RunPlan {
 // constant.
 struct TileTerms {
   const float *scale, *constant;  // by query
+  const std::int32_t* raised;     // by query: what raised codes add to a sum
   const float *step, *middle;     // of the tile's lanes, or null
 };
 
@@ -187,45 +258,113 @@ HWY_INLINE Floats TermOf(Ints sum, const TileTerms& terms, int m, std::int64_t l
                  hn::Mul(hn::Load(d, terms.middle + lane), constant));
 }
 
+// y[m] of two vectors of lanes, from `lane` of the tile on = (or += when `adds`) the terms of their sums.
+template <int queries, bool scaled>
+HWY_INLINE void AddTerms(const Ints* sums, const TileTerms& terms, int lane, int stored, float* y,
+                         std::int64_t y_stride, bool adds) {
+  const Float d;
+  LACONIC_UNROLL
+  for (int i = 0; i < queries * 2; ++i) {
+    const int m = i / 2, first = lane + i % 2 * kLanes;
+    if (m < stored) {
+      float* to = y + m * y_stride + first;
+      auto value = TermOf<scaled>(sums[i], terms, m, first);
+      if (adds) value = hn::Add(hn::LoadU(d, to), value);
+      hn::StoreU(value, d, to);
+    }
+  }
+}
+
+// The sums of `count` words of two vectors of lanes of a tile of 32, from `from` on.
+template <int width, bool top, int queries, int places>
+HWY_INLINE void AddWords(const std::uint8_t* from, std::int64_t count, const std::int32_t* x,
+                         Sums<queries, 2, places>& sums) {
+  const Byte d8;
+  const Short d16;
+  for (std::int64_t i = 0; i < count; ++i) {
+    Shorts word[2] = {hn::BitCast(d16, hn::LoadU(d8, from)),
+                      hn::BitCast(d16, hn::LoadU(d8, from + kLanes * 4))};
+    if constexpr (top && places > 1) {
+      const auto flip =
+          hn::BitCast(d16, hn::Set(UnsignedShort(), static_cast<std::uint16_t>(TopBits<width>())));
+      word[0] = hn::Xor(word[0], flip);
+      word[1] = hn::Xor(word[1], flip);
+    }
+    FetchAhead(from + kAhead);
+    FetchAhead(from + kAhead + kLanes * 4);
+    AddWord<width, top, queries, 2, places>(word, x, i * (16 / width), sums);
+    from += kTile * 4;
+  }
+}
+
 // A tile of 32 lanes whose codes are of one part: the sums stay in registers until they are added to y. Not
 // inlined, or it would share its registers with what stands around it.
 template <int log_width, int queries, bool scaled>
 HWY_NOINLINE void WholeTile(const std::uint8_t* words, std::int64_t count, const std::int32_t* x,
                             const TileTerms& terms, int stored, float* y, std::int64_t y_stride, bool adds) {
-  const Float d;
-  const Byte d8;
-  const Short d16;
-  constexpr int vectors = 2, width = 1 << log_width;
-  for (int lane = 0; lane < kTile; lane += vectors * kLanes) {
-    Sums<queries, vectors> sums;
-    Start(sums);
-    const std::uint8_t* from = words + lane * 4;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const Shorts word[vectors] = {hn::BitCast(d16, hn::LoadU(d8, from)),
-                                    hn::BitCast(d16, hn::LoadU(d8, from + kLanes * 4))};
-      AddWord<width, true, queries, vectors>(word, x, i * (16 / width), sums);
-      from += kTile * 4;
-    }
+  constexpr int width = 1 << log_width, places = Unpacking<width, queries>::places;
+  for (int lane = 0; lane < kTile; lane += 2 * kLanes) {
+    Sums<queries, 2, places> sums;
+    AddWords<width, true, queries, places>(words + lane * 4, count, x, sums);
+    Ints totals[queries * 2];
     LACONIC_UNROLL
-    for (int m = 0; m < queries; ++m) {
-      if (m == stored) break;
-      float* to = y + m * y_stride + lane;
-      LACONIC_UNROLL
-      for (int v = 0; v < vectors; ++v) {
-        const int i = m * vectors + v;
-        auto value =
-            TermOf<scaled>(hn::RearrangeToOddPlusEven(sums.of[i], sums.more[i]), terms, m, lane + v * kLanes);
-        if (adds) value = hn::Add(hn::LoadU(d, to + v * kLanes), value);
-        hn::StoreU(value, d, to + v * kLanes);
+    for (int i = 0; i < queries * 2; ++i) {
+      totals[i] = sums.template total<width>(i);
+      if constexpr (places > 1) totals[i] = hn::Sub(totals[i], hn::Set(Int(), terms.raised[i / 2]));
+    }
+    AddTerms<queries, scaled>(totals, terms, lane, stored, y, y_stride, adds);
+  }
+}
+
+// The same of several parts.
+template <int width, bool top, int queries>
+HWY_INLINE void AddPart(const PartRun& run, const std::uint8_t* tile, int lane, const std::int32_t* x,
+                        Ints* totals) {
+  constexpr int places = Unpacking<width, queries>::places;
+  Sums<queries, 2, places> sums;
+  AddWords<width, top, queries, places>(tile + (run.offset + run.first_word * 4) * kTile + lane * 4,
+                                        run.last_word - run.first_word, x + run.first_pair, sums);
+  LACONIC_UNROLL
+  for (int i = 0; i < queries * 2; ++i)
+    totals[i] = hn::Add(totals[i], hn::ShiftLeftSame(sums.template total<width>(i), run.shift));
+}
+
+template <int queries, bool scaled>
+HWY_NOINLINE void WholeTileOfParts(const RunPlan& plan, const std::uint8_t* tile, const std::int32_t* x,
+                                   const TileTerms& terms, int stored, float* y, std::int64_t y_stride,
+                                   bool adds) {
+  for (int lane = 0; lane < kTile; lane += 2 * kLanes) {
+    Ints totals[queries * 2];
+    LACONIC_UNROLL
+    for (int i = 0; i < queries * 2; ++i) {
+      totals[i] = hn::Zero(Int());
+      if constexpr (kRaises<queries>) totals[i] = hn::Set(Int(), -terms.raised[i / 2]);
+    }
+    for (int p = 0; p < plan.count; ++p) {
+      const PartRun& part = plan.parts[p];
+      switch (2 * part.log_width + (part.top ? 1 : 0)) {
+        case 5:  // codes of several parts have three to seven bits
+          AddPart<4, true, queries>(part, tile, lane, x, totals);
+          break;
+        case 3:
+          AddPart<2, true, queries>(part, tile, lane, x, totals);
+          break;
+        case 2:
+          AddPart<2, false, queries>(part, tile, lane, x, totals);
+          break;
+        default:
+          AddPart<1, false, queries>(part, tile, lane, x, totals);
+          break;
       }
     }
+    AddTerms<queries, scaled>(totals, terms, lane, stored, y, y_stride, adds);
   }
 }
 
 // The depths that fill no word, for one vector of lanes.
 template <int width, bool top, int queries>
 void AddTail(const PartRun& run, const std::uint8_t* tail, std::int64_t lanes, std::int64_t valid,
-             const std::int32_t* x, Sums<queries, 1>& sums) {
+             const std::int32_t* x, Sums<queries, 1, 1>& sums) {
   const Int d;
   const Word du;
   alignas(64) std::uint32_t words[kLanes] = {};
@@ -247,7 +386,7 @@ void AddTail(const PartRun& run, const std::uint8_t* tail, std::int64_t lanes, s
                   2);
       factors[m * kFactorRow] = number;
     }
-    AddPair<queries, 1>(codes, factors, 0, sums);
+    AddPair<queries, 1, 1, 0, false>(codes, factors, 0, sums);
   }
 }
 
@@ -258,18 +397,17 @@ void PartSums(const PartRun& run, const std::uint8_t* tile, std::int64_t lanes, 
   const Int d;
   const std::uint8_t* words = tile + run.offset * lanes;
   for (std::int64_t lane = 0; lane < lanes; lane += kLanes) {
-    Sums<queries, 1> sums;
-    Start(sums);
+    Sums<queries, 1, 1> sums;
     for (std::int64_t i = run.first_word; i < run.last_word; ++i) {
       const Shorts word[1] = {LoadLanes(words + (i * lanes + lane) * 4, lanes - lane)};
-      AddWord<width, top, queries, 1>(word, x, run.first_pair + (i - run.first_word) * (16 / width), sums);
+      AddWord<width, top, queries, 1, 1>(word, x, run.first_pair + (i - run.first_word) * (16 / width), sums);
     }
     if (run.first_tail < run.last_tail) {
       AddTail<width, top, queries>(run, words + run.words * lanes * 4 + lane, lanes, lanes - lane, x, sums);
     }
     LACONIC_UNROLL
     for (int m = 0; m < queries; ++m) {
-      auto sum = hn::ShiftLeftSame(hn::RearrangeToOddPlusEven(sums.of[m], sums.more[m]), run.shift);
+      auto sum = hn::ShiftLeftSame(sums.template total<width>(m), run.shift);
       if (adds) sum = hn::Add(sum, hn::Load(d, to[m] + lane));
       hn::Store(sum, d, to[m] + lane);
     }
@@ -305,7 +443,7 @@ void TileSums(const RunPlan& plan, const std::uint8_t* tile, std::int64_t lanes,
   }
 }
 
-// y[m][l] for lanes [begin, end) of a tile, from the sums of the tile.
+// y[m] for lanes [begin, end) of a tile, from the sums of the tile.
 template <bool scaled>
 void AddToLanes(const std::int32_t* sums, const TileTerms& terms, int m, std::int64_t begin, std::int64_t end,
                 float* y, bool adds) {
@@ -313,35 +451,43 @@ void AddToLanes(const std::int32_t* sums, const TileTerms& terms, int m, std::in
   alignas(64) float row[kTile];
   for (std::int64_t l = begin / kLanes * kLanes; l < end; l += kLanes)
     hn::Store(TermOf<scaled>(hn::Load(Int(), sums + l), terms, m, l), d, row + l);
-  for (std::int64_t l = begin; l < end; ++l) y[l] = adds ? y[l] + row[l] : row[l];
+  for (std::int64_t l = begin; l < end; ++l) y[l - begin] = adds ? y[l - begin] + row[l] : row[l];
 }
 
-// What a run gives to lanes [begin, end) of a tile of the group'th factors, added to y[m][begin] and on.
+// A tile and the lanes [begin, end) of it that are wanted.
+struct TilePart {
+  const std::uint8_t* codes;
+  std::int64_t lanes, begin, end;
+  bool whole() const { return begin == 0 && end == kTile; }
+};
+
+// What a run with the factors x [queries][kFactorRow] gives to lanes of a tile, added to y[m][begin] and on
+// of the first `stored` queries. `plan` is made where it is needed first.
 template <int queries, bool scaled>
-HWY_INLINE void AddTile(const RunPlan& plan, const LaneRun& run, std::int64_t group, const std::uint8_t* tile,
-                        std::int64_t lanes, std::int64_t begin, std::int64_t end, const TileTerms& terms,
-                        float* y, std::int64_t y_stride, bool adds) {
-  const std::int32_t* x = run.factor[group][0];
-  if (plan.plain && begin == 0 && end == kTile) {
-    const PartRun& part = plan.parts[0];
-    const std::uint8_t* words = tile + part.first_word * (kTile * 4);
-    const std::int64_t count = part.last_word - part.first_word;
-    x += part.first_pair;
-    switch (part.log_width) {
+HWY_INLINE void AddTile(const LaneCodes& layout, const LaneRun& run, const PlainRun& plain,
+                        std::optional<RunPlan>& plan, const std::int32_t* x, const TilePart& tile,
+                        const TileTerms& terms, int stored, float* y, std::int64_t y_stride, bool adds) {
+  if (plain.fits && tile.whole()) {
+    const std::uint8_t* words = tile.codes + plain.first_word * (kTile * 4);
+    x += plain.first_pair;
+    switch (plain.log_width) {
       case 3:
-        return WholeTile<3, queries, scaled>(words, count, x, terms, run.queries, y, y_stride, adds);
+        return WholeTile<3, queries, scaled>(words, plain.words, x, terms, stored, y, y_stride, adds);
       case 2:
-        return WholeTile<2, queries, scaled>(words, count, x, terms, run.queries, y, y_stride, adds);
+        return WholeTile<2, queries, scaled>(words, plain.words, x, terms, stored, y, y_stride, adds);
       case 1:
-        return WholeTile<1, queries, scaled>(words, count, x, terms, run.queries, y, y_stride, adds);
+        return WholeTile<1, queries, scaled>(words, plain.words, x, terms, stored, y, y_stride, adds);
       default:
-        return WholeTile<0, queries, scaled>(words, count, x, terms, run.queries, y, y_stride, adds);
+        return WholeTile<0, queries, scaled>(words, plain.words, x, terms, stored, y, y_stride, adds);
     }
   }
+  if (!plan) plan.emplace(layout, run);
+  if (plan->words_only && tile.whole())
+    return WholeTileOfParts<queries, scaled>(*plan, tile.codes, x, terms, stored, y, y_stride, adds);
   alignas(64) std::int32_t sums[queries][kTile];
-  TileSums<queries>(plan, tile, lanes, x, sums);
-  for (int m = 0; m < run.queries; ++m)
-    AddToLanes<scaled>(sums[m], terms, m, begin, end, y + m * y_stride, adds);
+  TileSums<queries>(*plan, tile.codes, tile.lanes, x, sums);
+  for (int m = 0; m < stored; ++m)
+    AddToLanes<scaled>(sums[m], terms, m, tile.begin, tile.end, y + m * y_stride, adds);
 }
 
 }  // namespace

@@ -231,8 +231,7 @@ class SegmentWalk {
     if (top > top_[at]) {
       const float scale = std::exp(top_[at] - top);
       mass_[at] *= scale;
-      float* sums = sums_.data() + i * width_;
-      for (std::int64_t j = 0; j < width_; ++j) sums[j] *= scale;
+      scale_row(sums_.data() + i * width_, width_, scale);
       top_[at] = top;
     }
     mass_[at] += static_cast<float>(exponentials(row, rows, top));
@@ -347,7 +346,7 @@ void attend_segments(const KvLayerState& state, const SegmentQueries& queries, f
   };
   const auto walk_task = [&](std::int64_t task) {
     thread_local SegmentWalk walk;
-    const std::int64_t head = task % heads, run = task / heads;
+    const std::int64_t head = task / tasks, run = task % tasks;
     const HeadSegments& own = segments[of_head(head)];
     const std::size_t begin = cuts[of_head(head)][static_cast<std::size_t>(run)];
     const std::size_t end = cuts[of_head(head)][static_cast<std::size_t>(run) + 1];
@@ -361,9 +360,9 @@ void attend_segments(const KvLayerState& state, const SegmentQueries& queries, f
     }
   };
   const auto finish_head = [&](std::int64_t head) {
-    const PartialSoftmax total = part_of(head, 0);
+    const PartialSoftmax total = part_of(head * tasks, 0);
     for (std::int64_t run = 1; run < tasks; ++run) {
-      const PartialSoftmax part = part_of(run * heads + head, 0);
+      const PartialSoftmax part = part_of(head * tasks + run, 0);
       for (std::int64_t i = 0; i < count; ++i) total.merge(i, part.top[i], part.mass[i], part.sums + i * d);
     }
     for (std::int64_t i = 0; i < count; ++i) {
@@ -380,7 +379,7 @@ void attend_segments(const KvLayerState& state, const SegmentQueries& queries, f
         continue;
       }
       exponentials(weights, trace.columns, top);
-      for (std::int64_t c = 0; c < trace.columns; ++c) weights[c] *= inverse;
+      scale_row(weights, trace.columns, inverse);
     }
   };
   const auto each = [&](std::int64_t number, const std::function<void(std::int64_t)>& body) {
@@ -390,7 +389,11 @@ void attend_segments(const KvLayerState& state, const SegmentQueries& queries, f
       parallel_for(number, body);
     }
   };
-  each(tasks * heads, walk_task);
+  // Tasks that follow each other read on in memory: a thread takes several at a time.
+  const std::int64_t all = tasks * heads, shares = std::min<std::int64_t>(all, 4 * thread_count());
+  each(shares, [&](std::int64_t share) {
+    for (std::int64_t task = share * all / shares; task < (share + 1) * all / shares; ++task) walk_task(task);
+  });
   if (traces.empty()) {
     for (std::int64_t head = 0; head < heads; ++head) finish_head(head);
   } else {

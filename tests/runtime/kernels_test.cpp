@@ -106,6 +106,19 @@ TEST_F(RowKernels, SoftmaxAndLogSumExp) {
   }
 }
 
+TEST_F(RowKernels, ScaleRow) {
+  for (const std::int64_t size : sizes) {
+    const std::vector<float> x = gaussian(static_cast<std::size_t>(size), "x", 3);
+    std::vector<float> wanted = x;
+    row_scalar::scale_row(wanted.data(), size, 0.3f);
+    each([&] {
+      std::vector<float> got = x;
+      scale_row(got.data(), size, 0.3f);
+      EXPECT_EQ(got, wanted);
+    });
+  }
+}
+
 TEST_F(RowKernels, LargestAndExponentials) {
   for (const std::int64_t size : sizes) {
     std::vector<float> x = gaussian(static_cast<std::size_t>(size), "x", 20);
