@@ -106,35 +106,39 @@ double StreamController::use_seconds(std::size_t chunk, std::size_t form) const 
   return static_cast<double>(bytes_[chunk][form]) / settings_.decode_bytes_per_second;
 }
 
-// Every mixture is tried for the next few chunks; behind them all are like the last of them.
+// What is read is used in order, and an earlier state never ends later: of the states that a chunk can leave
+// (when it is read, when it is used), those that another one beats in both need not be followed.
 std::size_t StreamController::start_of_fastest_mixture(std::size_t chunk, double elapsed) const {
-  constexpr std::size_t looked_ahead = 10;
-  const std::size_t left = bytes_.size() - chunk, tried = std::min(left, looked_ahead);
-  std::size_t best = text();
-  double least = -1;
-  for (std::uint32_t picks = 0; picks < (1u << tried); ++picks) {
-    double read = elapsed, used = std::max(elapsed, used_);
-    std::size_t first = text();
-    for (std::size_t i = 0; i < left; ++i) {
-      const std::vector<std::uint64_t>& sizes = bytes_[chunk + i];
-      std::size_t form = text();
-      if ((picks >> std::min(i, tried - 1) & 1) == 0) {
-        for (std::size_t f = 0; f < forms_; ++f) {
-          if (sizes[f] > 0 && (form == text() || sizes[f] < sizes[form])) form = f;
-        }
-      }
-      if (i == 0) first = form;
-      if (form != text()) read += static_cast<double>(sizes[form]) * 8 / *throughput_;
-      const double begin = std::max(read, used);
-      used = begin + use_seconds(chunk + i, form);
-      read = begin;
-      if (least >= 0 && used >= least) break;
+  struct Way {
+    double read, used;
+    std::size_t start;
+  };
+  std::vector<Way> ways = {{elapsed, std::max(elapsed, used_), text()}}, next;
+  for (std::size_t i = chunk; i < bytes_.size(); ++i) {
+    std::size_t smallest = text();
+    for (std::size_t form = 0; form < forms_; ++form) {
+      if (bytes_[i][form] > 0 && (smallest == text() || bytes_[i][form] < bytes_[i][smallest]))
+        smallest = form;
     }
-    if (least >= 0 && used >= least) continue;
-    least = used;
-    best = first;
+    next.clear();
+    for (const Way& way : ways) {
+      for (const std::size_t form : {smallest, text()}) {
+        double read = way.read;
+        if (form != text()) read += static_cast<double>(bytes_[i][form]) * 8 / *throughput_;
+        const double begin = std::max(read, way.used);
+        next.push_back({begin, begin + use_seconds(i, form), i == chunk ? form : way.start});
+        if (smallest == text()) break;
+      }
+    }
+    std::sort(next.begin(), next.end(), [](const Way& a, const Way& b) {
+      return a.used != b.used ? a.used < b.used : a.read < b.read;
+    });
+    ways.clear();
+    for (const Way& way : next) {
+      if (ways.empty() || way.read < ways.back().read) ways.push_back(way);
+    }
   }
-  return best;
+  return ways.front().start;
 }
 
 std::size_t StreamController::choose(std::size_t chunk, double elapsed) {
@@ -147,8 +151,8 @@ std::size_t StreamController::choose(std::size_t chunk, double elapsed) {
   };
   const auto chunks = static_cast<double>(bytes_.size());
   if (!throughput_) {
-    const std::size_t middle = forms_ / 2;
-    return decided(bytes_[chunk][middle] > 0 ? middle : text());
+    const std::size_t first = settings_.rule == StreamSettings::Rule::mixed ? forms_ - 1 : forms_ / 2;
+    return decided(bytes_[chunk][first] > 0 ? first : text());
   }
   if (!(*throughput_ > 0)) return decided(text());  // nothing comes through
   if (settings_.rule == StreamSettings::Rule::simplified) {

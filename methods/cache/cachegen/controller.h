@@ -7,12 +7,11 @@
 //   else the fastest
 // Without a throughput the middle form. Rules:
 //   published    as above; the fastest is the fastest form, or text, for all that is left
-//   mixed        plans for a share of the SLO, because a link may get slower; the fastest is the first step
-//   of the
-//                fastest mixture of the coarsest form and text, since the next chunk is read while one is
-//                computed
+//   mixed        starts with the coarsest form, which measures the link at the least risk; plans for a share
+//                of the SLO, because a link may get slower; the fastest is the first step of the fastest
+//                mixture of the coarsest form and text, since the next chunk is read while one is computed
 //   simplified   that of the released code: the finest form of this chunk with bytes 8 / b < SLO / n, else
-//   text
+//                text
 #pragma once
 
 #include <cstdint>
