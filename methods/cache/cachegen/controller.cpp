@@ -106,6 +106,15 @@ double StreamController::use_seconds(std::size_t chunk, std::size_t form) const 
   return static_cast<double>(bytes_[chunk][form]) / settings_.decode_bytes_per_second;
 }
 
+std::size_t StreamController::smallest_form(std::size_t chunk) const {
+  std::size_t smallest = text();
+  for (std::size_t form = 0; form < forms_; ++form) {
+    if (bytes_[chunk][form] > 0 && (smallest == text() || bytes_[chunk][form] < bytes_[chunk][smallest]))
+      smallest = form;
+  }
+  return smallest;
+}
+
 // What is read is used in order, and an earlier state never ends later: of the states that a chunk can leave
 // (when it is read, when it is used), those that another one beats in both need not be followed.
 std::size_t StreamController::start_of_fastest_mixture(std::size_t chunk, double elapsed) const {
@@ -115,11 +124,7 @@ std::size_t StreamController::start_of_fastest_mixture(std::size_t chunk, double
   };
   std::vector<Way> ways = {{elapsed, std::max(elapsed, used_), text()}}, next;
   for (std::size_t i = chunk; i < bytes_.size(); ++i) {
-    std::size_t smallest = text();
-    for (std::size_t form = 0; form < forms_; ++form) {
-      if (bytes_[i][form] > 0 && (smallest == text() || bytes_[i][form] < bytes_[i][smallest]))
-        smallest = form;
-    }
+    const std::size_t smallest = smallest_form(i);
     next.clear();
     for (const Way& way : ways) {
       for (const std::size_t form : {smallest, text()}) {
@@ -138,7 +143,10 @@ std::size_t StreamController::start_of_fastest_mixture(std::size_t chunk, double
       if (ways.empty() || way.read < ways.back().read) ways.push_back(way);
     }
   }
-  return ways.front().start;
+  if (ways.front().used <= settings_.slo) return ways.front().start;
+  // Late at this rate in any way. Only a faster link can help, and tokens that are computed gain nothing by
+  // it.
+  return smallest_form(chunk);
 }
 
 std::size_t StreamController::choose(std::size_t chunk, double elapsed) {

@@ -18,7 +18,7 @@ namespace {
 
 using Scale = ReproduceRequest::Scale;
 
-constexpr std::size_t steady_chunks = 8, varying_chunks = 16;
+constexpr std::size_t steady_chunks = 4, varying_chunks = 16;
 constexpr double lowest_rate = 5e6, highest_rate = 200e6;  // of links that vary
 constexpr std::string_view int8_pipeline = "per-token(kind=symmetric,joint=true)";
 

@@ -609,10 +609,7 @@ Reproduction reproduce(const ReproduceRequest& request) {
   Reproduction result;
   TrialSubject subject = long_context_subject(request);
   const std::string text = subject.held_out.size() > 1 ? "tinystories" : subject.held_out.front().name;
-  CacheTrialOptions options;
-  options.prompt = 768;
-  options.forced = 256;
-  CacheTrial trial(request, std::move(subject), text, cache, options);
+  CacheTrial trial(request, std::move(subject), text, cache, CacheTrialOptions::long_context());
   CacheGenClaims claims(request, trial, result);
   claims.note();
   claims.quality();
