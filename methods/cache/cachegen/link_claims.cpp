@@ -218,7 +218,10 @@ class LinkSubject {
 
 std::string seconds_key(int rate, std::string_view way) { return fmt::format("seconds.{}.{}", rate, way); }
 
-// Medians of loads at steady rates, and what sizes and costs predict of them.
+double least_of(const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); }
+
+// The fastest of some loads at steady rates, since whatever else the machine does only slows them, and what
+// sizes and costs predict of them.
 ArmNumbers steady_links(const std::filesystem::path& program, CacheTrial& trial, std::uint64_t seed,
                         bool wide, const std::vector<int>& rates, int runs) {
   LinkSubject subject(trial, seed, wide, 1, steady_chunks);
@@ -252,8 +255,8 @@ ArmNumbers steady_links(const std::filesystem::path& program, CacheTrial& trial,
       }
     }
   });
-  for (auto& [key, values] : seconds) numbers[key] = median(values);
-  for (auto& [way, values] : use) numbers["use." + way] = median(values);
+  for (auto& [key, values] : seconds) numbers[key] = least_of(values);
+  for (auto& [way, values] : use) numbers["use." + way] = least_of(values);
 
   int8.decode_bytes_per_second = numbers["bytes.int8"] / numbers["use.int8"];
   for (const int rate : rates) {
@@ -268,13 +271,13 @@ ArmNumbers steady_links(const std::filesystem::path& program, CacheTrial& trial,
       own.decode_bytes_per_second = numbers["bytes." + way] / numbers["use." + way];
       predict(way, own, static_cast<std::size_t>(3 - level));
     }
-    numbers[fmt::format("predicted.{}.text", rate)] = median(computing);
+    numbers[fmt::format("predicted.{}.text", rate)] = least_of(computing);
   }
   return numbers;
 }
 
-// Loads while the link varies: how many met an objective that someone who knows the link could meet. The
-// objective is what level 2 takes at 30 Mbit/s.
+// Loads while the link varies, the faster of two: how many met an objective that someone who knows the link
+// could meet. The objective is what level 2 takes at 30 Mbit/s.
 ArmNumbers varying_links(const std::filesystem::path& program, CacheTrial& trial, std::uint64_t seed,
                          int runs) {
   const LinkSubject subject(trial, seed, true, 2, varying_chunks);
@@ -298,7 +301,7 @@ ArmNumbers varying_links(const std::filesystem::path& program, CacheTrial& trial
     std::vector<double> steady;
     for (int run = 0; run < 3; ++run)
       steady.push_back(served.load(subject.directory(), "own.kv", {"--level", "2"}).first_token);
-    slo = median(steady);
+    slo = least_of(steady);
     const std::vector<std::pair<std::string, std::vector<std::string>>> policies = {
         {"controlled", {"--slo", fmt::format("{:.6f}", slo)}},
         {"fixed", {"--level", "2"}},
@@ -307,7 +310,9 @@ ArmNumbers varying_links(const std::filesystem::path& program, CacheTrial& trial
       const LinkTrace link = varying_link(seed, run, slo);
       Trace trace;
       for (const auto& [policy, how] : policies) {
-        const ServedLoad load = served.load(subject.directory(), "own.kv", how, network, link);
+        ServedLoad load = served.load(subject.directory(), "own.kv", how, network, link);
+        ServedLoad again = served.load(subject.directory(), "own.kv", how, network, link);
+        if (again.first_token < load.first_token) load = std::move(again);
         trace.seconds[policy] = load.first_token;
         if (policy != "controlled") continue;
         for (const std::int64_t level : load.levels) trace.levels += static_cast<double>(level);
@@ -350,12 +355,12 @@ class ServedLinkClaims {
   void steady(bool wide) {
     const bool quick = request_.scale == Scale::quick;
     const std::vector<int> rates = {50, 200, 1000};
-    const int runs = quick || wide ? 1 : 3;
+    const int runs = quick ? 1 : 3;
     std::vector<ArmNumbers> arms;
     for (const std::uint64_t seed : seeds_) {
       arms.push_back(
           trial_.other_arm(fmt::format("loads over limited links{}", wide ? " of the wider model" : ""),
-                           fmt::format("links 3 {} {}", wide, runs), seed,
+                           fmt::format("links 4 {} {}", wide, runs), seed,
                            [&] { return steady_links(request_.program, trial_, seed, wide, rates, runs); }));
     }
     const std::string name(wide ? wide_name : std::string_view(trial_.subject().name));
@@ -423,10 +428,10 @@ class ServedLinkClaims {
   }
 
   void varying() {
-    const int runs = request_.scale == Scale::quick ? 2 : 8;
+    const int runs = request_.scale == Scale::quick ? 2 : 6;
     std::vector<ArmNumbers> arms;
     for (const std::uint64_t seed : seeds_) {
-      arms.push_back(trial_.other_arm("loads over links that vary", fmt::format("varying links 3 {}", runs),
+      arms.push_back(trial_.other_arm("loads over links that vary", fmt::format("varying links 4 {}", runs),
                                       seed,
                                       [&] { return varying_links(request_.program, trial_, seed, runs); }));
     }
@@ -528,7 +533,8 @@ void served_link_claims(const ReproduceRequest& request, CacheTrial& trial, Repr
   claims.varying();
   result.notes.push_back(
       fmt::format("loads over limited links: kv serve and kv load of a context of about 1,000 tokens in {} "
-                  "chunks (2,000 in {} where the link varies), from the request to the first token, medians; "
+                  "chunks (2,000 in {} where the link varies), from the request to the first token; of equal "
+                  "loads the fastest counts; "
                   "predictions count payload at {:.3f} "
                   "of the rate and nothing else of the network. The model {} is small, so that transfers are "
                   "short: a wider one of random weights stands beside it, whose caches have the size and "
