@@ -29,6 +29,8 @@ struct ReproduceRequest {
   std::uint64_t seed = 0;
   std::filesystem::path data;   // the data directory; empty: only what the project carries
   std::filesystem::path cache;  // where arms are kept
+  // The command laconic, for claims on what it does as a program; empty: those are not measured.
+  std::filesystem::path program;
   ProgressListener progress;
   std::function<void(const ArmRecord&)> on_arm;  // may be empty
 };

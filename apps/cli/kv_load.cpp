@@ -54,7 +54,8 @@ int load(const Arguments& arguments, const Session& session) {
   const ContextModel context_model = ContextModel::of(model, directory, arguments.text("cache-bases"));
   const PrefillCost prefill = arguments.has("slo") ? measure_prefill(model) : PrefillCost();
 
-  // The clock of the first token runs from here: the model is there already.
+  // The clock of the first token runs from here: the model is there already, its weights are in memory.
+  model.forward(std::vector<std::int32_t>{0}, model.make_cache().get(), true);
   const auto start = LoadClock::now();
   const auto source = open_context(arguments.text("context"), arguments);
   const ContextIndex index = read_context_index(*source);
@@ -121,7 +122,8 @@ Verb kv_load_verb() {
        {"--slo", Kind::number,
         "seconds to the first token: every chunk comes in the finest level that meets it"},
        {"--bandwidth", Kind::number, "with --slo: Mbit/s that are expected of the link at first"},
-       {"--cache", Kind::text, "what keeps the tokens that follow", false, "as the context"},
+       {"--cache", Kind::text, "what keeps the tokens that follow", false,
+        "as the context, f16 for cachegen"},
        {"--cache-bases", Kind::text, "directory whose kv/ holds trained bases", false, "the model's"},
        stall_option_spec()},
       load};

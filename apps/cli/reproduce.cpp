@@ -133,6 +133,8 @@ int reproduce(const Arguments& arguments, const Session& session) {
   request.data = data_folder(arguments);
   request.cache = default_arm_cache();
   if (arguments.has("cache")) request.cache = arguments.text("cache");
+  std::error_code unknown;
+  request.program = std::filesystem::read_symlink("/proc/self/exe", unknown);
   request.progress = session.progress;
   if (!session.json) {
     request.on_arm = [](const ArmRecord& arm) {

@@ -221,8 +221,12 @@ class Loading {
     return *kept;
   }
 
+  // Coding rows of cachegen takes longer than computing them, and saves nothing here: it holds them decoded.
   std::unique_ptr<KvCache> cache_for_more() const {
-    const std::string& pipeline = options_.pipeline.empty() ? index_.forms.front() : options_.pipeline;
+    const std::string usual = parse_cache_pipeline(index_.forms.front()).front().method->slug == "cachegen"
+                                  ? "f16"
+                                  : index_.forms.front();
+    const std::string& pipeline = options_.pipeline.empty() ? usual : options_.pipeline;
     if (index_.kind == ContextIndex::Kind::tokens && !only_bits(parse_cache_pipeline(pipeline))) {
       fail(ErrorKind::usage, fmt::format("{} cannot go on from chunks of tokens", pipeline), "--cache",
            "use a pipeline that decides about bits only");

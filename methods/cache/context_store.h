@@ -74,8 +74,8 @@ struct LoadedContext {
 };
 
 struct ContextLoadOptions {
-  std::string
-      pipeline;  // of the tokens that follow or are computed anew, bits only; empty: the context's finest
+  // Of the tokens that follow or are computed anew, bits only; empty: the context's finest, f16 for cachegen.
+  std::string pipeline;
   std::function<void(std::string_view)> notice;  // hears of every chunk that was damaged
   ProgressListener progress;
 };

@@ -20,22 +20,25 @@ PrefillCost measure_prefill(const Transformer& model) {
   constexpr std::int64_t longest = 512;
   const std::int64_t many = std::min(longest, model.config().max_positions),
                      few = std::max<std::int64_t>(1, many / 4);
-  const auto seconds_of = [&](std::int64_t count) {
-    std::vector<std::int32_t> tokens;
-    for (std::int64_t i = 0; i < count; ++i)
-      tokens.push_back(static_cast<std::int32_t>((7 * i + 1) % model.config().vocabulary));
-    std::vector<double> times;
-    for (int run = 0; run < 4; ++run) {
-      const auto cache = make_exact_cache(model.kv_shape(), DType::f16);
-      const auto start = std::chrono::steady_clock::now();
-      model.forward(tokens, cache.get(), true);
-      if (run > 0)
-        times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  std::vector<std::int32_t> tokens;
+  for (std::int64_t i = 0; i < many; ++i)
+    tokens.push_back(static_cast<std::int32_t>((7 * i + 1) % model.config().vocabulary));
+  // Piece after piece, as chunks are computed: what comes later attends to rows that are in the cache.
+  std::vector<double> short_runs, long_runs;
+  for (int run = 0; run < 4; ++run) {
+    const auto cache = make_exact_cache(model.kv_shape(), DType::f16);
+    const auto start = std::chrono::steady_clock::now();
+    for (std::int64_t first = 0; first < many; first += few) {
+      const auto count = static_cast<std::size_t>(std::min(few, many - first));
+      model.forward(std::span(tokens).subspan(static_cast<std::size_t>(first), count), cache.get(), true);
+      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      if (run > 0 && first == 0) short_runs.push_back(seconds);
+      if (run > 0 && first + few >= many) long_runs.push_back(seconds);
     }
-    std::sort(times.begin(), times.end());
-    return times[1];
-  };
-  const double short_run = seconds_of(few), long_run = seconds_of(many);
+  }
+  std::sort(short_runs.begin(), short_runs.end());
+  std::sort(long_runs.begin(), long_runs.end());
+  const double short_run = short_runs[1], long_run = long_runs[1];
   // seconds = per_token n + per_pair n (n + 1) / 2 through both points, neither below 0.
   const auto n = static_cast<double>(few), m = static_cast<double>(many);
   PrefillCost cost{long_run / m, 0};
@@ -106,35 +109,47 @@ double StreamController::use_seconds(std::size_t chunk, std::size_t form) const 
   return static_cast<double>(bytes_[chunk][form]) / settings_.decode_bytes_per_second;
 }
 
-// Every mixture is tried for the next few chunks; behind them all are like the last of them.
-std::size_t StreamController::start_of_fastest_mixture(std::size_t chunk, double elapsed) const {
-  constexpr std::size_t looked_ahead = 10;
-  const std::size_t left = bytes_.size() - chunk, tried = std::min(left, looked_ahead);
-  std::size_t best = text();
-  double least = -1;
-  for (std::uint32_t picks = 0; picks < (1u << tried); ++picks) {
-    double read = elapsed, used = std::max(elapsed, used_);
-    std::size_t first = text();
-    for (std::size_t i = 0; i < left; ++i) {
-      const std::vector<std::uint64_t>& sizes = bytes_[chunk + i];
-      std::size_t form = text();
-      if ((picks >> std::min(i, tried - 1) & 1) == 0) {
-        for (std::size_t f = 0; f < forms_; ++f) {
-          if (sizes[f] > 0 && (form == text() || sizes[f] < sizes[form])) form = f;
-        }
-      }
-      if (i == 0) first = form;
-      if (form != text()) read += static_cast<double>(sizes[form]) * 8 / *throughput_;
-      const double begin = std::max(read, used);
-      used = begin + use_seconds(chunk + i, form);
-      read = begin;
-      if (least >= 0 && used >= least) break;
-    }
-    if (least >= 0 && used >= least) continue;
-    least = used;
-    best = first;
+std::size_t StreamController::smallest_form(std::size_t chunk) const {
+  std::size_t smallest = text();
+  for (std::size_t form = 0; form < forms_; ++form) {
+    if (bytes_[chunk][form] > 0 && (smallest == text() || bytes_[chunk][form] < bytes_[chunk][smallest]))
+      smallest = form;
   }
-  return best;
+  return smallest;
+}
+
+// What is read is used in order, and an earlier state never ends later: of the states that a chunk can leave
+// (when it is read, when it is used), those that another one beats in both need not be followed.
+std::size_t StreamController::start_of_fastest_mixture(std::size_t chunk, double elapsed) const {
+  struct Way {
+    double read, used;
+    std::size_t start;
+  };
+  std::vector<Way> ways = {{elapsed, std::max(elapsed, used_), text()}}, next;
+  for (std::size_t i = chunk; i < bytes_.size(); ++i) {
+    const std::size_t smallest = smallest_form(i);
+    next.clear();
+    for (const Way& way : ways) {
+      for (const std::size_t form : {smallest, text()}) {
+        double read = way.read;
+        if (form != text()) read += static_cast<double>(bytes_[i][form]) * 8 / *throughput_;
+        const double begin = std::max(read, way.used);
+        next.push_back({begin, begin + use_seconds(i, form), i == chunk ? form : way.start});
+        if (smallest == text()) break;
+      }
+    }
+    std::sort(next.begin(), next.end(), [](const Way& a, const Way& b) {
+      return a.used != b.used ? a.used < b.used : a.read < b.read;
+    });
+    ways.clear();
+    for (const Way& way : next) {
+      if (ways.empty() || way.read < ways.back().read) ways.push_back(way);
+    }
+  }
+  if (ways.front().used <= settings_.slo) return ways.front().start;
+  // Late at this rate in any way. Only a faster link can help, and tokens that are computed gain nothing by
+  // it.
+  return smallest_form(chunk);
 }
 
 std::size_t StreamController::choose(std::size_t chunk, double elapsed) {
@@ -147,8 +162,8 @@ std::size_t StreamController::choose(std::size_t chunk, double elapsed) {
   };
   const auto chunks = static_cast<double>(bytes_.size());
   if (!throughput_) {
-    const std::size_t middle = forms_ / 2;
-    return decided(bytes_[chunk][middle] > 0 ? middle : text());
+    const std::size_t first = settings_.rule == StreamSettings::Rule::mixed ? forms_ - 1 : forms_ / 2;
+    return decided(bytes_[chunk][first] > 0 ? first : text());
   }
   if (!(*throughput_ > 0)) return decided(text());  // nothing comes through
   if (settings_.rule == StreamSettings::Rule::simplified) {

@@ -7,12 +7,12 @@
 //   else the fastest
 // Without a throughput the middle form. Rules:
 //   published    as above; the fastest is the fastest form, or text, for all that is left
-//   mixed        plans for a share of the SLO, because a link may get slower; the fastest is the first step
-//   of the
-//                fastest mixture of the coarsest form and text, since the next chunk is read while one is
-//                computed
+//   mixed        starts with the coarsest form, which measures the link at the least risk; plans for a share
+//                of the SLO, because a link may get slower; the fastest is the first step of the fastest
+//                mixture of the coarsest form and text, since the next chunk is read while one is computed,
+//                or the coarsest form where that mixture is late as well: only a faster link can help then
 //   simplified   that of the released code: the finest form of this chunk with bytes 8 / b < SLO / n, else
-//   text
+//                text
 #pragma once
 
 #include <cstdint>
@@ -59,6 +59,7 @@ class StreamController final : public ChunkPolicy {
   std::optional<double> transfer_seconds(std::size_t chunk, std::size_t form, bool alone) const;
   double prefill_seconds(std::size_t chunk) const;
   double use_seconds(std::size_t chunk, std::size_t form) const;
+  std::size_t smallest_form(std::size_t chunk) const;
   std::size_t start_of_fastest_mixture(std::size_t chunk, double elapsed) const;
 
   StreamSettings settings_;

@@ -28,15 +28,6 @@ LoadClock after_chunk(const SimulatedContext& context, const LinkTrace& link, Lo
   return clock;
 }
 
-class OneChoiceList final : public ChunkPolicy {
- public:
-  explicit OneChoiceList(std::vector<std::size_t> forms) : forms_(std::move(forms)) {}
-  std::size_t choose(std::size_t chunk, double) override { return forms_[chunk]; }
-
- private:
-  std::vector<std::size_t> forms_;
-};
-
 }  // namespace
 
 LinkTrace LinkTrace::random(std::uint64_t seed, double low, double high, double shortest, double longest,
@@ -87,23 +78,29 @@ SimulatedLoad simulate_load(const SimulatedContext& context, const LinkTrace& li
 }
 
 double least_load_seconds(const SimulatedContext& context, const LinkTrace& link) {
-  const std::size_t chunks = context.bytes.size();
-  require(chunks <= 16, "so few chunks that all choices can be tried");
-  // A finer form never arrives before a coarser one: only the smallest and text are worth trying.
-  double least = -1;
-  for (std::uint32_t picks = 0; picks < (1u << chunks); ++picks) {
-    std::vector<std::size_t> forms;
-    for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
-      const auto& sizes = context.bytes[chunk];
-      const auto smallest =
-          static_cast<std::size_t>(std::min_element(sizes.begin(), sizes.end()) - sizes.begin());
-      forms.push_back((picks >> chunk & 1) != 0 ? context.forms() : smallest);
+  // A finer form never arrives before a coarser one: only the smallest and text are worth trying. What begins
+  // earlier never ends later, so clocks that another one beats in both need not be followed.
+  std::vector<LoadClock> clocks = {{}}, next;
+  std::int64_t first = 0;
+  for (std::size_t chunk = 0; chunk < context.bytes.size(); ++chunk) {
+    const auto& sizes = context.bytes[chunk];
+    const auto smallest =
+        static_cast<std::size_t>(std::min_element(sizes.begin(), sizes.end()) - sizes.begin());
+    next.clear();
+    for (const LoadClock& clock : clocks) {
+      for (const std::size_t form : {smallest, context.forms()})
+        next.push_back(after_chunk(context, link, clock, chunk, form, first));
     }
-    OneChoiceList list(std::move(forms));
-    const double seconds = simulate_load(context, link, list).seconds;
-    if (least < 0 || seconds < least) least = seconds;
+    std::sort(next.begin(), next.end(), [](const LoadClock& a, const LoadClock& b) {
+      return a.used != b.used ? a.used < b.used : a.read < b.read;
+    });
+    clocks.clear();
+    for (const LoadClock& clock : next) {
+      if (clocks.empty() || clock.read < clocks.back().read) clocks.push_back(clock);
+    }
+    first += context.tokens[chunk];
   }
-  return least;
+  return clocks.front().used;
 }
 
 }  // namespace laconic

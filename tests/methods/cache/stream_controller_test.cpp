@@ -67,6 +67,8 @@ TEST(StreamController, TextIsTakenWhereOnlyComputingIsFastEnough) {
   EXPECT_EQ(of_equal_chunks(settings).choose(0, 0), 3u) << "nothing comes through";
   settings.bits_per_second.reset();
   EXPECT_EQ(of_equal_chunks(settings).choose(0, 0), 1u) << "unknown: the middle form";
+  settings.rule = StreamSettings::Rule::mixed;
+  EXPECT_EQ(of_equal_chunks(settings).choose(0, 0), 2u) << "unknown: the least risk";
 }
 
 TEST(StreamController, DecodingCountsWhereItIsNotHidden) {
@@ -130,6 +132,52 @@ TEST(StreamSimulation, DecodingHidesBehindTheLinkAndTextBehindNothing) {
   EXPECT_NEAR(text.seconds, 0.0003 + context.prefill.seconds(0, 512), 1e-9);
   EXPECT_EQ(text.forms, std::vector<std::size_t>(4, 3));
   EXPECT_LE(least_load_seconds(context, link), 0.18 + 45000 / 1e9 + 1e-12);
+}
+
+// Every choice of forms, one after the other, is never faster than the least, and one of them is as fast.
+TEST(StreamSimulation, TheLeastTimeIsThatOfTheBestChoice) {
+  class Listed final : public ChunkPolicy {
+   public:
+    explicit Listed(std::uint32_t picks) : picks_(picks) {}
+    std::size_t choose(std::size_t chunk, double) override {
+      std::uint32_t left = picks_;
+      for (std::size_t i = 0; i < chunk; ++i) left /= 4;
+      return left % 4;
+    }
+
+   private:
+    std::uint32_t picks_;
+  };
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    SimulatedContext context = small_context(5);
+    context.prefill = {seed % 2 == 0 ? 2e-4 : 5e-4, 2e-7};
+    const LinkTrace link = LinkTrace::random(seed, 5e6, 200e6, 0.01, 0.1, 20);
+    double least = 1e9;
+    for (std::uint32_t picks = 0; picks < 1024; ++picks) {
+      Listed listed(picks);
+      least = std::min(least, simulate_load(context, link, listed).seconds);
+    }
+    EXPECT_DOUBLE_EQ(least_load_seconds(context, link), least) << seed;
+  }
+}
+
+// A link of one rate that the controller knows: where no level is in time it takes the fastest mixture, and
+// where that is late too, waits for a faster link.
+TEST(StreamSimulation, TheMixedRuleLoadsInTheLeastTimeWhereItMust) {
+  SimulatedContext context = small_context(12);
+  context.decode_bytes_per_second = 1e18;
+  for (const double rate : {2e6, 8e6, 20e6}) {
+    const LinkTrace link = LinkTrace::constant(rate);
+    StreamSettings settings;
+    const double least = least_load_seconds(context, link);
+    settings.slo = 1.02 * least;
+    settings.bits_per_second = rate;
+    settings.prefill = context.prefill;
+    StreamController controller(settings, context.bytes, context.tokens);
+    EXPECT_NEAR(simulate_load(context, link, controller).seconds, least, 0.02 * least) << rate;
+    settings.slo = 0.9 * least;
+    EXPECT_EQ(StreamController(settings, context.bytes, context.tokens).choose(0, 0), 2u) << rate;
+  }
 }
 
 // Links of 5 to 200 Mbit/s, objectives between hard and easy, computing that pays and that does not: the
