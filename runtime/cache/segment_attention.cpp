@@ -390,7 +390,7 @@ void attend_segments(const KvLayerState& state, const SegmentQueries& queries, f
     }
   };
   // Tasks that follow each other read on in memory: a thread takes several at a time.
-  const std::int64_t all = tasks * heads, shares = std::min<std::int64_t>(all, 4 * thread_count());
+  const std::int64_t all = tasks * heads, shares = std::min<std::int64_t>(all, 8 * thread_count());
   each(shares, [&](std::int64_t share) {
     for (std::int64_t task = share * all / shares; task < (share + 1) * all / shares; ++task) walk_task(task);
   });
