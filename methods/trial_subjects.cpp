@@ -11,7 +11,7 @@ namespace laconic {
 namespace {
 
 constexpr std::size_t calibration_stories = 2000, last_story = 2316;
-constexpr std::size_t dickens_calibration_bytes = 1'000'000;  // of 9,173,201 in the train part
+constexpr std::size_t dickens_train_bytes = 9'173'201, dickens_calibration_bytes = 1'000'000;
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
   for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
@@ -71,6 +71,13 @@ TrialSubject long_context_subject(const ReproduceRequest& request) {
     subject.held_out.push_back({"tinystories", stories(all, calibration_stories + 1, last_story)});
   }
   subject.held_out.push_back({"generated", make_held_out_stories(3, 600)});
+  const std::filesystem::path dickens = request.data / "text/dickens/dickens";
+  if (!request.data.empty() && std::filesystem::exists(dickens)) {
+    std::string text = read_text_file(dickens);
+    text.erase(0, std::min(dickens_train_bytes, text.size()));
+    std::erase(text, '\r');
+    if (!text.empty()) subject.held_out.push_back({"dickens", std::move(text)});
+  }
   return subject;
 }
 

@@ -37,6 +37,11 @@ std::vector<float> cosines(const float* rows, std::int64_t count, const float* o
   return result;
 }
 
+float likeness_of(float keys, float values, bool clamp) {
+  const float likeness = clamp ? std::max(0.0f, keys) * std::max(0.0f, values) : keys * values;
+  return std::min(likeness, 1.0f);  // rounding must not pass a threshold of 1
+}
+
 }  // namespace
 
 std::vector<std::int32_t> assign_to_centres(const TokenRows& tokens, const TokenRows& centres,
@@ -53,8 +58,7 @@ std::vector<std::int32_t> assign_to_centres(const TokenRows& tokens, const Token
     float best = threshold;
     for (std::int64_t c = 0; c < centres.count; ++c) {
       const auto at = static_cast<std::size_t>(x * centres.count + c);
-      float likeness = clamp ? std::max(0.0f, keys[at]) * std::max(0.0f, values[at]) : keys[at] * values[at];
-      likeness = std::min(likeness, 1.0f);  // rounding must not pass a threshold of 1
+      const float likeness = likeness_of(keys[at], values[at], clamp);
       if (likeness > best) {
         best = likeness;
         centre_of[static_cast<std::size_t>(x)] = static_cast<std::int32_t>(c);
@@ -62,6 +66,56 @@ std::vector<std::int32_t> assign_to_centres(const TokenRows& tokens, const Token
     }
   }
   return centre_of;
+}
+
+Grouping distinct_centres(const TokenRows& rows, std::span<const std::int64_t> order, std::int64_t centres,
+                          std::int64_t members, float threshold, bool clamp) {
+  const auto count = static_cast<std::size_t>(rows.count);
+  Grouping grouping;
+  grouping.centre_of.assign(count, zero_class);
+  const std::vector<float> keys = directions(rows.keys, rows.count, rows.key_width),
+                           values = directions(rows.values, rows.count, rows.value_width);
+  // Of each row, the centre so far that it resembles most.
+  std::vector<float> likeness(count, threshold), of_keys(count), of_values(count);
+  std::vector<std::int32_t> nearest(count, zero_class);
+  const auto cosines_with = [&](const std::vector<float>& all, std::int64_t width, std::int64_t row,
+                                std::vector<float>& result) {
+    gemm(Transpose::no, Transpose::yes, rows.count, 1, width, 1.0f, all.data(), width,
+         all.data() + row * width, width, 0.0f, result.data(), 1);
+  };
+  const auto open = [&](std::int64_t row) {
+    const auto centre = static_cast<std::int32_t>(grouping.centres.size());
+    grouping.centre_of[static_cast<std::size_t>(row)] = centre;
+    grouping.centres.push_back(row);
+    cosines_with(keys, rows.key_width, row, of_keys);
+    cosines_with(values, rows.value_width, row, of_values);
+    for (std::size_t x = 0; x < count; ++x) {
+      const float found = likeness_of(of_keys[x], of_values[x], clamp);
+      if (!(found > likeness[x])) continue;
+      likeness[x] = found;
+      nearest[x] = centre;
+    }
+  };
+  const auto full = [&] { return static_cast<std::int64_t>(grouping.centres.size()) >= centres; };
+  std::vector<std::int64_t> alike;  // rows that resemble a centre, whether or not they were given to it
+  std::int64_t given = 0;
+  for (const std::int64_t row : order) {
+    if (full() && given >= members) break;
+    const std::int32_t centre = nearest[static_cast<std::size_t>(row)];
+    if (centre == zero_class) {
+      if (!full()) open(row);
+      continue;
+    }
+    alike.push_back(row);
+    if (given >= members) continue;
+    ++given;
+    grouping.centre_of[static_cast<std::size_t>(row)] = centre;
+  }
+  for (const std::int64_t row : alike) {
+    if (full()) break;
+    open(row);
+  }
+  return grouping;
 }
 
 void merge_into_centres(const TokenRows& tokens, std::span<const std::int32_t> centre_of,

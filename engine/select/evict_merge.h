@@ -27,6 +27,18 @@ constexpr std::int32_t zero_class = -1;
 std::vector<std::int32_t> assign_to_centres(const TokenRows& tokens, const TokenRows& centres,
                                             float threshold, bool clamp = true);
 
+// Centres that differ, and the tokens that resemble them. Rows are taken in `order`, the most important
+// first: one that resembles an earlier centre by more than the threshold is given to it, any other becomes a
+// centre, up to `centres` of them. At most `members` rows are given away; the walk ends when both counts are
+// reached. Where all rows are done before there are enough centres, the first of those given away become
+// centres after all.
+struct Grouping {
+  std::vector<std::int64_t> centres;    // rows, in the order they were chosen
+  std::vector<std::int32_t> centre_of;  // per row: index into `centres`, its own for a centre; or zero_class
+};
+Grouping distinct_centres(const TokenRows& rows, std::span<const std::int64_t> order, std::int64_t centres,
+                          std::int64_t members, float threshold, bool clamp = true);
+
 struct MergeForm {
   bool keys = true;        // else values alone are merged
   bool mean_norm = false;  // keys get the weighted mean of the norms in place of the centre's own

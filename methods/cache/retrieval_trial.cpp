@@ -10,6 +10,7 @@ namespace {
 constexpr int retrieval_trial_version = 1;
 constexpr double needle_depths[] = {0, 0.25, 0.5, 0.75, 1};
 constexpr std::int64_t bytes_per_token = 3;  // of a list, roughly
+constexpr std::uint64_t most_draws = 1 << 16;
 
 // Where the held-out random streams of a seed begin.
 std::uint64_t first_index(std::uint64_t seed) {
@@ -53,10 +54,13 @@ const std::vector<RetrievalWindow>& RetrievalTrial::windows(std::uint64_t seed) 
                                   options_.windows / static_cast<std::int64_t>(std::size(needle_depths)),
                                   NeedleOptions{}, seed, first_index(seed), haystack);
   } else {
-    for (std::int64_t i = 0; i < options_.windows; ++i) {
-      made.push_back(make_retrieval_window(
-          trial_.tokenizer(), config,
-          make_list(first_index(seed) + static_cast<std::uint64_t>(i), options_.tokens, haystack)));
+    for (std::uint64_t i = 0; static_cast<std::int64_t>(made.size()) < options_.windows; ++i) {
+      if (i > most_draws)
+        fail(ErrorKind::usage, fmt::format("no lists of {} tokens are drawn", options_.shortest));
+      RetrievalWindow window = make_retrieval_window(
+          trial_.tokenizer(), config, make_list(first_index(seed) + i, options_.tokens, haystack));
+      if (static_cast<std::int64_t>(window.context.size()) >= options_.shortest)
+        made.push_back(std::move(window));
     }
   }
   drawn_.emplace_back(seed, std::move(made));
@@ -72,6 +76,7 @@ ArmNumbers RetrievalTrial::arm(std::string_view pipeline, std::uint64_t seed,
   std::string what = fmt::format("retrieval {} {} {} tokens {} windows {} pipeline window {}",
                                  retrieval_trial_version, retrieval_generator_version, task, options_.tokens,
                                  options_.windows, exact_window.value_or(trial_.options().exact_window));
+  if (options_.shortest > 0) what += fmt::format(" shortest {}", options_.shortest);
   for (const CacheStageText& stage : stages)
     what += "\n" + settings_text(stage.method->slug, stage.parameters);
   return trial_.other_arm(fmt::format("{}, {}", task, canonical_text(stages)), what, seed, [&] {

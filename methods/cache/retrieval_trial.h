@@ -23,6 +23,7 @@ struct RetrievalTrialOptions {
   Task task = Task::needle;
   bool question_in_prompt = true;
   std::int64_t tokens = 1024;  // of a window of needles, BOS included; lists have about as many or less
+  std::int64_t shortest = 0;   // lists of fewer tokens than this are drawn again
   std::int64_t windows = 0;    // 0: 10 quick, 100 else; needles at depths 0, 1/4, 1/2, 3/4 and 1 in turn
 };
 

@@ -28,6 +28,7 @@ EmsForm form_of(const Parameters& p) {
   form.merge_pool = p.number("rho");
   form.threshold = static_cast<float>(p.number("tau"));
   form.clamp = p.boolean("clamp");
+  form.distinct = p.text("centres") == "distinct";
   form.merge.keys = p.text("merge") == "both";
   form.merge.mean_norm = p.text("norms") == "mean";
   form.positions = p.text("pos") == "on";
@@ -59,6 +60,13 @@ MethodDescription describe_ems() {
       {"rho", Type::number, "1", 0, 1024, {}, "tokens that may be merged, per centre; 0: none"},
       {"tau", Type::number, "0.6", 0, 2, {}, "less similar tokens are dropped; 1 or more: all of them"},
       {"clamp", Type::boolean, "true", 0, 0, {}, "a negative cosine is no similarity, even beside another"},
+      {"centres",
+       Type::choice,
+       "ranked",
+       0,
+       0,
+       {"ranked", "distinct"},
+       "distinct: what resembles a more important token is merged before it takes a slot"},
       {"merge", Type::choice, "both", 0, 0, {"both", "values"}, "what is merged"},
       {"norms", Type::choice, "centre", 0, 0, {"centre", "mean"}, "norm of merged keys"},
       {"pos", Type::choice, "off", 0, 0, {"off", "on"}, "whether compared keys are turned by positions"},

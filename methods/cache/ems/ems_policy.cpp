@@ -10,6 +10,10 @@
 namespace laconic {
 namespace {
 
+TokenRows token_rows(const HeadMatrix& keys, const HeadMatrix& values) {
+  return {keys.rows, keys.width, values.width, keys.values.data(), values.values.data()};
+}
+
 const float most_bias = std::log(8.0f);
 
 // A key with the turn of its position taken back, or put on.
@@ -60,23 +64,54 @@ HeadMatrix EmsPolicy::compared_keys(const KvSlots& candidates, std::span<const s
   return keys;
 }
 
-// 3. and 4. The zero class, and merging.
-KeptSlots EmsPolicy::merged(const KvSlots& candidates, const std::vector<float>& importance,
-                            std::int64_t centres) const {
+// 2. and 3. Centres, merge candidates and the zero class.
+EmsPolicy::Groups EmsPolicy::grouped(const KvSlots& candidates, const std::vector<float>& importance,
+                                     std::int64_t centres) const {
   const double wanted = std::nearbyint(form_.merge_pool * static_cast<double>(centres));
   const auto pool = form_.threshold >= 1 ? std::int64_t{0} : static_cast<std::int64_t>(wanted);
-  std::vector<std::int64_t> order = ranked(importance, centres + pool);
-  const auto middle = order.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(
-                                          static_cast<std::size_t>(centres), order.size()));
-  const std::vector<std::int64_t> members(middle, order.end());
-  order.erase(middle, order.end());
-  std::sort(order.begin(), order.end());
+  Groups groups;
+  if (form_.distinct && form_.threshold < 1) {
+    std::vector<std::int64_t> all(importance.size());
+    std::iota(all.begin(), all.end(), std::int64_t{0});
+    const HeadMatrix keys = compared_keys(candidates, all);
+    const Grouping found =
+        distinct_centres(token_rows(keys, candidates.values), ranked(importance, candidates.rows()), centres,
+                         pool, form_.threshold, form_.clamp);
+    groups.centres = found.centres;
+    std::sort(groups.centres.begin(), groups.centres.end());
+    for (const std::int64_t row : all) {
+      const std::int32_t given = found.centre_of[static_cast<std::size_t>(row)];
+      if (given == zero_class) continue;
+      const std::int64_t centre = found.centres[static_cast<std::size_t>(given)];
+      if (centre == row) continue;
+      groups.members.push_back(row);
+      groups.centre_of.push_back(static_cast<std::int32_t>(
+          std::lower_bound(groups.centres.begin(), groups.centres.end(), centre) - groups.centres.begin()));
+    }
+    return groups;
+  }
+  groups.centres = ranked(importance, centres + pool);
+  const auto middle = groups.centres.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(
+                                                   static_cast<std::size_t>(centres), groups.centres.size()));
+  groups.members.assign(middle, groups.centres.end());
+  groups.centres.erase(middle, groups.centres.end());
+  std::sort(groups.centres.begin(), groups.centres.end());
+  if (groups.members.empty()) return groups;
+  const HeadMatrix centre_keys = compared_keys(candidates, groups.centres),
+                   centre_values = kept_rows(candidates, groups.centres).values,
+                   member_keys = compared_keys(candidates, groups.members),
+                   member_values = kept_rows(candidates, groups.members).values;
+  groups.centre_of = assign_to_centres(token_rows(member_keys, member_values),
+                                       token_rows(centre_keys, centre_values), form_.threshold, form_.clamp);
+  return groups;
+}
+
+// 4. Merging.
+KeptSlots EmsPolicy::merged(const KvSlots& candidates, const std::vector<float>& importance,
+                            std::int64_t centres) const {
+  const auto [order, members, centre_of] = grouped(candidates, importance, centres);
   KeptSlots kept = kept_rows(candidates, order);
   if (members.empty()) return kept;
-
-  const auto rows_of = [&](const HeadMatrix& keys, const HeadMatrix& values) {
-    return TokenRows{keys.rows, keys.width, values.width, keys.values.data(), values.values.data()};
-  };
   const auto weights_of = [&](const std::vector<std::int64_t>& rows) {
     std::vector<float> weights;
     for (const std::int64_t row : rows) weights.push_back(importance[static_cast<std::size_t>(row)]);
@@ -85,10 +120,8 @@ KeptSlots EmsPolicy::merged(const KvSlots& candidates, const std::vector<float>&
   const HeadMatrix centre_keys = compared_keys(candidates, order), centre_values = kept.values,
                    member_keys = compared_keys(candidates, members),
                    member_values = kept_rows(candidates, members).values;
-  const TokenRows centre_rows = rows_of(centre_keys, centre_values),
-                  member_rows = rows_of(member_keys, member_values);
-  const std::vector<std::int32_t> centre_of =
-      assign_to_centres(member_rows, centre_rows, form_.threshold, form_.clamp);
+  const TokenRows centre_rows = token_rows(centre_keys, centre_values),
+                  member_rows = token_rows(member_keys, member_values);
   HeadMatrix keys = centre_keys;
   MergedCentres merged{keys.values.data(), kept.values.values.data(), {}};
   const std::vector<float> centre_weights = weights_of(order);

@@ -18,6 +18,7 @@ struct EmsForm {
   double merge_pool = 1;     // tokens that may be merged, per centre
   float threshold = 0.6f;    // of the zero class; 1 or more: nothing is merged
   bool clamp = true;
+  bool distinct = false;  // a token that resembles a more important one is merged before it takes a slot
   MergeForm merge;
   bool positions = false;     // keys are compared and merged as they are turned by their positions
   bool count_bias = false;    // a merged slot keeps the attention of its members
@@ -42,6 +43,12 @@ class EmsPolicy final : public TokenEviction {
   std::vector<float> scores(const KvSlots& candidates, const EvictionStep& step) const;
   KeptSlots merged(const KvSlots& candidates, const std::vector<float>& importance,
                    std::int64_t centres) const;
+  // Candidates that stay, ascending; others that may go into them; and where each of these goes.
+  struct Groups {
+    std::vector<std::int64_t> centres, members;
+    std::vector<std::int32_t> centre_of;  // per member
+  };
+  Groups grouped(const KvSlots& candidates, const std::vector<float>& importance, std::int64_t centres) const;
   HeadMatrix compared_keys(const KvSlots& candidates, std::span<const std::int64_t> rows) const;
 
   EmsForm form_;

@@ -5,7 +5,7 @@
 namespace laconic::ems {
 namespace {
 
-constexpr int repeated_text_version = 1;
+constexpr int repeated_text_version = 2;
 
 }  // namespace
 
@@ -15,8 +15,9 @@ const RepeatedText::Draw& RepeatedText::draw(std::uint64_t seed) {
   }
   auto made = std::make_unique<Draw>();
   made->windows = trial_.windows(seed);
+  const std::vector<std::int32_t> first = trial_.tokenizer().encode("Text:\n", false),
+                                  again = trial_.tokenizer().encode("\nAgain:\n", false);
   for (std::vector<std::int32_t>& window : made->windows.windows) {
-    // BOS once, then the passage over and over.
     const std::vector<std::int32_t> from = window;
     std::vector<std::int32_t> passage;
     for (const std::int32_t token : from) {
@@ -24,7 +25,12 @@ const RepeatedText::Draw& RepeatedText::draw(std::uint64_t seed) {
       passage.push_back(token);
     }
     window.assign(1, made->windows.bos);
-    while (window.size() < from.size()) window.push_back(passage[(window.size() - 1) % passage.size()]);
+    window.insert(window.end(), first.begin(), first.end());
+    while (window.size() < from.size()) {
+      window.insert(window.end(), passage.begin(), passage.end());
+      window.insert(window.end(), again.begin(), again.end());
+    }
+    window.resize(from.size());
   }
   made->dense = run_dense_cache(trial_.model(), made->windows);
   draws_.emplace_back(seed, std::move(made));

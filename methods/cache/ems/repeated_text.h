@@ -1,6 +1,6 @@
 // Prompts that say the same again and again: a passage of held-out text, repeated until prompt and forced
-// tokens are full. What is forced can be copied from any of the repetitions, so that most of them need no
-// room.
+// tokens are full, in the form that copies have in training ("Text: ... Again: ...", runtime/corpus). What is
+// forced can be copied from any of the repetitions, so that most of them need no room.
 #pragma once
 
 #include <cstdint>
