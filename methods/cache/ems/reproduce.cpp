@@ -148,7 +148,8 @@ class Study {
     options.forced = 256;
     options.windows = quick_ ? 4 : request_.scale == ReproduceRequest::Scale::full ? 64 : 24;
     TrialSubject subject = long_context_subject(request_);
-    const std::string text = subject.held_out.front().name;
+    // Long documents of a kind that the model was trained on; without the data folder, generated stories.
+    const std::string text = subject.held_out.back().name;
     CacheTrial trial(request_, std::move(subject), text, cache_, options);
     const Measure measure = [&](const std::string& pipeline) { return trial.arms(pipeline, seeds_, -1); };
     const std::vector<std::int64_t> budgets =

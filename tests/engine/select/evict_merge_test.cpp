@@ -147,5 +147,44 @@ TEST(EvictMerge, KeysThatCancelKeepTheDirectionOfTheirCentre) {
   EXPECT_THAT(values, ElementsAre(2, 0));
 }
 
+// Six rows of three kinds, two of each: rows 0 and 3, 1 and 4, 2 and 5 point the same way.
+Rows three_kinds() {
+  Rows rows{3, {1, 0, 0, 0, 1, 0, 0, 0, 1, 2, .1f, 0, 0, 3, .1f, .1f, 0, 4}, {}};
+  rows.values = rows.keys;
+  return rows;
+}
+
+TEST(DistinctCentres, WhatResemblesACentreTakesNoSlot) {
+  const Rows rows = three_kinds();
+  const std::vector<std::int64_t> order = {0, 3, 1, 4, 2, 5};
+  const Grouping all = distinct_centres(rows.view(), order, 3, 6, 0.9f);
+  EXPECT_THAT(all.centres, ElementsAre(0, 1, 2));
+  EXPECT_THAT(all.centre_of, ElementsAre(0, 1, 2, 0, 1, 2));
+  // Without the resemblance it would have been the first three of the order.
+  EXPECT_THAT(distinct_centres(rows.view(), order, 3, 6, 0.9999f).centres, ElementsAre(0, 3, 1));
+  // Members beyond their number are dropped, and still take no slot.
+  const Grouping few = distinct_centres(rows.view(), order, 3, 1, 0.9f);
+  EXPECT_THAT(few.centres, ElementsAre(0, 1, 2));
+  EXPECT_THAT(few.centre_of, ElementsAre(0, 1, 2, 0, zero_class, zero_class));
+  // Later rows that resemble nothing are dropped once the slots are taken.
+  EXPECT_THAT(distinct_centres(rows.view(), order, 2, 6, 0.9f).centre_of,
+              ElementsAre(0, 1, zero_class, 0, 1, zero_class));
+}
+
+TEST(DistinctCentres, SlotsThatAreLeftGoToTheMostImportantOfTheOthers) {
+  const Rows rows = three_kinds();
+  const Grouping left =
+      distinct_centres(rows.view(), std::vector<std::int64_t>{5, 4, 3, 2, 1, 0}, 5, 6, 0.9f);
+  EXPECT_THAT(left.centres, ElementsAre(5, 4, 3, 2, 1));
+  EXPECT_THAT(left.centre_of, ElementsAre(2, 4, 3, 2, 1, 0));
+}
+
+TEST(DistinctCentres, OppositesAreAlikeOnlyWithoutTheClamp) {
+  const Rows rows{2, {1, 0, -1, 0}, {1, 0, -1, 0}};
+  const std::vector<std::int64_t> order = {0, 1};
+  EXPECT_THAT(distinct_centres(rows.view(), order, 1, 1, 0.5f).centre_of, ElementsAre(0, zero_class));
+  EXPECT_THAT(distinct_centres(rows.view(), order, 1, 1, 0.5f, false).centre_of, ElementsAre(0, 0));
+}
+
 }  // namespace
 }  // namespace laconic

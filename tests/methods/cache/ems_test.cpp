@@ -284,6 +284,23 @@ TEST(Ems, ComparesAndMergesKeysAsTheyWereBeforeTheirPositions) {
   }
 }
 
+TEST(Ems, DistinctCentresLeaveTheirSlotsToOtherTokens) {
+  // Tokens 1 and 3 resemble more important ones: their slots go to the next that do not.
+  KvSlots slots = example();
+  slots.total = {3, 2.5f, 2, 1.5f, .25f, .05f};
+  slots.recent.assign(6, .1f);
+  const std::string three = "budget=4,window=1,flush=1,norm=false,rho=1";
+  EXPECT_THAT(kept_by("ems(" + three + ")", slots).positions, ElementsAre(0, 1, 2));
+  const KeptSlots kept = kept_by("ems(" + three + ",centres=distinct)", slots);
+  EXPECT_THAT(kept.positions, ElementsAre(0, 2, 4));
+  EXPECT_THAT(kept.slot_of, ElementsAre(0, 0, 1, 1, 2, -1));
+  // What is merged is merged as ever.
+  EXPECT_THAT(kept_by("ems(" + two_slots + ",centres=distinct)", example()).keys.values,
+              Pointwise(FloatNear(1e-5f), std::vector<float>{1.9975f, .10007f, -.01812f, .99984f}));
+  // Without merging nothing resembles anything.
+  EXPECT_THAT(kept_by("ems(" + three + ",centres=distinct,tau=1)", slots).positions, ElementsAre(0, 1, 2));
+}
+
 TEST(Ems, SharedSlotsGoToTheHeadsThatLookOutsideTheWindow) {
   RandomLayer layer(policy_shape(), 200);
   // The first KV head's queries look at nothing in particular, the second's at the token before them.
