@@ -14,6 +14,8 @@ namespace {
 using Scores = std::vector<std::vector<float>>;  // per KV head and token
 using Positions = TokenIndex::Positions;
 
+constexpr float above_all_scores = 1e6f;  // a score is at most the number of query heads
+
 std::vector<std::int32_t> first_positions(std::int64_t count) {
   std::vector<std::int32_t> positions(static_cast<std::size_t>(count));
   std::iota(positions.begin(), positions.end(), 0);
@@ -107,8 +109,9 @@ class SalientTokens final : public TokenSplit {
       const std::vector<std::int64_t> ids = rule_.official
                                                 ? probes_with_repetition(tokens, rule_, stream)
                                                 : probe_rows(tokens, rule_.recent, rule_.random, stream);
-      sums = prompt.sums(ids);
+      sums = prompt.sums(ids, rule_.own);
       if (!rule_.official) rows = rows_that_see(tokens, ids, window_);
+      for (std::size_t i = 0; !rule_.own && i < ids.size(); ++i) --rows[static_cast<std::size_t>(ids[i])];
     } else {
       sums = prompt.column_sums();
       if (rule_.score == SaliencyRule::Score::accumulated) std::fill(rows.begin(), rows.end(), 1);
@@ -117,6 +120,10 @@ class SalientTokens final : public TokenSplit {
     for (const std::vector<float>& head : sums) {
       scores.push_back(normalised_scores(head, rows));
       scores.back().resize(static_cast<std::size_t>(count));
+      // The newest tokens, which no other probe can see yet, come first.
+      for (std::size_t j = 0; !rule_.own && j < scores.back().size(); ++j) {
+        if (rows[j] == 0) scores.back()[j] = above_all_scores;
+      }
     }
     return scores;
   }

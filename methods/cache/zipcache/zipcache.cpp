@@ -35,6 +35,7 @@ std::vector<ParameterSpec> zipcache_parameters() {
        "plain sums of all rows"},
       {"recent", Type::number, "0.05", 0, 1, {}, "probes among the last rows, as a share of the prompt"},
       {"random", Type::number, "0.05", 0, 1, {}, "probes among the rows before, as a share of the prompt"},
+      {"own", Type::boolean, "true", 0, 0, {}, "whether a probe counts for its own token"},
       {"keys",
        Type::choice,
        "channel",
@@ -89,6 +90,11 @@ SaliencyRule saliency_rule(const Parameters& p) {
          "give recent or random a share of the prompt, or use saliency=full");
   }
   rule.official = p.text("fidelity") == "official";
+  rule.own = p.boolean("own");
+  if (rule.official && !rule.own) {
+    fail(ErrorKind::usage, "the published code counts a probe for its own token", "zipcache",
+         "write own=true, or fidelity=corrected");
+  }
   rule.steps = rule.official && !p.is_set("steps") ? 1 : p.integer("steps");
   return rule;
 }

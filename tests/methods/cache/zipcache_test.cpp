@@ -301,6 +301,25 @@ TEST(ZipCache, AllRowsAsProbesAreTheFullScore) {
   EXPECT_EQ(written(*full), written(*probes));
 }
 
+TEST(ZipCache, ProbesThatDoNotCountForThemselves) {
+  const RandomLayer layer(two_heads(), 150);
+  const auto cache = cache_of("zipcache(recent=1,random=0,own=false,ratio=0.3)", layer.shape);
+  layer.run(*cache, 0, 150, 150);
+  for (std::int64_t h = 0; h < 2; ++h) {
+    const auto weights = plain_weights(layer, h, DType::f32);
+    std::vector<double> scores(118);
+    for (std::size_t j = 0; j < 118; ++j) {
+      for (std::size_t i = j + 1; i < 150; ++i) scores[j] += weights[i][j];
+      scores[j] /= static_cast<double>(149 - j);
+    }
+    EXPECT_EQ(classes_of(*cache->layer(0).blocks.front().block, h)[0], largest(scores, 35));
+  }
+  // Without an exact window the last token is seen by no other, and stays salient.
+  const auto all = cache_of("zipcache(own=false,ratio=0.1)", layer.shape, 0);
+  layer.run(*all, 0, 150, 150);
+  EXPECT_EQ(classes_of(*all->layer(0).blocks.front().block, 0)[0].back(), 149);
+}
+
 TEST(ZipCache, SeedsChooseProbesAndThreadsDoNotMatter) {
   const RandomLayer layer(two_heads(), 400);
   std::set<Bytes> kinds;
@@ -590,6 +609,7 @@ TEST(ZipCache, SaysWhatIsWrong) {
   EXPECT_NE(fault("zipcache(ratio=1.5)").find("ratio"), std::string::npos);
   EXPECT_NE(fault("zipcache(ratio=-0.1)").find("ratio"), std::string::npos);
   EXPECT_NE(fault("zipcache(recent=0,random=0)").find("no probes"), std::string::npos);
+  EXPECT_NE(fault("zipcache(own=false,fidelity=official)").find("own=true"), std::string::npos);
   EXPECT_NE(fault("zipcache(flush=0)").find("flush"), std::string::npos);
   EXPECT_NE(fault("zipcache + kivi").find("both decide about bits"), std::string::npos);
   EXPECT_EQ(canonical_text(parse_cache_pipeline("zipcache(bits=8,2, ratio=0.30)")),
