@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "engine/base/random.h"
 #include "methods/cache/zipcache/mixed_rows.h"
+#include "runtime/cache/channel_scale_store.h"
 #include "runtime/cache/uniform_store.h"
 
 namespace laconic::zipcache {
@@ -17,6 +21,24 @@ double mean_squared_error(const RowStore& store, const HeadMatrix& values) {
     sum += error * error;
   }
   return sum / static_cast<double>(values.values.size());
+}
+
+// c_j = max over rows of |x_j|^(3/4)
+std::vector<float> steep_scales(const HeadMatrix& values) {
+  std::vector<float> scales(static_cast<std::size_t>(values.width));
+  for (std::int64_t r = 0; r < values.rows; ++r) {
+    for (std::size_t j = 0; j < scales.size(); ++j)
+      scales[j] = std::max(scales[j], std::abs(values.row(r)[j]));
+  }
+  for (float& scale : scales) scale = rounded_to(DType::f16, std::max(std::pow(scale, 0.75f), 1e-6f));
+  return scales;
+}
+
+HeadMatrix divided_by(const std::vector<float>& scales, HeadMatrix values) {
+  for (std::int64_t r = 0; r < values.rows; ++r) {
+    for (std::size_t j = 0; j < scales.size(); ++j) values.row(r)[j] /= scales[j];
+  }
+  return values;
 }
 
 }  // namespace
@@ -42,13 +64,17 @@ ArmNumbers grid_errors(const HeadMatrix& values) {
     numbers[fmt::format("{}.{}", name, bits)] = mean_squared_error(store, values);
     numbers[name] = 8 * static_cast<double>(store.bytes().scales) / static_cast<double>(values.values.size());
   };
+  const std::vector<float> steep = steep_scales(values);
   for (const int bits : grid_bits) {
     MixedRowForm form;
     form.high = form.low = bits;
     form.span = MixedRowForm::GridSpan::all_heads;
     note("cst", bits, *mixed_row_codec("cst", form)->encode({values}, context));
     form.channel_scales = false;
-    note("token", bits, *mixed_row_codec("token", form)->encode({values}, context));
+    const auto tokens = mixed_row_codec("token", form);
+    note("token", bits, *tokens->encode({values}, context));
+    note("steep", bits,
+         ChannelScaleStore(DType::f16, {steep}, tokens->encode({divided_by(steep, values)}, context)));
     UniformRowForm groups;
     groups.bits = bits;
     groups.group = 32;
