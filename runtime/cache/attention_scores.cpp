@@ -23,7 +23,7 @@ PromptScores::PromptScores(const KvShape& shape, std::int64_t layer, const Layer
           "scores are of a whole prompt with its queries");
 }
 
-std::vector<std::vector<float>> PromptScores::sums(std::span<const std::int64_t> ids, bool own) const {
+std::vector<std::vector<float>> PromptScores::sums(std::span<const std::int64_t> ids) const {
   const std::int64_t d = shape_.head_dim, tokens = rows_.rows, window = shape_.window_of(layer_);
   const auto count = static_cast<std::int64_t>(ids.size());
   const std::int64_t tiles = (count + score_rows - 1) / score_rows;
@@ -53,7 +53,7 @@ std::vector<std::vector<float>> PromptScores::sums(std::span<const std::int64_t>
         const std::int64_t low = window > 0 ? std::max<std::int64_t>(0, id - window + 1) : 0;
         float* row = weights.data() + r * (last + 1);
         softmax(row + low, id + 1 - low, factor);
-        for (std::int64_t j = low; j < (own ? id + 1 : id); ++j)
+        for (std::int64_t j = low; j <= id; ++j)
           sum[static_cast<std::size_t>(j)] += static_cast<double>(row[j]);
       }
     }

@@ -19,8 +19,8 @@ class PromptScores {
 
   std::int64_t tokens() const { return rows_.rows; }
   // sums[kv_head][j] = sum over the query rows i of `ids` and over the query heads of the KV head of A[i, j],
-  // A the causal softmax rows. ids ascending. Without `own`, A[i, i] is left out.
-  std::vector<std::vector<float>> sums(std::span<const std::int64_t> ids, bool own = true) const;
+  // A the causal softmax rows. ids ascending.
+  std::vector<std::vector<float>> sums(std::span<const std::int64_t> ids) const;
   const std::vector<std::vector<float>>& column_sums() const;           // all rows; worked out once
   std::vector<std::vector<float>> last_rows(std::int64_t count) const;  // the last `count` rows, or all
   // A[i, 0..i] of each query head for one row: [heads][i + 1]. For tests and probes of single rows.

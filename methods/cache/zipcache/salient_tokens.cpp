@@ -34,6 +34,19 @@ std::vector<std::int64_t> probes_with_repetition(std::int64_t tokens, const Sali
   return ids;
 }
 
+// Takes out what probes saw of their own tokens.
+void leave_out_own(const PromptScores& prompt, const std::vector<std::int64_t>& ids, Scores& sums,
+                   std::vector<std::int64_t>& rows) {
+  for (const std::int64_t id : ids) {
+    const auto at = static_cast<std::size_t>(id);
+    const std::vector<std::vector<float>> seen = prompt.row(id);  // per query head
+    const std::size_t group = seen.size() / sums.size();
+    for (std::size_t head = 0; head < seen.size(); ++head)
+      sums[head / group][at] = std::max(0.0f, sums[head / group][at] - seen[head].back());
+    --rows[at];
+  }
+}
+
 class SalientTokens final : public TokenSplit {
  public:
   SalientTokens(const KvShape& shape, std::int64_t layer, const SaliencyRule& rule, std::uint64_t seed)
@@ -109,9 +122,9 @@ class SalientTokens final : public TokenSplit {
       const std::vector<std::int64_t> ids = rule_.official
                                                 ? probes_with_repetition(tokens, rule_, stream)
                                                 : probe_rows(tokens, rule_.recent, rule_.random, stream);
-      sums = prompt.sums(ids, rule_.own);
+      sums = prompt.sums(ids);
       if (!rule_.official) rows = rows_that_see(tokens, ids, window_);
-      for (std::size_t i = 0; !rule_.own && i < ids.size(); ++i) --rows[static_cast<std::size_t>(ids[i])];
+      if (!rule_.own) leave_out_own(prompt, ids, sums, rows);
     } else {
       sums = prompt.column_sums();
       if (rule_.score == SaliencyRule::Score::accumulated) std::fill(rows.begin(), rows.end(), 1);
