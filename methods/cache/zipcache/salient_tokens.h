@@ -16,10 +16,10 @@ struct SaliencyRule {
   Score score = Score::normalised;
   double ratio = 0.6;                   // share of tokens that are salient
   double recent = 0.05, random = 0.05;  // probes, as shares of the prompt's rows
-  // Whether a probe counts for its own token. Tokens look at themselves, so that among tokens of which few are
-  // probes, those that happen to be seem salient.
+  // Whether a probe counts for its own token. Tokens look at themselves, so that among tokens of which few
+  // are probes, those that happen to be seem salient.
   bool own = true;
-  std::int64_t steps = 5;               // rows before a later block is compressed that judge its tokens
+  std::int64_t steps = 5;  // rows before a later block is compressed that judge its tokens
   // The published code: probes drawn with replacement, divided by the rows after a token; counts rounded so
   // that more tokens are salient; every compression decodes what was compressed before and encodes it anew.
   bool official = false;
