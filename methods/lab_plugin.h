@@ -160,10 +160,10 @@ struct LatentTrainingResult {
   double error_before = 0, error_after = 0;  // over all batches, grids included
 };
 
-// Card 62. Orthogonal bases U = (I - A/2)^-1 (I + A/2), A = X - X^T, of the keys (turned) and values of every
-// KV head, and means, trained through the frozen model: every step draws for every head how many columns are
-// kept, and the loss is kl_weight KL(model || model with projected keys and values) + cross_entropy_weight
-// next-token cross entropy. AdamW, cosine with warm-up.
+// Card 62. Orthogonal bases U = (I - A/2)^-1 (I + A/2), A = X - X^T (engine/math/cayley.h), of the keys
+// (turned) and values of every KV head, and means, trained through the frozen model: every step draws for
+// every head how many columns are kept, and the loss is kl_weight KL(model || model with projected keys and
+// values) + cross_entropy_weight next-token cross entropy. AdamW, cosine with warm-up.
 struct ProjectionTrainingRequest {
   std::filesystem::path model;  // a dense directory
   std::vector<std::vector<std::int32_t>> windows, held_out;
@@ -183,7 +183,7 @@ struct ProjectionTrainingRequest {
 };
 
 struct ProjectionTrainingResult {
-  std::vector<float> x;  // zero on and above the diagonal
+  std::vector<float> x;  // zero on and above the diagonal; columns of its bases may have changed their signs
   std::vector<float> mean;
   double kl_before = 0, kl_after = 0;  // on the held-out windows, judged_rank columns everywhere
   std::int64_t resumed_from = 0;       // step

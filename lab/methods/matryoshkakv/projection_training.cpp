@@ -14,6 +14,7 @@
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
 #include "engine/base/random.h"
+#include "engine/math/cayley.h"
 #include "lab/language_model.h"
 #include "lab/training/adamw.h"
 #include "lab/training/checkpoint.h"
@@ -23,15 +24,18 @@
 namespace laconic::lab {
 namespace {
 
-// The trainable tensors of one worker.
+// The trainable tensors of one worker. Bases are their start turned by the Cayley form of x, which begins at
+// 0: there a step of x turns every plane by the same small angle. The form of the start itself has large
+// entries, and what moves them by a little hardly turns anything.
 struct Projections {
-  at::Tensor x;     // [layers * 2, kv_heads, head_dim, head_dim]
-  at::Tensor mean;  // [layers * 2, kv_heads, 1, head_dim]
+  at::Tensor start;  // [layers * 2, kv_heads, head_dim, head_dim], fixed
+  at::Tensor x;      // the same shape
+  at::Tensor mean;   // [layers * 2, kv_heads, 1, head_dim]
 
   at::Tensor bases() const {
     const at::Tensor half = (x - x.transpose(-1, -2)) / 2;
     const at::Tensor identity = at::eye(x.size(-1), at::kFloat);
-    return at::linalg_solve(identity - half, identity + half);
+    return at::matmul(start, at::linalg_solve(identity - half, identity + half));
   }
 };
 
@@ -81,26 +85,51 @@ class ProjectionTraining {
       fail(ErrorKind::usage, fmt::format("a rank of {} in heads of {}", request.judged_rank, config.head_dim),
            "projection training");
     const std::int64_t sides = config.layers * 2;
+    const std::array<std::int64_t, 4> shape = {sides, config.kv_heads, config.head_dim, config.head_dim};
+    const at::Tensor start = tensor_of(request.x, shape);
+    each_matrix(start, [&](std::span<const double> x) { return cayley(x, config.head_dim); });
     for (int worker = 0; worker < workers_; ++worker) {
-      projections_.push_back(
-          {tensor_of(request.x, {sides, config.kv_heads, config.head_dim, config.head_dim}),
-           tensor_of(request.mean, {sides, config.kv_heads, 1, config.head_dim})});
+      projections_.push_back({start, at::zeros(shape, at::kFloat),
+                              tensor_of(request.mean, {sides, config.kv_heads, 1, config.head_dim})});
     }
   }
 
   ProjectionTrainingResult run() {
     ProjectionTrainingResult result;
-    result.kl_before = held_out_kl();
-    if (request_.steps > 0) result.resumed_from = train();
+    result.kl_before = result.kl_after = held_out_kl();
+    result.x = request_.x;
+    result.mean = request_.mean;
+    if (request_.steps == 0) return result;
+    result.resumed_from = train();
     result.kl_after = held_out_kl();
     const c10::NoGradGuard no_gradient;
-    const at::Tensor x = projections_.front().x.detach();
-    result.x = numbers(at::tril(x - x.transpose(-1, -2), -1));
+    const at::Tensor bases = projections_.front().bases().detach().contiguous();
+    each_matrix(bases, [&](std::span<const double> u) {
+      const std::int64_t dim = bases.size(-1);
+      std::vector<double> signed_columns(u.begin(), u.end());
+      choose_cayley_signs(signed_columns, dim);
+      const auto x = cayley_inverse(signed_columns, dim);
+      require(x.has_value(), "signs were chosen so that the basis has a Cayley form");
+      return *x;
+    });
+    result.x = numbers(bases);
     result.mean = numbers(projections_.front().mean);
     return result;
   }
 
  private:
+  // Replaces every matrix [.., .., n, n] by another one.
+  static void each_matrix(const at::Tensor& tensor,
+                          const std::function<std::vector<double>(std::span<const double>)>& change) {
+    const std::int64_t cells = tensor.size(-1) * tensor.size(-2);
+    float* matrix = tensor.data_ptr<float>();
+    for (std::int64_t i = 0; i < tensor.numel() / cells; ++i, matrix += cells) {
+      const std::vector<double> before(matrix, matrix + cells), after = change(before);
+      std::transform(after.begin(), after.end(), matrix,
+                     [](double value) { return static_cast<float>(value); });
+    }
+  }
+
   static std::vector<float> numbers(const at::Tensor& tensor) {
     const at::Tensor dense = tensor.detach().contiguous();
     return {dense.data_ptr<float>(), dense.data_ptr<float>() + dense.numel()};
@@ -187,7 +216,8 @@ class ProjectionTraining {
     std::string ranks;
     for (const std::int64_t rank : ranks_) ranks += fmt::format("{} ", rank);
     return fmt::format(
-        "projections ranks {}weights {} {} steps {} sequences {} warmup {} rate {} clip {} betas {} {} seed "
+        "turned projections ranks {}weights {} {} steps {} sequences {} warmup {} rate {} clip {} betas {} "
+        "{} seed "
         "{} "
         "workers {} data {}",
         ranks, request_.kl_weight, request_.cross_entropy_weight, request_.steps, request_.sequences,
