@@ -21,7 +21,7 @@
 namespace laconic {
 
 // Raised with every change of the classes below: a plug-in of another version is refused.
-inline constexpr int lab_plugin_version = 4;
+inline constexpr int lab_plugin_version = 5;
 
 // One part of a curriculum of text and retrieval documents (runtime/corpus/retrieval.h).
 struct CurriculumStage {
@@ -172,6 +172,9 @@ struct ProjectionTrainingRequest {
   std::vector<std::int64_t> ranks;  // that are drawn from; empty: the eighths of head_dim
   std::int64_t judged_rank = 0;     // of all heads, on the held-out windows; 0: half of head_dim
   double kl_weight = 0.25, cross_entropy_weight = 0.75;
+  // Share of each window that is read exactly and whose keys and values are then projected; the rest, exact
+  // itself, is predicted. 0: everything is projected, and everything predicted.
+  double prompt_share = 0;
   std::int64_t steps = 0, sequences = 4;  // windows per step
   std::int64_t warmup_steps = 100;
   double learning_rate = 1e-3, gradient_clip = 1.0, beta1 = 0.9, beta2 = 0.999;

@@ -81,6 +81,8 @@ class ProjectionTraining {
         fail(ErrorKind::usage, fmt::format("a rank of {} in heads of {}", rank, config.head_dim),
              "projection training");
     }
+    if (!(request.prompt_share >= 0 && request.prompt_share < 1))
+      fail(ErrorKind::usage, "the prompt's share of a window is in [0, 1)", "projection training");
     if (request.judged_rank < 0 || request.judged_rank > config.head_dim)
       fail(ErrorKind::usage, fmt::format("a rank of {} in heads of {}", request.judged_rank, config.head_dim),
            "projection training");
@@ -146,31 +148,61 @@ class ProjectionTraining {
     return mask;
   }
 
-  // KL and cross entropy of one batch, sums over its targets; the first is kept for gradients when asked for.
+  // Of a window's inputs those whose keys and values are projected while they are read with all columns; what
+  // follows them is predicted. 0: all are projected, and all are read and predicted so.
+  std::int64_t prompt_of(std::int64_t inputs) const {
+    return std::min(inputs - 1,
+                    static_cast<std::int64_t>(request_.prompt_share * static_cast<double>(inputs)));
+  }
+  double scored_of(const Window& window) const {
+    const auto inputs = static_cast<std::int64_t>(window.size()) - 1;
+    return static_cast<double>(inputs - prompt_of(inputs));
+  }
+
+  // KL and cross entropy of one window, sums over its targets.
   struct Losses {
     at::Tensor kl, cross_entropy;
   };
-  Losses losses(const Projections& projections, const at::Tensor& mask, const Batch& batch) const {
+  Losses losses(const Projections& projections, const at::Tensor& mask, const Window& window) const {
+    const std::array<TrainingExample, 1> one = {{{window, {}}}};
+    const Batch batch = make_batch(one);
+    const std::int64_t inputs = batch.inputs.size(1), prompt = prompt_of(inputs), rest = inputs - prompt;
     const at::Tensor bases = projections.bases();
-    LanguageModel student = model_;
-    student.set_key_value_hook([&](std::int64_t layer, at::Tensor& keys, at::Tensor& values) {
-      const auto side = [&](const at::Tensor& states, std::int64_t which) {
-        return projected(states, bases[which], projections.mean[which], mask[which]);
-      };
-      keys = side(keys, layer * 2);
-      values = side(values, layer * 2 + 1);
-    });
+    const auto side = [&](const at::Tensor& states, std::int64_t which) {
+      return projected(states, bases[which], projections.mean[which], mask[which]);
+    };
+    // Keys and values of the prompt, as the model itself makes them.
+    std::vector<std::array<at::Tensor, 2>> read(static_cast<std::size_t>(model_.config().layers));
     at::Tensor reference;
     {
       const c10::NoGradGuard no_gradient;
-      reference = at::log_softmax(model_.logits(batch.inputs), -1);
+      LanguageModel teacher = model_;
+      teacher.set_key_value_hook([&](std::int64_t layer, at::Tensor& keys, at::Tensor& values) {
+        read[static_cast<std::size_t>(layer)] = {keys.narrow(1, 0, prompt), values.narrow(1, 0, prompt)};
+      });
+      at::Tensor hidden = teacher.embed(batch.inputs);
+      for (std::int64_t layer = 0; layer < model_.config().layers; ++layer)
+        hidden = teacher.run_block(layer, hidden);
+      reference = at::log_softmax(teacher.head(hidden.narrow(1, prompt, rest)), -1);
     }
-    const at::Tensor own = at::log_softmax(student.logits(batch.inputs), -1);
-    const at::Tensor counted = (batch.targets >= 0).to(at::kFloat);
+    LanguageModel student = model_;
+    student.set_first_position(prompt);
+    student.set_key_value_hook([&](std::int64_t layer, at::Tensor& keys, at::Tensor& values) {
+      if (prompt == 0) {
+        keys = side(keys, layer * 2);
+        values = side(values, layer * 2 + 1);
+        return;
+      }
+      const auto& [earlier_keys, earlier_values] = read[static_cast<std::size_t>(layer)];
+      keys = at::cat({side(earlier_keys, layer * 2), keys}, 1);
+      values = at::cat({side(earlier_values, layer * 2 + 1), values}, 1);
+    });
+    const at::Tensor own = at::log_softmax(student.logits(batch.inputs.narrow(1, prompt, rest)), -1);
+    const at::Tensor targets = batch.targets.narrow(1, prompt, rest);
     Losses result;
-    result.kl = ((reference.exp() * (reference - own)).sum(-1) * counted).sum();
+    result.kl = (reference.exp() * (reference - own)).sum();
     result.cross_entropy =
-        at::nll_loss(own.view({-1, own.size(-1)}), batch.targets.view({-1}), {}, at::Reduction::Sum);
+        at::nll_loss(own.reshape({-1, own.size(-1)}), targets.reshape({-1}), {}, at::Reduction::Sum);
     return result;
   }
 
@@ -185,10 +217,9 @@ class ProjectionTraining {
       const c10::NoGradGuard no_gradient;
       for (std::size_t i = static_cast<std::size_t>(worker); i < kl.size();
            i += static_cast<std::size_t>(workers_)) {
-        const std::array<TrainingExample, 1> one = {{{request_.held_out[i], {}}}};
-        const Batch batch = make_batch(one);
-        kl[i] = losses(projections_[static_cast<std::size_t>(worker)], mask, batch).kl.item<double>();
-        tokens[i] = static_cast<double>(batch.scored);
+        const Window& window = request_.held_out[i];
+        kl[i] = losses(projections_[static_cast<std::size_t>(worker)], mask, window).kl.item<double>();
+        tokens[i] = scored_of(window);
       }
     });
     double sum = 0, count = 0;
@@ -216,13 +247,14 @@ class ProjectionTraining {
     std::string ranks;
     for (const std::int64_t rank : ranks_) ranks += fmt::format("{} ", rank);
     return fmt::format(
-        "turned projections ranks {}weights {} {} steps {} sequences {} warmup {} rate {} clip {} betas {} "
+        "turned projections ranks {}weights {} {} prompt {} steps {} sequences {} warmup {} rate {} clip {} "
+        "betas {} "
         "{} seed "
         "{} "
         "workers {} data {}",
-        ranks, request_.kl_weight, request_.cross_entropy_weight, request_.steps, request_.sequences,
-        request_.warmup_steps, request_.learning_rate, request_.gradient_clip, request_.beta1, request_.beta2,
-        request_.seed, workers_, to_hex(data.digest()));
+        ranks, request_.kl_weight, request_.cross_entropy_weight, request_.prompt_share, request_.steps,
+        request_.sequences, request_.warmup_steps, request_.learning_rate, request_.gradient_clip,
+        request_.beta1, request_.beta2, request_.seed, workers_, to_hex(data.digest()));
   }
 
   // The windows of a step: epochs in random order, a pure function of the step.
@@ -285,13 +317,12 @@ class ProjectionTraining {
         masks([&](std::int64_t) { return ranks_[random.below(static_cast<std::uint32_t>(ranks_.size()))]; });
     const std::vector<const Window*> windows = windows_of(step);
     double scored = 0;
-    for (const Window* window : windows) scored += static_cast<double>(window->size() - 1);
+    for (const Window* window : windows) scored += scored_of(*window);
     std::vector<double> sums(static_cast<std::size_t>(workers_));
     run_together(workers_, [&](int worker) {
       for (std::size_t i = static_cast<std::size_t>(worker); i < windows.size();
            i += static_cast<std::size_t>(workers_)) {
-        const std::array<TrainingExample, 1> one = {{{*windows[i], {}}}};
-        const Losses parts = losses(projections_[static_cast<std::size_t>(worker)], mask, make_batch(one));
+        const Losses parts = losses(projections_[static_cast<std::size_t>(worker)], mask, *windows[i]);
         const at::Tensor loss =
             (request_.kl_weight * parts.kl + request_.cross_entropy_weight * parts.cross_entropy) / scored;
         loss.backward();
