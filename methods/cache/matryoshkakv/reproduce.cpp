@@ -35,7 +35,7 @@ class RotationClaims : private BaseClaims {
     return {{"steps", std::to_string(steps(long_context() ? 100 : 200))},
             {"batch", "1"},
             {"warmup", "15"},
-            {"learning-rate", long_context() ? "0.003" : "0.005"},
+            {"learning-rate", long_context() ? "0.003" : "0.02"},
             {"kl-weight", "1"},
             {"search", "false"}};
   }
