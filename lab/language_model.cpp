@@ -39,6 +39,17 @@ at::Tensor normal_tensor(std::uint64_t seed, const std::string& name, std::vecto
   return tensor;
 }
 
+// causal_softmax of the last tokens among more keys than queries: scores [batch, group, tokens, keys].
+at::Tensor softmax_behind(const at::Tensor& scores, double scale, std::int64_t window) {
+  const std::int64_t tokens = scores.size(-2), earlier = scores.size(-1) - tokens;
+  at::Tensor unseen = at::ones({tokens, scores.size(-1)}, at::kBool);
+  if (window > 0)
+    unseen = at::logical_or(unseen.triu(earlier + 1), unseen.tril(earlier - window));
+  else
+    unseen = unseen.triu(earlier + 1);
+  return at::softmax((scores * scale).masked_fill(unseen, -std::numeric_limits<double>::infinity()), -1);
+}
+
 }  // namespace
 
 LanguageModel::LanguageModel(ModelConfig config) : config_(std::move(config)) {
@@ -163,22 +174,26 @@ at::Tensor LanguageModel::attention(const Block& block, std::int64_t layer, cons
     q = rms_norm(q, block.q_norm, config_.rms_norm_eps);
     k = rms_norm(k, block.k_norm, config_.rms_norm_eps);
   }
-  const at::Tensor cosine = cosine_.narrow(0, 0, tokens), sine = sine_.narrow(0, 0, tokens);
+  const at::Tensor cosine = cosine_.narrow(0, first_position_, tokens),
+                   sine = sine_.narrow(0, first_position_, tokens);
   q = rotate(q, cosine, sine);
   k = rotate(k, cosine, sine);
   if (key_value_hook_) key_value_hook_(layer, k, v);
+  const std::int64_t seen = k.size(1);
 
   // Query heads that share a key head stand in one matrix: [windows * kv_heads, group * tokens, dim].
   q = q.view({windows, tokens, kv_heads, group, dim})
           .permute({0, 2, 3, 1, 4})
           .reshape({windows * kv_heads, group * tokens, dim});
-  k = k.permute({0, 2, 3, 1}).reshape({windows * kv_heads, dim, tokens});
-  const at::Tensor values = v.permute({0, 2, 1, 3}).reshape({windows * kv_heads, tokens, dim});
-  at::Tensor scores = at::bmm(q, k).view({windows * kv_heads, group, tokens, tokens});
+  k = k.permute({0, 2, 3, 1}).reshape({windows * kv_heads, dim, seen});
+  const at::Tensor values = v.permute({0, 2, 1, 3}).reshape({windows * kv_heads, seen, dim});
+  const at::Tensor scores = at::bmm(q, k).view({windows * kv_heads, group, tokens, seen});
   const std::int64_t window =
       config_.sliding_window.empty() ? 0 : config_.sliding_window[static_cast<std::size_t>(layer)];
-  const at::Tensor weights = causal_softmax(scores, 1.0 / std::sqrt(static_cast<double>(dim)), window);
-  at::Tensor mixed = at::bmm(weights.view({windows * kv_heads, group * tokens, tokens}), values);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(dim));
+  const at::Tensor weights =
+      seen == tokens ? causal_softmax(scores, scale, window) : softmax_behind(scores, scale, window);
+  at::Tensor mixed = at::bmm(weights.view({windows * kv_heads, group * tokens, seen}), values);
   mixed = mixed.view({windows, kv_heads, group, tokens, dim})
               .permute({0, 3, 1, 2, 4})
               .reshape({windows, tokens, heads * dim});

@@ -28,7 +28,7 @@ struct Block {
 using OutputHook = std::function<at::Tensor(std::int64_t layer, LinearSlot slot, const at::Tensor& y)>;
 
 // May replace the keys (turned by their positions) and values [windows, tokens, kv_heads, head_dim] of a
-// layer before attention sees them.
+// layer before attention sees them, also by more of them: those of earlier tokens come first.
 using KeyValueHook = std::function<void(std::int64_t layer, at::Tensor& keys, at::Tensor& values)>;
 
 class LanguageModel {
@@ -55,6 +55,8 @@ class LanguageModel {
 
   // Copies of a model share weights; each may have a hook of its own.
   void set_key_value_hook(KeyValueHook hook) { key_value_hook_ = std::move(hook); }
+  // Position of the first token: where the hook brings the keys and values of earlier ones.
+  void set_first_position(std::int64_t first) { first_position_ = first; }
 
   // Writes model.safetensors (bf16, rounded to nearest even) and config.json.
   void save(const std::filesystem::path& directory);
@@ -69,6 +71,7 @@ class LanguageModel {
   at::Tensor embedding_, final_norm_, head_;  // head_ undefined when tied
   std::vector<Block> blocks_;
   KeyValueHook key_value_hook_;
+  std::int64_t first_position_ = 0;
   at::Tensor cosine_, sine_;  // [max_positions, 1, head_dim]
 };
 

@@ -21,7 +21,7 @@
 namespace laconic {
 
 // Raised with every change of the classes below: a plug-in of another version is refused.
-inline constexpr int lab_plugin_version = 4;
+inline constexpr int lab_plugin_version = 5;
 
 // One part of a curriculum of text and retrieval documents (runtime/corpus/retrieval.h).
 struct CurriculumStage {
@@ -160,10 +160,10 @@ struct LatentTrainingResult {
   double error_before = 0, error_after = 0;  // over all batches, grids included
 };
 
-// Card 62. Orthogonal bases U = (I - A/2)^-1 (I + A/2), A = X - X^T, of the keys (turned) and values of every
-// KV head, and means, trained through the frozen model: every step draws for every head how many columns are
-// kept, and the loss is kl_weight KL(model || model with projected keys and values) + cross_entropy_weight
-// next-token cross entropy. AdamW, cosine with warm-up.
+// Card 62. Orthogonal bases U = (I - A/2)^-1 (I + A/2), A = X - X^T (engine/math/cayley.h), of the keys
+// (turned) and values of every KV head, and means, trained through the frozen model: every step draws for
+// every head how many columns are kept, and the loss is kl_weight KL(model || model with projected keys and
+// values) + cross_entropy_weight next-token cross entropy. AdamW, cosine with warm-up.
 struct ProjectionTrainingRequest {
   std::filesystem::path model;  // a dense directory
   std::vector<std::vector<std::int32_t>> windows, held_out;
@@ -172,6 +172,9 @@ struct ProjectionTrainingRequest {
   std::vector<std::int64_t> ranks;  // that are drawn from; empty: the eighths of head_dim
   std::int64_t judged_rank = 0;     // of all heads, on the held-out windows; 0: half of head_dim
   double kl_weight = 0.25, cross_entropy_weight = 0.75;
+  // Share of each window that is read exactly and whose keys and values are then projected; the rest, exact
+  // itself, is predicted. 0: everything is projected, and everything predicted.
+  double prompt_share = 0;
   std::int64_t steps = 0, sequences = 4;  // windows per step
   std::int64_t warmup_steps = 100;
   double learning_rate = 1e-3, gradient_clip = 1.0, beta1 = 0.9, beta2 = 0.999;
@@ -183,7 +186,7 @@ struct ProjectionTrainingRequest {
 };
 
 struct ProjectionTrainingResult {
-  std::vector<float> x;  // zero on and above the diagonal
+  std::vector<float> x;  // zero on and above the diagonal; columns of its bases may have changed their signs
   std::vector<float> mean;
   double kl_before = 0, kl_after = 0;  // on the held-out windows, judged_rank columns everywhere
   std::int64_t resumed_from = 0;       // step

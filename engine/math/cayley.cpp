@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/base/error.h"
 
@@ -143,6 +144,17 @@ void choose_cayley_signs(std::span<double> u, std::int64_t n, double most_condit
   std::vector<double> copy(u.begin(), u.end()), ignored = identity(n);
   if (solve_in_place(copy, ignored, n) < 0) negate_column(u, n, 0);
   if (!inverse_of_shifted(u, n, most_condition)) negate_by_pivots(u, n);
+  constexpr double most = 2 + 1e-9;  // so that rounding cannot make a pair come back
+  while (true) {
+    const auto x = cayley_inverse(u, n, std::numeric_limits<double>::infinity());
+    require(x.has_value(), "I + U is not singular");
+    const auto largest = std::max_element(
+        x->begin(), x->end(), [](double one, double other) { return std::abs(one) < std::abs(other); });
+    if (!(std::abs(*largest) > most)) return;
+    const std::int64_t at = largest - x->begin();
+    negate_column(u, n, at / n);
+    negate_column(u, n, at % n);
+  }
 }
 
 }  // namespace laconic

@@ -13,7 +13,8 @@
 namespace laconic {
 
 // A model of the data directory or the carried one with a long context, and how it is judged: protocol P2
-// with a text that it was not trained on. The long one comes last; quick takes one model only.
+// with a text that it was not trained on: stories, and for the long one, which comes last, as many documents
+// that only those who remember can continue. Quick takes one model only.
 struct BaseSubject {
   TrialSubject subject;
   std::string text;

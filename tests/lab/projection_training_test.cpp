@@ -63,6 +63,10 @@ class ProjectionTrainingTest : public testing::Test {
 TEST_F(ProjectionTrainingTest, AllColumnsChangeNothing) {
   request_.steps = 0;
   request_.judged_rank = 8;
+  // Tokens that follow a prompt see it as the model itself does.
+  request_.prompt_share = 0.6;
+  EXPECT_NEAR(load_lab().projection_training(request_).kl_before, 0, 1e-6);
+  request_.prompt_share = 0;
   const ProjectionTrainingResult result = load_lab().projection_training(request_);
   EXPECT_NEAR(result.kl_before, 0, 1e-6);
   ASSERT_EQ(result.x.size(), request_.x.size());
@@ -84,6 +88,12 @@ TEST_F(ProjectionTrainingTest, LowersTheDivergenceAndStaysOrthogonal) {
     }
     for (int b = a; b < 8; ++b) EXPECT_EQ(result.x[static_cast<std::size_t>(a * 8 + b)], 0);
   }
+}
+
+TEST_F(ProjectionTrainingTest, LearnsFromWhatFollowsAPrompt) {
+  request_.prompt_share = 0.5;
+  const ProjectionTrainingResult result = load_lab().projection_training(request_);
+  EXPECT_LT(result.kl_after, 0.7 * result.kl_before);
 }
 
 TEST_F(ProjectionTrainingTest, AnInterruptedTrainingEndsLikeAWholeOne) {
@@ -118,6 +128,7 @@ TEST_F(ProjectionTrainingTest, RefusesWhatDoesNotFit) {
   refused([](auto& r) { r.windows.front().front() = 10000; });
   refused([](auto& r) { r.ranks = {9}; });
   refused([](auto& r) { r.ranks = {0}; });
+  refused([](auto& r) { r.prompt_share = 1; });
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
 #include "engine/base/random.h"
+#include "engine/math/cayley.h"
 #include "lab/language_model.h"
 #include "lab/training/adamw.h"
 #include "lab/training/checkpoint.h"
@@ -23,15 +24,18 @@
 namespace laconic::lab {
 namespace {
 
-// The trainable tensors of one worker.
+// The trainable tensors of one worker. Bases are their start turned by the Cayley form of x, which begins at
+// 0: there a step of x turns every plane by the same small angle. The form of the start itself has large
+// entries, and what moves them by a little hardly turns anything.
 struct Projections {
-  at::Tensor x;     // [layers * 2, kv_heads, head_dim, head_dim]
-  at::Tensor mean;  // [layers * 2, kv_heads, 1, head_dim]
+  at::Tensor start;  // [layers * 2, kv_heads, head_dim, head_dim], fixed
+  at::Tensor x;      // the same shape
+  at::Tensor mean;   // [layers * 2, kv_heads, 1, head_dim]
 
   at::Tensor bases() const {
     const at::Tensor half = (x - x.transpose(-1, -2)) / 2;
     const at::Tensor identity = at::eye(x.size(-1), at::kFloat);
-    return at::linalg_solve(identity - half, identity + half);
+    return at::matmul(start, at::linalg_solve(identity - half, identity + half));
   }
 };
 
@@ -77,30 +81,57 @@ class ProjectionTraining {
         fail(ErrorKind::usage, fmt::format("a rank of {} in heads of {}", rank, config.head_dim),
              "projection training");
     }
+    if (!(request.prompt_share >= 0 && request.prompt_share < 1))
+      fail(ErrorKind::usage, "the prompt's share of a window is in [0, 1)", "projection training");
     if (request.judged_rank < 0 || request.judged_rank > config.head_dim)
       fail(ErrorKind::usage, fmt::format("a rank of {} in heads of {}", request.judged_rank, config.head_dim),
            "projection training");
     const std::int64_t sides = config.layers * 2;
+    const std::array<std::int64_t, 4> shape = {sides, config.kv_heads, config.head_dim, config.head_dim};
+    const at::Tensor start = tensor_of(request.x, shape);
+    each_matrix(start, [&](std::span<const double> x) { return cayley(x, config.head_dim); });
     for (int worker = 0; worker < workers_; ++worker) {
-      projections_.push_back(
-          {tensor_of(request.x, {sides, config.kv_heads, config.head_dim, config.head_dim}),
-           tensor_of(request.mean, {sides, config.kv_heads, 1, config.head_dim})});
+      projections_.push_back({start, at::zeros(shape, at::kFloat),
+                              tensor_of(request.mean, {sides, config.kv_heads, 1, config.head_dim})});
     }
   }
 
   ProjectionTrainingResult run() {
     ProjectionTrainingResult result;
-    result.kl_before = held_out_kl();
-    if (request_.steps > 0) result.resumed_from = train();
+    result.kl_before = result.kl_after = held_out_kl();
+    result.x = request_.x;
+    result.mean = request_.mean;
+    if (request_.steps == 0) return result;
+    result.resumed_from = train();
     result.kl_after = held_out_kl();
     const c10::NoGradGuard no_gradient;
-    const at::Tensor x = projections_.front().x.detach();
-    result.x = numbers(at::tril(x - x.transpose(-1, -2), -1));
+    const at::Tensor bases = projections_.front().bases().detach().contiguous();
+    each_matrix(bases, [&](std::span<const double> u) {
+      const std::int64_t dim = bases.size(-1);
+      std::vector<double> signed_columns(u.begin(), u.end());
+      choose_cayley_signs(signed_columns, dim);
+      const auto x = cayley_inverse(signed_columns, dim);
+      require(x.has_value(), "signs were chosen so that the basis has a Cayley form");
+      return *x;
+    });
+    result.x = numbers(bases);
     result.mean = numbers(projections_.front().mean);
     return result;
   }
 
  private:
+  // Replaces every matrix [.., .., n, n] by another one.
+  static void each_matrix(const at::Tensor& tensor,
+                          const std::function<std::vector<double>(std::span<const double>)>& change) {
+    const std::int64_t cells = tensor.size(-1) * tensor.size(-2);
+    float* matrix = tensor.data_ptr<float>();
+    for (std::int64_t i = 0; i < tensor.numel() / cells; ++i, matrix += cells) {
+      const std::vector<double> before(matrix, matrix + cells), after = change(before);
+      std::transform(after.begin(), after.end(), matrix,
+                     [](double value) { return static_cast<float>(value); });
+    }
+  }
+
   static std::vector<float> numbers(const at::Tensor& tensor) {
     const at::Tensor dense = tensor.detach().contiguous();
     return {dense.data_ptr<float>(), dense.data_ptr<float>() + dense.numel()};
@@ -117,31 +148,61 @@ class ProjectionTraining {
     return mask;
   }
 
-  // KL and cross entropy of one batch, sums over its targets; the first is kept for gradients when asked for.
+  // Of a window's inputs those whose keys and values are projected while they are read with all columns; what
+  // follows them is predicted. 0: all are projected, and all are read and predicted so.
+  std::int64_t prompt_of(std::int64_t inputs) const {
+    return std::min(inputs - 1,
+                    static_cast<std::int64_t>(request_.prompt_share * static_cast<double>(inputs)));
+  }
+  double scored_of(const Window& window) const {
+    const auto inputs = static_cast<std::int64_t>(window.size()) - 1;
+    return static_cast<double>(inputs - prompt_of(inputs));
+  }
+
+  // KL and cross entropy of one window, sums over its targets.
   struct Losses {
     at::Tensor kl, cross_entropy;
   };
-  Losses losses(const Projections& projections, const at::Tensor& mask, const Batch& batch) const {
+  Losses losses(const Projections& projections, const at::Tensor& mask, const Window& window) const {
+    const std::array<TrainingExample, 1> one = {{{window, {}}}};
+    const Batch batch = make_batch(one);
+    const std::int64_t inputs = batch.inputs.size(1), prompt = prompt_of(inputs), rest = inputs - prompt;
     const at::Tensor bases = projections.bases();
-    LanguageModel student = model_;
-    student.set_key_value_hook([&](std::int64_t layer, at::Tensor& keys, at::Tensor& values) {
-      const auto side = [&](const at::Tensor& states, std::int64_t which) {
-        return projected(states, bases[which], projections.mean[which], mask[which]);
-      };
-      keys = side(keys, layer * 2);
-      values = side(values, layer * 2 + 1);
-    });
+    const auto side = [&](const at::Tensor& states, std::int64_t which) {
+      return projected(states, bases[which], projections.mean[which], mask[which]);
+    };
+    // Keys and values of the prompt, as the model itself makes them.
+    std::vector<std::array<at::Tensor, 2>> read(static_cast<std::size_t>(model_.config().layers));
     at::Tensor reference;
     {
       const c10::NoGradGuard no_gradient;
-      reference = at::log_softmax(model_.logits(batch.inputs), -1);
+      LanguageModel teacher = model_;
+      teacher.set_key_value_hook([&](std::int64_t layer, at::Tensor& keys, at::Tensor& values) {
+        read[static_cast<std::size_t>(layer)] = {keys.narrow(1, 0, prompt), values.narrow(1, 0, prompt)};
+      });
+      at::Tensor hidden = teacher.embed(batch.inputs);
+      for (std::int64_t layer = 0; layer < model_.config().layers; ++layer)
+        hidden = teacher.run_block(layer, hidden);
+      reference = at::log_softmax(teacher.head(hidden.narrow(1, prompt, rest)), -1);
     }
-    const at::Tensor own = at::log_softmax(student.logits(batch.inputs), -1);
-    const at::Tensor counted = (batch.targets >= 0).to(at::kFloat);
+    LanguageModel student = model_;
+    student.set_first_position(prompt);
+    student.set_key_value_hook([&](std::int64_t layer, at::Tensor& keys, at::Tensor& values) {
+      if (prompt == 0) {
+        keys = side(keys, layer * 2);
+        values = side(values, layer * 2 + 1);
+        return;
+      }
+      const auto& [earlier_keys, earlier_values] = read[static_cast<std::size_t>(layer)];
+      keys = at::cat({side(earlier_keys, layer * 2), keys}, 1);
+      values = at::cat({side(earlier_values, layer * 2 + 1), values}, 1);
+    });
+    const at::Tensor own = at::log_softmax(student.logits(batch.inputs.narrow(1, prompt, rest)), -1);
+    const at::Tensor targets = batch.targets.narrow(1, prompt, rest);
     Losses result;
-    result.kl = ((reference.exp() * (reference - own)).sum(-1) * counted).sum();
+    result.kl = (reference.exp() * (reference - own)).sum();
     result.cross_entropy =
-        at::nll_loss(own.view({-1, own.size(-1)}), batch.targets.view({-1}), {}, at::Reduction::Sum);
+        at::nll_loss(own.reshape({-1, own.size(-1)}), targets.reshape({-1}), {}, at::Reduction::Sum);
     return result;
   }
 
@@ -156,10 +217,9 @@ class ProjectionTraining {
       const c10::NoGradGuard no_gradient;
       for (std::size_t i = static_cast<std::size_t>(worker); i < kl.size();
            i += static_cast<std::size_t>(workers_)) {
-        const std::array<TrainingExample, 1> one = {{{request_.held_out[i], {}}}};
-        const Batch batch = make_batch(one);
-        kl[i] = losses(projections_[static_cast<std::size_t>(worker)], mask, batch).kl.item<double>();
-        tokens[i] = static_cast<double>(batch.scored);
+        const Window& window = request_.held_out[i];
+        kl[i] = losses(projections_[static_cast<std::size_t>(worker)], mask, window).kl.item<double>();
+        tokens[i] = scored_of(window);
       }
     });
     double sum = 0, count = 0;
@@ -187,12 +247,14 @@ class ProjectionTraining {
     std::string ranks;
     for (const std::int64_t rank : ranks_) ranks += fmt::format("{} ", rank);
     return fmt::format(
-        "projections ranks {}weights {} {} steps {} sequences {} warmup {} rate {} clip {} betas {} {} seed "
+        "turned projections ranks {}weights {} {} prompt {} steps {} sequences {} warmup {} rate {} clip {} "
+        "betas {} "
+        "{} seed "
         "{} "
         "workers {} data {}",
-        ranks, request_.kl_weight, request_.cross_entropy_weight, request_.steps, request_.sequences,
-        request_.warmup_steps, request_.learning_rate, request_.gradient_clip, request_.beta1, request_.beta2,
-        request_.seed, workers_, to_hex(data.digest()));
+        ranks, request_.kl_weight, request_.cross_entropy_weight, request_.prompt_share, request_.steps,
+        request_.sequences, request_.warmup_steps, request_.learning_rate, request_.gradient_clip,
+        request_.beta1, request_.beta2, request_.seed, workers_, to_hex(data.digest()));
   }
 
   // The windows of a step: epochs in random order, a pure function of the step.
@@ -255,13 +317,12 @@ class ProjectionTraining {
         masks([&](std::int64_t) { return ranks_[random.below(static_cast<std::uint32_t>(ranks_.size()))]; });
     const std::vector<const Window*> windows = windows_of(step);
     double scored = 0;
-    for (const Window* window : windows) scored += static_cast<double>(window->size() - 1);
+    for (const Window* window : windows) scored += scored_of(*window);
     std::vector<double> sums(static_cast<std::size_t>(workers_));
     run_together(workers_, [&](int worker) {
       for (std::size_t i = static_cast<std::size_t>(worker); i < windows.size();
            i += static_cast<std::size_t>(workers_)) {
-        const std::array<TrainingExample, 1> one = {{{*windows[i], {}}}};
-        const Losses parts = losses(projections_[static_cast<std::size_t>(worker)], mask, make_batch(one));
+        const Losses parts = losses(projections_[static_cast<std::size_t>(worker)], mask, *windows[i]);
         const at::Tensor loss =
             (request_.kl_weight * parts.kl + request_.cross_entropy_weight * parts.cross_entropy) / scored;
         loss.backward();

@@ -6,7 +6,7 @@
 
 namespace laconic::cskv {
 
-inline constexpr int base_version = 1;
+inline constexpr int base_version = 2;
 
 std::vector<ParameterSpec> latent_base_parameters();
 CacheBaseResult make_latent_base(const CacheBaseRequest& request);

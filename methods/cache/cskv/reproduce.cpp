@@ -48,6 +48,8 @@ class LatentClaims : private BaseClaims {
     if (rank != "0.75") {
       claim(fmt::format("rank {}, scaling by activations beats the plain SVD", rank), "ASVD > SVD", rows[1],
             rows[0], 1);
+    }
+    if (rank == "0.25") {
       const Settings allocated = {
           {"rank", rank}, {"init", "whitened"}, {"allocation", "layers"}, {"steps", "0"}};
       rows.push_back(latents("whitened, untrained, ranks of layers by the allocator", allocated));

@@ -19,9 +19,9 @@ class RotationClaims : private BaseClaims {
     for (const std::string rank : {"0.5", "0.25"}) {
       trained(rank);
       searched(rank);
-      one_base(rank);
     }
-    text_needed("0.5");
+    one_base("0.5");
+    if (!long_context()) text_needed("0.5");
     against_others("0.25");
   }
 
@@ -29,18 +29,21 @@ class RotationClaims : private BaseClaims {
   Settings untrained(const std::string& init = "pca") const {
     return {{"steps", "0"}, {"init", init}, {"search", "false"}};
   }
-  // A step of training sees one window.
+  // A step of training sees one window. Divergence alone: with so little text the cross entropy of drawn
+  // tokens adds more noise than it tells.
   Settings unsearched() const {
-    return {{"steps", std::to_string(steps(long_context() ? 200 : 400))},
+    return {{"steps", std::to_string(steps(long_context() ? 100 : 200))},
             {"batch", "1"},
-            {"warmup", "20"},
-            {"learning-rate", "0.004"},
+            {"warmup", "15"},
+            {"learning-rate", long_context() ? "0.003" : "0.02"},
+            {"kl-weight", "1"},
             {"search", "false"}};
   }
   static Settings searching(Settings base) {
     base.erase(std::remove_if(base.begin(), base.end(), [](const auto& s) { return s.first == "search"; }),
                base.end());
     base.emplace_back("search-share", "0.1");
+    base.emplace_back("search-windows", "4");
     return base;
   }
   Settings training() const { return searching(unsearched()); }
@@ -57,10 +60,13 @@ class RotationClaims : private BaseClaims {
     claim(fmt::format("mean rank {}, trained bases against PCA", rank),
           rank == "0.5" ? "LLaMA2-7B at 50 %: 59.11 against 43.07" : "LLaMA2-7B at 25 %: 48.73 against 32.92",
           best(rank), pca, 0.5);
-    table(fmt::format("mean rank {}, the same in all heads", rank),
-          {pca, rotated("pca of scores, untrained (ours)", untrained("query"), uniform(rank)), best(rank),
-           based("cskv, asvd, untrained", "cskv", {{"rank", "0.75"}, {"init", "asvd"}, {"steps", "0"}},
-                 fmt::format("cskv(rank={})", rank))});
+    std::vector<CacheRow> rows = {pca, best(rank)};
+    if (!long_context())
+      rows.push_back(rotated("pca of scores, untrained (ours)", untrained("query"), uniform(rank)));
+    rows.push_back(based("cskv, asvd, untrained", "cskv",
+                         {{"rank", "0.75"}, {"init", "asvd"}, {"steps", "0"}},
+                         fmt::format("cskv(rank={})", rank)));
+    table(fmt::format("mean rank {}, the same in all heads", rank), rows);
   }
 
   void searched(const std::string& rank) {
@@ -111,9 +117,10 @@ class RotationClaims : private BaseClaims {
       if (const auto row = dropping(policy, mean_of(rows.front().arms, "bytes_per_token")))
         rows.push_back(*row);
     }
-    rows.push_back(based("cskv, asvd, trained", "cskv",
-                         {{"rank", rank}, {"steps", std::to_string(steps(500))}, {"learning-rate", "0.002"}},
-                         "cskv"));
+    rows.push_back(based(
+        "cskv, asvd, trained", "cskv",
+        {{"rank", rank}, {"init", "asvd"}, {"steps", std::to_string(steps(300))}, {"learning-rate", "0.002"}},
+        "cskv"));
     rows.push_back(plain("kivi, bits 4", "kivi(bits=4)"));
     rows.push_back(
         rotated("trained, rank 0.5, latents of 8 bits", training(), uniform("0.5") + " + per-token(bits=8)"));
@@ -124,8 +131,6 @@ class RotationClaims : private BaseClaims {
       kept.push_back(found(fmt::format("pca, rank {}", share), "matryoshkakv", untrained(), uniform(share)));
       kept.push_back(
           found(fmt::format("trained, rank {}", share), "matryoshkakv", training(), uniform(share)));
-      kept.push_back(found(fmt::format("trained, searched ranks, mean {}", share), "matryoshkakv", training(),
-                           fmt::format("matryoshkakv(rank={},ranks=searched)", share)));
     }
     needle_table("needles asked for after compression", kept);
   }

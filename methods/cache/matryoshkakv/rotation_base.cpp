@@ -125,6 +125,7 @@ class RotationBaseMaker {
     if (const std::int64_t fixed = parameters_.integer("fixed-rank"); fixed > 0) training.ranks = {fixed};
     training.kl_weight = parameters_.number("kl-weight");
     training.cross_entropy_weight = 1 - training.kl_weight;
+    training.prompt_share = parameters_.number("prompt-share");
     training.steps = parameters_.integer("steps");
     training.sequences = parameters_.integer("batch");
     training.warmup_steps = parameters_.integer("warmup");
@@ -239,6 +240,14 @@ std::vector<ParameterSpec> rotation_base_parameters() {
        1,
        {},
        "of the divergence from the model; the rest weighs the text"},
+      {"prompt-share",
+       Type::number,
+       "0.75",
+       0,
+       0.99,
+       {},
+       "of each training window: read exactly, then projected, and what follows, exact itself, is predicted; "
+       "0: everything is projected and predicted, as published"},
       {"fixed-rank",
        Type::integer,
        "0",

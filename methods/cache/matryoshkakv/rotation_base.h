@@ -6,7 +6,7 @@
 
 namespace laconic::matryoshkakv {
 
-inline constexpr int base_version = 1;
+inline constexpr int base_version = 2;
 
 std::vector<ParameterSpec> rotation_base_parameters();
 CacheBaseResult make_rotation_base(const CacheBaseRequest& request);

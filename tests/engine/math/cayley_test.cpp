@@ -6,6 +6,7 @@
 
 #include "engine/base/random.h"
 #include "engine/math/linear_algebra.h"
+#include "engine/tensor/dtype.h"
 
 namespace laconic {
 namespace {
@@ -107,8 +108,30 @@ TEST(Cayley, EigenvaluesOfMinusOneAreTurnedAway) {
   choose_cayley_signs(hidden, n);
   const auto x = cayley_inverse(hidden, n);
   ASSERT_TRUE(x.has_value());
-  // The bound of O'Dorney's theorem does not hold for a choice by pivots, but entries stay moderate.
-  for (const double value : *x) EXPECT_LT(std::abs(value), 1e3);
+  for (const double value : *x) EXPECT_LE(std::abs(value), 2.001);
+}
+
+// O'Dorney's bound, and what it is for: an X rounded to f16 still has the same columns, up to their signs.
+TEST(Cayley, ChosenSignsKeepEntriesSmall) {
+  for (const std::int64_t n : {2, 3, 8, 64}) {
+    for (std::uint64_t seed = 10; seed < 14; ++seed) {
+      const std::vector<double> drawn = random_orthogonal(n, seed);
+      std::vector<double> u = drawn;
+      choose_cayley_signs(u, n);
+      const auto x = cayley_inverse(u, n);
+      ASSERT_TRUE(x.has_value());
+      std::vector<double> rounded;
+      for (const double value : *x) {
+        EXPECT_LE(std::abs(value), 2.001) << n;
+        rounded.push_back(static_cast<double>(rounded_to(DType::f16, static_cast<float>(value))));
+      }
+      const std::vector<double> again = cayley(rounded, n);
+      for (std::size_t i = 0; i < u.size(); ++i) {
+        EXPECT_EQ(std::abs(u[i]), std::abs(drawn[i]));
+        EXPECT_NEAR(again[i], u[i], 5e-3) << n;
+      }
+    }
+  }
 }
 
 }  // namespace
