@@ -399,18 +399,20 @@ TrainLanguageModelResult train_language_model(const TrainLanguageModelRequest& r
       make_windows(*tokenizer, config, text.held_out, std::min<std::int64_t>(config.max_positions, 512));
 
   TrainLanguageModelResult result;
+  std::filesystem::path checkpoint;
   {
     const std::vector<Window> held_out = held_out_windows(evaluation);
     Run run(request, config, *source, data, held_out, probes, directory);
     result = run.train();
     run.model().save(directory);
-    std::filesystem::remove(run.checkpoint_file());
+    checkpoint = run.checkpoint_file();
   }
   // The figure belongs to the file: the runtime reads the stored weights back.
   const TextEvaluation figure = evaluate(Transformer::load(directory), evaluation, request.progress);
   result.perplexity = figure.perplexity;
   result.scored_tokens = figure.tokens;
   result.safetensors_bytes = std::filesystem::file_size(directory / "model.safetensors");
+  std::filesystem::remove(checkpoint);  // only now: an interrupted evaluation must not cost the training
   staged.commit();
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return result;
