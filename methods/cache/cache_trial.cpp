@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "engine/base/error.h"
@@ -151,6 +152,19 @@ std::vector<ArmNumbers> CacheTrial::arms(std::string_view pipeline, const std::v
   std::vector<ArmNumbers> all;
   for (const std::uint64_t seed : seeds) all.push_back(arm(pipeline, seed, exact_window));
   return all;
+}
+
+std::vector<ArmNumbers> arms_between(const std::vector<ArmNumbers>& below,
+                                     const std::vector<ArmNumbers>& above, double bytes) {
+  const double low = mean_of(below, "bytes_per_token"), high = mean_of(above, "bytes_per_token");
+  require(low <= bytes && bytes <= high && below.size() == above.size(), "bytes between those of two arms");
+  const double share = low < high ? std::log(bytes / low) / std::log(high / low) : 0;
+  std::vector<ArmNumbers> between = below;
+  for (std::size_t seed = 0; seed < between.size(); ++seed) {
+    for (auto& [name, value] : between[seed]) value += share * (number(above[seed], name) - value);
+    between[seed]["bytes_per_token"] = bytes;
+  }
+  return between;
 }
 
 BootstrapInterval cache_nats_difference(const std::vector<ArmNumbers>& a, const std::vector<ArmNumbers>& b,

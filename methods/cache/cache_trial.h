@@ -84,6 +84,11 @@ class CacheTrial {
 // The numbers of an arm, of windows that are not the trial's own as well.
 ArmNumbers numbers_of(const CacheEvaluation& result);
 
+// Arms of several seeds at `bytes` per token between those of two others: every number linear in the
+// logarithm of the bytes (convention C13). `bytes` lies between theirs.
+std::vector<ArmNumbers> arms_between(const std::vector<ArmNumbers>& below,
+                                     const std::vector<ArmNumbers>& above, double bytes);
+
 // Difference a - b in nats per token, windows as items, each averaged over seeds: paired bootstrap.
 BootstrapInterval cache_nats_difference(const std::vector<ArmNumbers>& a, const std::vector<ArmNumbers>& b,
                                         int resamples = 10000);

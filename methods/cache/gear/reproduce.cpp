@@ -304,14 +304,8 @@ class GearClaims {
       if (best.empty() || grid.change() < best.back()->change()) best.push_back(&grid);
     }
     for (std::size_t i = 1; i < best.size(); ++i) {
-      const double low = best[i - 1]->bytes(), high = best[i]->bytes();
-      if (bytes < low || bytes > high) continue;
-      const double share = (std::log(bytes) - std::log(low)) / (std::log(high) - std::log(low));
-      Arms arms = best[i - 1]->arms;
-      for (std::size_t s = 0; s < arms.size(); ++s) {
-        for (auto& [name, value] : arms[s]) value += share * (number(best[i]->arms[s], name) - value);
-      }
-      return arms;
+      if (best[i - 1]->bytes() <= bytes && bytes <= best[i]->bytes())
+        return arms_between(best[i - 1]->arms, best[i]->arms, bytes);
     }
     return std::nullopt;
   }

@@ -174,15 +174,8 @@ std::optional<Measured> at_bytes(const std::vector<Measured>& points, const Meas
   for (std::size_t i = 0; i + 1 < points.size(); ++i) {
     const Measured &below = points[i], &above = points[i + 1];
     if (like.bytes() < below.bytes() || like.bytes() > above.bytes()) continue;
-    const double share = std::log(like.bytes() / below.bytes()) / std::log(above.bytes() / below.bytes());
-    Measured between{fmt::format("the same bytes between {} and {}", below.label, above.label), "",
-                     below.arms};
-    for (std::size_t seed = 0; seed < between.arms.size(); ++seed) {
-      for (auto& [name, value] : between.arms[seed])
-        value += share * (number(above.arms[seed], name) - value);
-      between.arms[seed]["bytes_per_token"] = like.bytes();
-    }
-    return between;
+    return Measured{fmt::format("the same bytes between {} and {}", below.label, above.label), "",
+                    arms_between(below.arms, above.arms, like.bytes())};
   }
   return std::nullopt;
 }
