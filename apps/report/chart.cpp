@@ -151,7 +151,9 @@ std::string chart_svg(const Chart& chart) {
       "text-anchor=\"middle\">{}</text>\n",
       top + plot_height / 2, html_escaped(chart.y_label));
   for (std::size_t i = 0; i < series.size(); ++i) {
+    // The second eight have the colours of the first, as rings.
     const std::size_t colour = i % 8;
+    const char* ring = i / 8 % 2 == 1 ? " ring" : "";
     const ChartSeries& one = series[i];
     if (one.points.size() > 1) {
       std::string path;
@@ -160,15 +162,15 @@ std::string chart_svg(const Chart& chart) {
     }
     for (const auto& [px, py] : one.points) {
       svg += fmt::format(
-          "<circle class=\"dot s{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"><title>{}: {}, {:.5g}"
+          "<circle class=\"dot s{}{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"><title>{}: {}, {:.5g}"
           "</title></circle>\n",
-          colour, at_x(px), at_y(py), html_escaped(one.name), tick_text(px), py);
+          colour, ring, at_x(px), at_y(py), html_escaped(one.name), tick_text(px), py);
     }
     const double line = top + 10 + 18 * static_cast<double>(i);
     svg += fmt::format(
-        "<circle class=\"dot s{}\" cx=\"{}\" cy=\"{:.1f}\" r=\"4\"/><text class=\"key\" x=\"{}\" "
+        "<circle class=\"dot s{}{}\" cx=\"{}\" cy=\"{:.1f}\" r=\"4\"/><text class=\"key\" x=\"{}\" "
         "y=\"{:.1f}\">{}</text>\n",
-        colour, left + plot_width + 20, line - 4, left + plot_width + 30, line, html_escaped(one.name));
+        colour, ring, left + plot_width + 20, line - 4, left + plot_width + 30, line, html_escaped(one.name));
   }
   return svg + "</svg></figure>\n";
 }

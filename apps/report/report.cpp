@@ -31,9 +31,10 @@ blockquote b { display: block; font-size: .85rem; color: var(--soft); }
 std::string colour_rules() {
   std::string rules;
   for (int i = 0; i < 8; ++i) {
-    rules += fmt::format(".line.s{0} {{ stroke: var(--c{0}); }} .dot.s{0} {{ fill: var(--c{0}); }}\n", i);
+    rules += fmt::format(
+        ".line.s{0} {{ stroke: var(--c{0}); }} .dot.s{0} {{ fill: var(--c{0}); stroke: var(--c{0}); }}\n", i);
   }
-  return rules;
+  return rules + ".dot.ring { fill: var(--page); stroke-width: 2; }\n";
 }
 
 std::string value_and_bytes(double value, std::uint64_t bytes) {
