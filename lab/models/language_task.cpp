@@ -10,6 +10,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/files.h"
+#include "engine/base/scratch_folder.h"
 #include "engine/dataset/text_windows.h"
 #include "lab/language_model.h"
 #include "lab/models/tensor_replica.h"
@@ -20,29 +21,6 @@
 
 namespace laconic::lab {
 namespace {
-
-namespace fs = std::filesystem;
-
-// Tokenizer::load wants a directory; this one goes away.
-class TokenizerFolder {
- public:
-  TokenizerFolder() {
-    std::string pattern = (fs::temp_directory_path() / "laconic-tokenizer-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr)
-      fail(ErrorKind::io, "a temporary folder cannot be made", fs::temp_directory_path().string());
-    path_ = pattern;
-  }
-  ~TokenizerFolder() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  TokenizerFolder(const TokenizerFolder&) = delete;
-  TokenizerFolder& operator=(const TokenizerFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 struct TaskTokens {
   std::vector<std::int32_t> train, test;
@@ -55,7 +33,7 @@ TaskTokens tokens_of(const TextData& text, std::int64_t vocabulary) {
   options.vocabulary_size = static_cast<std::int32_t>(vocabulary);
   options.bos = options.eos = "";
   const BpeVocabulary trained = train_bpe(text.train, options);
-  const TokenizerFolder folder;
+  const ScratchFolder folder("tokenizer");  // Tokenizer::load wants a directory
   write_file(folder.path() / "tokenizer.json", trained.tokenizer_json());
   write_file(folder.path() / "tokenizer_config.json", trained.tokenizer_config_json());
   const auto tokenizer = Tokenizer::load(folder.path());

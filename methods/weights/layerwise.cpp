@@ -1,10 +1,10 @@
 #include "methods/weights/layerwise.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
+#include "engine/base/scratch_folder.h"
 #include "engine/codec/composition.h"
 #include "engine/tensor/safetensors.h"
 #include "methods/weights/level_plan.h"
@@ -20,28 +20,6 @@ namespace {
 
 // Multiply-adds that measuring the harm of layers may take unasked: some ten seconds on two cores.
 constexpr double affordable_operations = 5e11;
-
-// A folder for a dry run; goes away with the object.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string pattern = (fs::temp_directory_path() / "laconic-dry-run-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) {
-      fail(ErrorKind::io, "cannot be created", pattern, "set TMPDIR to a folder with room for the result");
-    }
-    path_ = pattern;
-  }
-  ~ScratchFolder() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 class Run {
  public:
@@ -61,7 +39,7 @@ class Run {
   }
 
   CompressionResult predict() {
-    const ScratchFolder scratch;
+    const ScratchFolder scratch("dry-run");
     choose(scratch.path());
     result_.safetensors_bytes = files_of(chosen_descriptions());
     count_bits();

@@ -1,12 +1,11 @@
 #include "runtime/benchmark/decode.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <optional>
 
 #include "engine/base/error.h"
+#include "engine/base/scratch_folder.h"
 #include "engine/base/threads.h"
 #include "engine/codec/composition.h"
 #include "runtime/benchmark/measure.h"
@@ -14,37 +13,6 @@
 
 namespace laconic {
 namespace {
-
-namespace fs = std::filesystem;
-
-class TemporaryModel {
- public:
-  explicit TemporaryModel(const GeneratedModel& model, const ProgressListener& progress) {
-    std::string pattern = (fs::temp_directory_path() / "laconic-bench-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) {
-      fail(ErrorKind::io, "no temporary folder can be made", fs::temp_directory_path().string(),
-           "set TMPDIR");
-    }
-    path_ = pattern;
-    try {
-      write_generated_model(path_, model, progress);
-    } catch (...) {
-      remove();
-      throw;
-    }
-  }
-  ~TemporaryModel() { remove(); }
-  TemporaryModel(const TemporaryModel&) = delete;
-  TemporaryModel& operator=(const TemporaryModel&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  void remove() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  fs::path path_;
-};
 
 Transformer packed(const Transformer& original, int bits) {
   const auto codec = parse_codec(fmt::format("uniform(bits={},group=64)", bits));
@@ -80,7 +48,8 @@ void decode(const Transformer& model, int tokens) {
 }  // namespace
 
 std::vector<DecodeSpeed> measure_decode(const DecodeOptions& options, const ProgressListener& progress) {
-  const TemporaryModel directory(options.model, progress);
+  const ScratchFolder directory("bench");
+  write_generated_model(directory.path(), options.model, progress);
   struct Form {
     std::string name;
     Transformer model;

@@ -1,13 +1,13 @@
 #include "methods/cache/cachegen/link_claims.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <map>
 #include <optional>
 
 #include "engine/base/error.h"
+#include "engine/base/scratch_folder.h"
 #include "methods/cache/cachegen/controller.h"
 #include "methods/cache/cachegen/served_contexts.h"
 #include "methods/cache/cachegen/stream_simulation.h"
@@ -120,25 +120,6 @@ ArmNumbers sum_of(const std::vector<ArmNumbers>& arms) {
 
 // ---- the programs themselves
 
-class LinkFolder {
- public:
-  LinkFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "laconic-links-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) fail(ErrorKind::io, "no folder can be made", pattern);
-    path_ = pattern;
-  }
-  ~LinkFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  LinkFolder(const LinkFolder&) = delete;
-  LinkFolder& operator=(const LinkFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 struct LinkWay {
   const char *name, *file;
   const char* level;  // nullptr: the only one
@@ -208,7 +189,7 @@ class LinkSubject {
   std::int64_t chunk() const { return chunk_; }
 
  private:
-  LinkFolder scratch_;
+  ScratchFolder scratch_{"links"};
   std::filesystem::path directory_, folder_;
   std::vector<std::int32_t> tokens_;
   std::int64_t chunk_ = 0;
@@ -333,6 +314,18 @@ ArmNumbers varying_links(const std::filesystem::path& program, CacheTrial& trial
   return numbers;
 }
 
+// Objectives met by the controller, as shares of those that knowing the link would meet.
+Claim objective_claim(const std::string& subject, const std::string& text, const ArmNumbers& run) {
+  Claim claim = link_claim(subject, "level 2 for every chunk", text);
+  claim.paper = "controller of section 5.3";
+  claim.baseline_value = number(run, "fixed") / number(run, "possible");
+  claim.measured_value = number(run, "controlled") / number(run, "possible");
+  claim.threshold = ">= 0.9, and more than level 2 and text alone";
+  claim.met = claim.measured_value >= 0.9 && claim.measured_value > claim.baseline_value &&
+              number(run, "controlled") > number(run, "text");
+  return claim;
+}
+
 constexpr std::string_view wide_name = "8 layers of width 512, random weights";
 
 class ServedLinkClaims {
@@ -424,15 +417,10 @@ class ServedLinkClaims {
     }
     const ArmNumbers run = sum_of(arms);
     const auto seeds = static_cast<double>(seeds_.size());
-    Claim slo = link_claim(std::string(wide_name), "level 2 for every chunk",
-                           "over links of 5 to 200 Mbit/s in steps, kv load meets an objective in at least "
-                           "90 % of the runs in which knowing the link would");
-    slo.paper = "controller of section 5.3";
-    slo.baseline_value = number(run, "fixed") / number(run, "possible");
-    slo.measured_value = number(run, "controlled") / number(run, "possible");
-    slo.threshold = ">= 0.9, and more than level 2 and text alone";
-    slo.met = slo.measured_value >= 0.9 && slo.measured_value > slo.baseline_value &&
-              number(run, "controlled") > number(run, "text");
+    Claim slo = objective_claim(std::string(wide_name),
+                                "over links of 5 to 200 Mbit/s in steps, kv load meets an objective in at "
+                                "least 90 % of the runs in which knowing the link would",
+                                run);
     slo.note = fmt::format(
         "{:.0f} traces, {:.0f} of which can be met within {:.2f} s; text alone meets {:.1f} % (computing all "
         "takes {:.2f} s), the coarsest level {:.1f} %; the controller met {:.0f} that "
@@ -482,15 +470,10 @@ void simulated_link_claims(const ReproduceRequest& request, CacheTrial& trial, R
                      fmt::format("{:.2f}", number(run, "levels") / number(run, "chunks"))});
     if (relative != claimed) continue;
     Claim slo =
-        link_claim(name, "level 2 for every chunk",
-                   "on simulated links of 5 to 200 Mbit/s in steps, the controller meets an objective "
-                   "in at least 90 % of the runs in which knowing the link would");
-    slo.paper = "controller of section 5.3";
-    slo.baseline_value = number(run, "fixed") / number(run, "possible");
-    slo.measured_value = number(run, "controlled") / number(run, "possible");
-    slo.threshold = ">= 0.9, and more than level 2 and text alone";
-    slo.met = slo.measured_value >= 0.9 && slo.measured_value > slo.baseline_value &&
-              number(run, "controlled") > number(run, "text");
+        objective_claim(name,
+                        "on simulated links of 5 to 200 Mbit/s in steps, the controller meets an objective "
+                        "in at least 90 % of the runs in which knowing the link would",
+                        run);
     slo.note = fmt::format(
         "bytes of real chunks; {:.0f} traces, {:.0f} of which can be met within {:.2f} s, computing all "
         "takes "

@@ -10,6 +10,7 @@
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
 #include "engine/base/random.h"
+#include "engine/base/scratch_folder.h"
 #include "engine/codec/composition.h"
 #include "methods/weights/calibration_source.h"
 #include "methods/weights/evopress/level_search.h"
@@ -20,27 +21,7 @@
 namespace laconic::evopress {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr const char* variants_folder = "variants";
-
-// A folder for a plan that writes nothing else; it goes away with the object.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string pattern = (fs::temp_directory_path() / "laconic-plan-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) fail(ErrorKind::io, "no folder can be made", pattern);
-    path_ = pattern;
-  }
-  ~ScratchFolder() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 class LevelRun {
  public:
@@ -319,7 +300,7 @@ class LevelRun {
 
   // Sizes do not depend on the calibration: with H = I the same levels are encoded in a moment.
   CompressionResult plan_only() const {
-    const ScratchFolder folder;
+    const ScratchFolder folder("plan");
     LeveledMethod method = method_;
     method.needs_calibration = false;
     method.propagation.reset();
