@@ -57,10 +57,7 @@ std::vector<BaseSubject> base_subjects(const ReproduceRequest& request) {
         {judged, with_retrieval(text.text, first_held_out_retrieval, Haystack(4, true))});
     break;
   }
-  CacheTrialOptions options;
-  options.prompt = 768;
-  options.forced = 256;
-  if (request.scale == ReproduceRequest::Scale::standard) options.windows = 24;
+  const CacheTrialOptions options = CacheTrialOptions::long_context();
   subjects.push_back({std::move(subject), judged, options, 64});
   return subjects;
 }

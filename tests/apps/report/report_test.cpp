@@ -34,6 +34,21 @@ TEST(ChartSvg, DrawsFinitePointsInOrderAndEscapesNames) {
   EXPECT_NE(chart_svg(chart).find("nothing to draw"), std::string::npos);
 }
 
+TEST(ChartSvg, SeriesBeyondTheColoursAreRings) {
+  Chart chart{"many", "x", "y", false, false, {}};
+  for (int i = 0; i < 9; ++i) chart.series.push_back({std::to_string(i), {{i, i}}});
+  const std::string svg = chart_svg(chart);
+  // A point and a key for each of them.
+  const auto count = [&](const std::string& what) {
+    int found = 0;
+    for (std::size_t at = svg.find(what); at != std::string::npos; at = svg.find(what, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("class=\"dot s0\""), 2);
+  EXPECT_EQ(count("class=\"dot s0 ring\""), 2);
+  EXPECT_EQ(count("ring"), 2);
+}
+
 TEST(HtmlReport, IsSelfContained) {
   Reproduction result;
   result.claims.push_back({"smaller <b>", "9.5", "rtn", 2, 100, 1, 90, "<= 1", false, "why"});
