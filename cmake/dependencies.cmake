@@ -12,6 +12,12 @@ pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(ICU REQUIRED IMPORTED_TARGET icu-uc)
 # A compiled library here: its flags decide about its interface.
 pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
+pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET libssl libcrypto)
+# Asio without Boost: headers only.
+find_path(ASIO_INCLUDE asio.hpp REQUIRED)
+add_library(laconic_asio INTERFACE)
+target_include_directories(laconic_asio SYSTEM INTERFACE ${ASIO_INCLUDE})
+target_compile_definitions(laconic_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 find_library(LAPACKE_LIBRARY lapacke REQUIRED)
 # OpenBLAS 0.3.21 of Debian carries LAPACK but not LAPACKE: lapacke goes first on the link line.
