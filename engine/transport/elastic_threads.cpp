@@ -19,7 +19,7 @@ namespace {
 using MemberId = std::uint64_t;
 
 // What members agree on, in the order of their calls.
-enum class Meeting { none, begin, end, question, renewal, state };
+enum class Meeting { none, begin, end, question, renewal, state, finish };
 
 struct Member {
   Meeting waits_for = Meeting::none;
@@ -40,7 +40,7 @@ struct ElasticThreads::State {
   std::vector<MemberId> group;  // by rank; the dead stay until the group is renewed
   std::uint64_t revision = 0;
   bool aborted = false;  // the operation that runs, or ran last
-  bool verdict = false, answer = false;
+  bool verdict = false, answer = false, finished = false;
   std::map<std::tuple<MemberId, MemberId, std::uint32_t>, std::deque<Bytes>> messages;  // from, to, tag
 
   bool in_group(MemberId id) const { return std::find(group.begin(), group.end(), id) != group.end(); }
@@ -92,6 +92,10 @@ struct ElasticThreads::State {
       }
       case Meeting::state:
         share_state(members);
+        break;
+      case Meeting::finish:
+        finished = true;
+        for (auto& member : alive) member.second.waits_for = Meeting::none;
         break;
     }
     for (Member* member : members) member->waits_for = Meeting::none;
@@ -228,12 +232,14 @@ class ElasticThread : public ElasticWorld {
   }
   void renew() override {
     std::unique_lock lock(state_->mutex);
-    wait_for(Meeting::renewal, lock);
+    if (!state_->finished) wait_for(Meeting::renewal, lock);
+    if (state_->finished) fail(ErrorKind::io, "is complete: there is nothing to join", "elastic run");
     size_ = static_cast<int>(state_->group.size());
     rank_ =
         static_cast<int>(std::find(state_->group.begin(), state_->group.end(), id_) - state_->group.begin());
     revision_ = state_->revision;
   }
+  void finish() override { meet(Meeting::finish); }
   SharedStateReport synchronise(std::uint64_t revision, std::vector<SharedPart>& state) override {
     std::unique_lock lock(state_->mutex);
     Member& own = member();

@@ -66,6 +66,9 @@ class ElasticWorld {
   // the members that are furthest hold the truth, a newcomer has 0. Ties are decided by what most hold.
   virtual SharedStateReport synchronise(std::uint64_t revision, std::vector<SharedPart>& state) = 0;
 
+  // The run is complete, as all members say: newcomers that still wait get Error(io).
+  virtual void finish() = 0;
+
  protected:
   ElasticWorld() = default;
 };
