@@ -15,6 +15,7 @@
 #include "engine/base/progress.h"
 #include "engine/codec/codec.h"
 #include "methods/gradients/federated/federated_algorithm.h"
+#include "methods/gradients/local/local_method.h"
 #include "methods/gradients/training/exchange_method.h"
 #include "methods/reproduce.h"
 #include "runtime/calibration/calibration_store.h"
@@ -81,6 +82,8 @@ struct MethodDescription {
   std::function<CompressionResult(const CompressionRequest&)> compress;  // weight methods
   // Methods that take part in data-parallel training (`laconic train --exchange SLUG`).
   std::function<TrainingExchange(const ExchangeRequest&)> exchange;
+  // Methods whose workers take local steps between reductions (the same option).
+  MakeLocalRounds local;
   // Methods that train over clients in rounds.
   std::function<std::unique_ptr<FederatedAlgorithm>(const FederatedRequest&)> federated;
   CacheEntry cache;  // stages of KV caches (`laconic generate --cache SLUG`)

@@ -59,11 +59,10 @@ class TrainingRun {
       }
     }
     const ExchangeCandidate& candidate = candidates_[chosen];
-    settings.exchange = candidate.exchange;
-    settings.parameters = candidate.parameters;
+    use_exchange(settings, candidate);
     TrainingListener listener;
     if (leads) {
-      named_ = named_settings(thread.size(), candidate.parameters.canonical(candidate.name));
+      named_ = named_settings(thread.size(), candidate.text);
       listener = this->listener();
     }
     TrainingResult result = train_rank(*task_, settings, thread, listener);
@@ -84,11 +83,16 @@ class TrainingRun {
     if (last.held_out.accuracy) fmt::print(", accuracy {}", accuracy_text(last.held_out));
     fmt::print(" over {} {}; training loss {:.5f}\n", last.held_out.count, task_->unit(), last.training_loss);
     fmt::print("{} workers, {} steps, {} parameters", result_.ranks, result_.steps, result_.parameters);
-    if (result_.refused > 0) fmt::print(", {} steps refused", result_.refused);
+    if (result_.refused > 0)
+      fmt::print(", {} {} refused", result_.refused, result_.rounds > 0 ? "rounds" : "steps");
     if (result_.resumed_from > 0) fmt::print(", resumed after step {}", result_.resumed_from);
     fmt::print("\n");
-    fmt::print("sent {} a worker; a ring all-reduce in f32 sends {}", human_bytes(result_.sent_bytes),
-               human_bytes(result_.dense_bytes));
+    if (result_.rounds > 0) {
+      fmt::print("{} rounds of {} local steps, waited {} a round for reductions\n", result_.rounds,
+                 result_.tau, human_seconds(result_.wait / static_cast<double>(result_.rounds)));
+    }
+    fmt::print("sent {} a worker; a ring all-reduce in f32 of every step sends {}",
+               human_bytes(result_.sent_bytes), human_bytes(result_.dense_bytes));
     if (result_.sent_bytes > 0) {
       fmt::print(" ({:.2f} times as much)",
                  static_cast<double>(result_.dense_bytes) / static_cast<double>(result_.sent_bytes));
@@ -131,6 +135,9 @@ class TrainingRun {
     listener.on_step = [this](const StepRecord& record) {
       if (log_) log_->step(record);
       if (keeps_steps_) steps_.push_back(record);
+    };
+    listener.on_round = [this](const LocalRoundRecord& record) {
+      if (log_) log_->round(record);
     };
     listener.on_evaluation = [this](const EvaluationRecord& record) {
       if (log_) log_->evaluation(record);
@@ -183,6 +190,10 @@ class TrainingRun {
                             {"hash", result_.hash}};
     if (last.held_out.accuracy) value["accuracy"] = *last.held_out.accuracy;
     if (last.held_out.clean_accuracy) value["clean_accuracy"] = *last.held_out.clean_accuracy;
+    if (result_.rounds > 0) {
+      value["rounds"] = result_.rounds;
+      value["tau"] = result_.tau;
+    }
     if (choice_) {
       value["automatic"] = {{"explanation", choice_->explanation},
                             {"seconds_per_message", choice_->link.alpha},

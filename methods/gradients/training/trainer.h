@@ -12,6 +12,9 @@
 //
 // A gradient that is not finite, on any rank, refuses the step on all of them before any state changes.
 // Replicas are compared by hash.
+//
+// Or by local steps (TrainingSettings::local): each rank steps by its own gradients for a round, and what the
+// ranks exchange is where that has brought them (local_training.h).
 #pragma once
 
 #include <cstdint>
@@ -26,6 +29,7 @@
 #include "engine/base/progress.h"
 #include "engine/transport/communication_thread.h"
 #include "engine/transport/elastic_world.h"
+#include "methods/gradients/local/local_method.h"
 #include "methods/gradients/training/evaluation_record.h"
 #include "methods/gradients/training/exchange_method.h"
 #include "methods/gradients/training/rate_schedule.h"
@@ -34,10 +38,14 @@
 namespace laconic {
 
 struct TrainingSettings {
-  // Makes a rank's exchange; the same text on all ranks.
+  // Makes a rank's exchange; the same text on all ranks. With `local` it carries the means of the rounds and
+  // may be empty: in f32 then.
   std::function<TrainingExchange(const ExchangeRequest&)> exchange;
   Parameters parameters;      // of the method
   std::string exchange_name;  // with its parameters: what members of an elastic run compare
+  // Training by local steps; empty: gradients are exchanged in every step.
+  MakeLocalRounds local;
+  Parameters local_parameters;
 
   OptimizerSettings optimizer;
   RateSchedule rate;
@@ -76,10 +84,25 @@ struct StepRecord {
   double compute = 0, encode = 0, decode = 0, wait = 0, total = 0;
 };
 
+// A round of local steps, on rank 0. Bytes and waiting are those of the reduction that arrived in it.
+struct LocalRoundRecord {
+  std::int64_t round = 0, step = 0;  // counted from 1: after this step
+  std::int64_t tau = 0;
+  double rate = 0;  // mean of its steps
+  bool accepted = true;
+  double wait = 0;      // seconds: exposed waiting for the reduction
+  double reduce = 0;    // seconds that the reduction took beside the steps
+  double gap = 1;       // Lambda
+  double largest = 0;   // of |m|
+  double pressure = 0;  // alpha q / Lambda + beta; 0: not known yet
+  std::uint64_t sent_bytes = 0;
+};
+
 // Heard on rank 0.
 struct TrainingListener {
   std::function<void(std::int64_t after_step)> on_begin;  // 0, or where a resumed run goes on
   std::function<void(const StepRecord&)> on_step;
+  std::function<void(const LocalRoundRecord&)> on_round;
   std::function<void(const EvaluationRecord&)> on_evaluation;
   std::function<void(std::string_view)> message;  // one line that the user should see
   ProgressListener progress;
@@ -87,7 +110,8 @@ struct TrainingListener {
 
 struct TrainingResult {
   int ranks = 1;
-  std::int64_t steps = 0, refused = 0, resumed_from = 0;
+  std::int64_t steps = 0, refused = 0, resumed_from = 0;  // refused: steps, or rounds of local steps
+  std::int64_t rounds = 0, tau = 0;                       // of local steps; tau: that of the last round
   std::size_t parameters = 0;
   std::string exchange;           // its text
   int groups = 0;                 // of an elastic run: how often this member began anew with others
