@@ -181,8 +181,8 @@ std::vector<std::string> exchanges() {
   return names;
 }
 INSTANTIATE_TEST_SUITE_P(Exchanges, EveryExchange, testing::ValuesIn(exchanges()),
-                         [](const testing::TestParamInfo<std::string>& info) {
-                           std::string name = info.param;
+                         [](const testing::TestParamInfo<std::string>& exchange) {
+                           std::string name = exchange.param;
                            for (char& c : name) {
                              if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
                            }
