@@ -252,9 +252,10 @@ class LocalRankTraining : private RankRun {
     if (!arrived.accepted) leave_out(rounds_, broken_before_);
     rule_->advance(&arrived, {rounds_, last_rate_, last_rate_});
     state_.sent_bytes += step.sent_bytes;
+    state_.seconds += step.wait;
     result_.encode += step.encode;
     result_.decode += step.decode;
-    drained_ = record.wait;
+    result_.wait += step.wait;
   }
 
   void save() {
@@ -299,7 +300,7 @@ class LocalRankTraining : private RankRun {
   std::vector<float> local_, gradient_;
   CodecSeconds codec_;
   std::int64_t rounds_ = 0;
-  double last_rate_ = 0, drained_ = 0;
+  double last_rate_ = 0;
   bool broken_ = false, broken_before_ = false, warned_ = false;
   int refused_in_a_row_ = 0;
 };

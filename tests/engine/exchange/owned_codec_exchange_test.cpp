@@ -52,7 +52,7 @@ std::vector<float> true_mean(std::uint64_t step) {
 }
 
 TEST(OwnedCodecExchange, AllRanksHoldTheSameBitsNearTheMean) {
-  for (const char* codec : {"uniform(bits=8,group=1024)", "qsgd(bits=8)", "raw(dtype=bf16)"}) {
+  for (const char* codec : {"uniform(bits=8,group=1024)", "qsgd(bits=8,block=16)", "raw(dtype=bf16)"}) {
     std::vector<std::vector<float>> agreed(ranks);
     run_ranks(ranks, [&](Communicator& communicator) {
       const auto exchange = owned(communicator.rank(), codec, false);
