@@ -218,6 +218,47 @@ TEST(ElasticTraining, ANewcomerTakesPartFromTheNextStepOn) {
   }
 }
 
+TrainingSettings local_settings(const std::string& method, std::int64_t steps) {
+  TrainingSettings settings = settings_of("dense", steps);
+  const ExchangeCandidate candidate = exchange_by_name(method, {{"tau", "4"}});
+  settings.exchange = {};
+  settings.local = candidate.local;
+  settings.local_parameters = candidate.parameters;
+  settings.exchange_name = candidate.parameters.canonical(candidate.name);
+  return settings;
+}
+
+TEST(ElasticTraining, RoundsOfLocalStepsSurviveADeathAndTakeNewcomersIn) {
+  const LeastSquaresTask task = small_task();
+  for (const char* method : {"co2", "diloco", "local-sgd"}) {
+    for (const std::uint64_t lives : {2u, 40u, 77u, 200u}) {
+      TrainingSettings settings = local_settings(method, 80);
+      settings.least_members = 3;
+      settings.evaluate_every = 8;
+      Members members(task, settings);
+      std::atomic<bool> added{false};
+      TrainingListener listener;
+      listener.on_round = [&](const LocalRoundRecord& round) {
+        if (round.round == 5) added = true;
+        if (round.round >= 5) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      };
+      members.add(UINT64_MAX, listener);
+      members.add(UINT64_MAX, listener);
+      members.add(lives, listener);
+      while (!added) std::this_thread::yield();
+      members.add();
+      const std::vector<TrainingResult> results = members.wait();
+      ASSERT_TRUE(members.errors().empty()) << members.errors().front();
+      ASSERT_GE(results.size(), 3u);
+      for (const TrainingResult& result : results) {
+        EXPECT_EQ(result.hash, results[0].hash) << method << ", killed after " << lives << " messages";
+        EXPECT_EQ(result.steps, 80);
+      }
+      EXPECT_LT(results[0].evaluations.back().held_out.loss, first_loss(task));
+    }
+  }
+}
+
 TEST(ElasticTraining, AnotherNumberOfMembersGoesOnFromACheckpoint) {
   const LeastSquaresTask task = small_task();
   const auto folder =

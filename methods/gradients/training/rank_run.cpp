@@ -70,7 +70,7 @@ void RankRun::renew_group() {
   group_.renew();
   members_ = group_.size();
   next_question_ = 0;
-  newcomers_ = false;
+  newcomers_ = unshared_ = false;
   ++result_.groups;
   if (members_ != before) {
     tell(fmt::format("step {}: the run has {} {} now", state_.step, members_,
@@ -197,7 +197,11 @@ void RankRun::evaluate(std::span<const float> point) {
   record.training_loss = training_loss_;
   record.sent_bytes = state_.sent_bytes;
   record.seconds = state_.seconds;
+  // Steps that are taken again are measured again.
+  while (!state_.evaluations.empty() && state_.evaluations.back().step >= state_.step)
+    state_.evaluations.pop_back();
   state_.evaluations.push_back(record);
+  unshared_ = true;
   if (leads() && listener_.on_evaluation) listener_.on_evaluation(record);
 }
 
@@ -213,6 +217,7 @@ void RankRun::share_evaluation() {
     shared = read.front();
   });
   state_.evaluations.back() = shared;
+  unshared_ = false;
 }
 
 bool RankRun::stop_is_wanted(std::int64_t step) {

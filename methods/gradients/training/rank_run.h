@@ -101,6 +101,7 @@ class RankRun {
   TrainingResult result_;
   PacedProgress progress_;
   bool newcomers_ = false;  // of an elastic run: some wait
+  bool unshared_ = false;   // an evaluation that only rank 0 knows
 
  private:
   std::vector<float> sum_;

@@ -4,12 +4,18 @@
 
 namespace laconic {
 
+void TrainingGroup::begin() {
+  if (world_ != nullptr) world_->begin_operation();
+}
+
+bool TrainingGroup::end(bool succeeded) { return world_ == nullptr || world_->end_operation(succeeded); }
+
 bool TrainingGroup::attempt(const std::function<void()>& exchanges) {
   if (world_ == nullptr) {
     exchanges();
     return true;
   }
-  world_->begin_operation();
+  begin();
   bool succeeded = true;
   try {
     exchanges();
@@ -18,7 +24,7 @@ bool TrainingGroup::attempt(const std::function<void()>& exchanges) {
     if (error.kind() != ErrorKind::io) throw;
     succeeded = false;
   }
-  return world_->end_operation(succeeded);
+  return end(succeeded);
 }
 
 bool TrainingGroup::attempt(const std::string& name, const std::function<void(Communicator&)>& exchange) {

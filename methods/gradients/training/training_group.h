@@ -30,6 +30,11 @@ class TrainingGroup {
   // One exchange on the communication thread.
   bool attempt(const std::string& name, const std::function<void(Communicator&)>& exchange);
 
+  // The same in two parts, for exchanges that run beside other work. begin() may be called on the
+  // communication thread, as the first thing of what is exchanged.
+  void begin();
+  bool end(bool succeeded);
+
   // Elastic only: the next group, with a communication thread of its own. Nothing of the old one may be used.
   void renew();
   bool newcomers_wait() { return world_ != nullptr && world_->newcomers_wait(); }
