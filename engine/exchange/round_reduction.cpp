@@ -47,7 +47,8 @@ RoundReduction::RoundReduction(std::size_t numbers, CommunicationThread& thread,
       reduce_(std::move(reduce)),
       numbers_(numbers),
       own_(std::make_unique<Pages>(numbers)),
-      values_(numbers, std::numeric_limits<float>::quiet_NaN()) {}
+      values_(numbers, std::numeric_limits<float>::quiet_NaN()),
+      waited_for_(values_) {}
 
 RoundReduction::~RoundReduction() {
   try {
@@ -98,7 +99,9 @@ RoundReduction::Result RoundReduction::wait() {
   finish();
   waited_ += steady_seconds() - begin;
   pending_ = false;
-  result_.values = values_;
+  // The next reduction leaves what this one gave alone.
+  values_.swap(waited_for_);
+  result_.values = waited_for_;
   return result_;
 }
 

@@ -32,7 +32,7 @@ class RoundReduction {
                                     std::span<const float> own, std::span<float> result)>;
   struct Result {
     std::uint64_t round = 0;
-    std::span<const float> values;  // stays until the next launch
+    std::span<const float> values;  // stays until the next one is waited for
     int participants = 0;           // workers whose numbers are in it
     bool accepted = false;          // else `values` means nothing
     double seconds = 0;             // that the reduction took on its thread
@@ -73,7 +73,7 @@ class RoundReduction {
   Reduce reduce_;
   std::size_t numbers_;
   std::unique_ptr<Pages> own_;
-  std::vector<float> values_;
+  std::vector<float> values_, waited_for_;  // of the pending reduction, and of the one before
   CommunicationThread::Handle handle_;
   bool pending_ = false, finished_ = true;
   Result result_;

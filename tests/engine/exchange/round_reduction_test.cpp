@@ -93,6 +93,20 @@ TEST(RoundReduction, NobodyTouchesWhatIsInFlight) {
   });
 }
 
+TEST(RoundReduction, AResultIsLeftAloneByTheNextOne) {
+  on_ranks(1, [](CommunicationThread& thread) {
+    RoundReduction reduction(numbers, thread, slow_sum(0));
+    std::fill(reduction.contribution().begin(), reduction.contribution().end(), 1.0f);
+    reduction.launch(1);
+    const RoundReduction::Result first = reduction.wait();
+    std::fill(reduction.contribution().begin(), reduction.contribution().end(), 2.0f);
+    reduction.launch(2);
+    reduction.drain();
+    for (const float x : first.values) EXPECT_EQ(x, 1);
+    for (const float x : reduction.wait().values) EXPECT_EQ(x, 2);
+  });
+}
+
 TEST(RoundReductionDeathTest, AWriteToWhatIsInFlightEndsTheProgram) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(
