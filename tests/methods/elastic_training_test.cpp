@@ -30,11 +30,8 @@ LeastSquaresTask small_task() {
 }
 
 TrainingSettings settings_of(const std::string& exchange, std::int64_t steps) {
-  const ExchangeCandidate candidate = exchange_by_name(exchange);
   TrainingSettings settings;
-  settings.exchange = candidate.exchange;
-  settings.parameters = candidate.parameters;
-  settings.exchange_name = candidate.parameters.canonical(candidate.name);
+  use_exchange(settings, exchange_by_name(exchange));
   if (exchange == "onebit-adam") settings.optimizer.kind = OptimizerSettings::Kind::adam;
   settings.steps = steps;
   settings.batch = 4;
@@ -220,11 +217,7 @@ TEST(ElasticTraining, ANewcomerTakesPartFromTheNextStepOn) {
 
 TrainingSettings local_settings(const std::string& method, std::int64_t steps) {
   TrainingSettings settings = settings_of("dense", steps);
-  const ExchangeCandidate candidate = exchange_by_name(method, {{"tau", "4"}});
-  settings.exchange = {};
-  settings.local = candidate.local;
-  settings.local_parameters = candidate.parameters;
-  settings.exchange_name = candidate.parameters.canonical(candidate.name);
+  use_exchange(settings, exchange_by_name(method, {{"tau", "4"}}));
   return settings;
 }
 
