@@ -158,7 +158,9 @@ TEST_P(EveryExchange, AnInterruptedStepLeavesNothingBehind) {
             if (counts) continue;
             // A plan that rank 0 has made of accepted steps stays with those that it reached; the next group
             // agrees on one (GradientExchange::save_shared).
-            if (GetParam() != "l-greco") EXPECT_TRUE(exchange->save() == before) << "step " << step;
+            if (GetParam() != "l-greco") {
+              EXPECT_TRUE(exchange->save() == before) << "step " << step;
+            }
             ++undone;
             return;
           }
@@ -226,7 +228,7 @@ TrainingSettings local_settings(const std::string& method, std::int64_t steps) {
 TEST(ElasticTraining, RoundsOfLocalStepsSurviveADeathAndTakeNewcomersIn) {
   const LeastSquaresTask task = small_task();
   for (const char* method : {"co2", "diloco", "local-sgd"}) {
-    for (const std::uint64_t lives : {2u, 40u, 77u, 200u}) {
+    for (const std::uint64_t lives : {2u, 77u}) {
       TrainingSettings settings = local_settings(method, 80);
       settings.least_members = 3;
       settings.evaluate_every = 8;
