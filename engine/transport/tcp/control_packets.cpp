@@ -178,7 +178,7 @@ void describe(A& a, P& p) {
     a(p.round), a(p.purpose, RoundPurpose::optimize), a(p.unchanged), a(p.position), members(a, p.ring);
     a(p.world), a(p.groups), a(p.largest_group);
   } else if constexpr (std::is_same_v<T, TopologyResult>) {
-    a(p.round), a(p.success), a(p.membership), ids(a, p.members);
+    a(p.round), a(p.success), a(p.membership), ids(a, p.members), a(p.queries);
   } else if constexpr (std::is_same_v<T, PendingAnswer>) {
     a(p.query), a(p.pending);
   } else if constexpr (std::is_same_v<T, Measure>) {
@@ -230,10 +230,10 @@ PacketBody body_of(std::size_t index, PacketReader& reader, std::index_sequence<
 constexpr std::array packet_names = {
     "JOIN",       "VOTE_TOPOLOGY", "ESTABLISHED",   "ASK_PENDING", "VOTE_OPTIMIZE", "BANDWIDTH",
     "MEASURED",   "START",         "DONE",          "VOTE_SYNC",   "HOLDER_LOST",   "SYNC_DONE",
-    "ASK_STATUS", "PONG",          "VOTE_TAKEOVER", "SUPERSEDED",  "FOLLOW",        "WELCOME",
-    "KICK",       "CONNECT",       "TOPOLOGY",      "PENDING",     "MEASURE",       "COMMENCE",
-    "ABORT",      "COMPLETE",      "SYNC_PLAN",     "SYNC_RESULT", "MISSING",       "STATUS",
-    "PING",       "NOT_MASTER",    "ADOPTED",       "MEMBERSHIP",
+    "ASK_STATUS", "PONG",          "VOTE_TAKEOVER", "SUPERSEDED",  "LEAVE",         "FOLLOW",
+    "WELCOME",    "KICK",          "CONNECT",       "TOPOLOGY",    "PENDING",       "MEASURE",
+    "COMMENCE",   "ABORT",         "COMPLETE",      "SYNC_PLAN",   "SYNC_RESULT",   "MISSING",
+    "STATUS",     "PING",          "NOT_MASTER",    "ADOPTED",     "MEMBERSHIP",
 };
 static_assert(packet_names.size() == std::variant_size_v<PacketBody>);
 

@@ -170,6 +170,8 @@ struct VoteTakeover {
 };
 // To a master of an older epoch than the packet's: it is one no more.
 struct Superseded {};
+// The peer is done with the run; its link closes.
+struct Leave {};
 // From a standby: it wants to hear of the membership.
 struct Follow {
   std::uint32_t place = 0;
@@ -208,6 +210,7 @@ struct TopologyResult {
   bool success = false;
   std::uint64_t membership = 0;  // version, and
   std::vector<PeerId> members;   // all accepted peers, of all groups
+  std::uint64_t queries = 0;     // for newcomers, answered so far
 };
 struct PendingAnswer {
   std::uint64_t query = 0;
@@ -329,11 +332,12 @@ struct Membership {
 };
 
 // The id of a packet is its place here, beginning with 1: new ones go to the end.
-using PacketBody = std::variant<Join, VoteTopology, Established, AskPending, VoteOptimize, Bandwidth,
-                                MeasurementsDone, StartCollective, CollectiveDone, VoteSync, HolderLost,
-                                SyncDone, AskStatus, Pong, VoteTakeover, Superseded, Follow, Welcome, Kick,
-                                Connect, TopologyResult, PendingAnswer, Measure, Commence, Abort, Complete,
-                                SyncPlan, SyncResult, Missing, Status, Ping, NotMaster, Adopted, Membership>;
+using PacketBody =
+    std::variant<Join, VoteTopology, Established, AskPending, VoteOptimize, Bandwidth, MeasurementsDone,
+                 StartCollective, CollectiveDone, VoteSync, HolderLost, SyncDone, AskStatus, Pong,
+                 VoteTakeover, Superseded, Leave, Follow, Welcome, Kick, Connect, TopologyResult,
+                 PendingAnswer, Measure, Commence, Abort, Complete, SyncPlan, SyncResult, Missing, Status,
+                 Ping, NotMaster, Adopted, Membership>;
 
 struct ControlPacket {
   Epoch epoch = 0;
