@@ -55,7 +55,7 @@ class SimulatedNetwork {
   // Nothing where the end is closed.
   void send(End from, Message message) {
     if (!is_open(from)) return;
-    const End to = other(from);
+    const End to = other_end(from);
     arrive_later(to, [this, to, message = std::move(message)]() mutable {
       Side& side = at(to);
       if (side.open) side.handler->received(to, std::move(message));
@@ -66,19 +66,21 @@ class SimulatedNetwork {
   void close(End end) {
     if (!is_open(end)) return;
     at(end).open = false;
-    const End to = other(end);
+    const End to = other_end(end);
     arrive_later(to, [this, to] { end_of(to); });
   }
 
   // By the network: what is under way is lost, in both directions, and both sides hear of it.
   void cut(End end) {
-    for (const End each : {end, other(end)}) {
+    if (end == 0) return;
+    for (const End each : {end, other_end(end)}) {
       if (!is_open(each) || at(each).cut) continue;
       at(each).cut = true;
       clock_.after(delay(), [this, each] { end_of(each); });
     }
   }
 
+  static End other_end(End end) { return ((end - 1) ^ 1) + 1; }
   bool is_open(End end) const { return end != 0 && ends_[end - 1].open; }
 
  private:
@@ -88,7 +90,6 @@ class SimulatedNetwork {
     bool open;
     bool cut = false;
   };
-  static End other(End end) { return ((end - 1) ^ 1) + 1; }
   Side& at(End end) { return ends_[end - 1]; }
 
   template <class Event>
