@@ -42,7 +42,9 @@ void MasterState::start_collective(Peer& peer, const StartCollective& packet) {
   peer.phase = PeerPhase::collective;
   ++peer.operations;
   found->parts.push_back({peer.link, Operation::Step::voted, packet.terms});
-  if (evaluate_operation(*found)) operations_.erase(found);
+  if (!evaluate_operation(*found)) return;
+  operations_.erase(found);
+  evaluate_operations();  // which its mismatch may have ended
 }
 
 void MasterState::collective_done(Peer& peer, const CollectiveDone& packet) {

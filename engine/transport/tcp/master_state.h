@@ -135,6 +135,8 @@ class MasterState {
     std::optional<VoteSync> sync_vote;
     std::vector<SyncPlan::DirtyKey> dirty;
     std::vector<PeerId> lost_holders;
+    bool starving = false;      // has nobody to fetch from, until somebody else has fetched
+    bool starved_once = false;  // and a synchronisation failed for it
     std::uint64_t sent_bytes = 0, received_bytes = 0;
     double heard = 0, pinged = 0;
   };
@@ -239,6 +241,7 @@ class MasterState {
   void evaluate_sync(Group& group);
   void elect(Group& group);
   void plan_sync(const Group& group, Peer& peer);
+  void give_up_sync(Group& group);
   void conclude_sync(Group& group, bool success);
   void leave_sync(Group& group, const Peer& peer);
 

@@ -52,14 +52,16 @@ void MasterState::vote_sync(Peer& peer, const VoteSync& packet) {
 }
 
 void MasterState::evaluate_sync(Group& group) {
-  std::size_t members = 0, voted = 0, busy = 0, done = 0;
+  std::size_t members = 0, voted = 0, busy = 0, done = 0, starving = 0;
   for (const Peer& peer : peers_) {
     if (peer.leaving || !peer.accepted || peer.member.group != group.number) continue;
     ++members;
     voted += peer.phase == PeerPhase::vote_sync;
     busy += peer.phase == PeerPhase::sync_serve || peer.phase == PeerPhase::sync_fetch;
     done += peer.phase == PeerPhase::vote_sync_done;
+    starving += peer.phase == PeerPhase::sync_fetch && peer.starving;
   }
+  if (group.sync && busy > 0 && starving == busy) return give_up_sync(group);
   if (group.sync) {
     group.sync_wait.update(busy > 0 && done > 0, now_);
     if (busy == 0) conclude_sync(group, !group.sync->failed);
@@ -183,7 +185,8 @@ void MasterState::plan_sync(const Group& group, Peer& peer) {
         std::find(peer.lost_holders.begin(), peer.lost_holders.end(), id) == peer.lost_holders.end())
       plan.holders.push_back(holder->member);
   }
-  send(peer, std::move(plan));
+  peer.starving = !plan.dirty.empty() && plan.holders.empty();
+  if (!peer.starving) send(peer, std::move(plan));
 }
 
 void MasterState::holder_lost(Peer& peer, const HolderLost& packet) {
@@ -194,14 +197,23 @@ void MasterState::holder_lost(Peer& peer, const HolderLost& packet) {
     return kick(peer, KickReason::illegal, fmt::format("HOLDER_LOST while {}", name_of(peer.phase)));
   if (std::find(peer.lost_holders.begin(), peer.lost_holders.end(), packet.holder) == peer.lost_holders.end())
     peer.lost_holders.push_back(packet.holder);
-  const bool others =
-      std::any_of(group.sync->holders.begin(), group.sync->holders.end(), [&](const PeerId& id) {
-        return std::find(peer.lost_holders.begin(), peer.lost_holders.end(), id) == peer.lost_holders.end();
-      });
-  if (others) return plan_sync(group, peer);
-  group.sync->failed = true;
-  group.sync->reason = fmt::format("{} can fetch from nobody", name_of(peer.member.id));
-  conclude_sync(group, false);
+  plan_sync(group, peer);
+}
+
+// Those that are left can fetch from nobody. The first time the synchronisation fails for all, since the
+// holder may be dead and is then missing from the next; the second time it is they who cannot reach it.
+void MasterState::give_up_sync(Group& group) {
+  bool kicked = false;
+  for (Peer& peer : peers_) {
+    if (peer.leaving || peer.member.group != group.number || peer.phase != PeerPhase::sync_fetch) continue;
+    if (std::exchange(peer.starved_once, true)) {
+      kick(peer, KickReason::unreachable, "it can fetch the shared state from nobody");
+      kicked = true;
+    } else {
+      group.sync->reason = fmt::format("{} can fetch from nobody", name_of(peer.member.id));
+    }
+  }
+  if (!kicked) conclude_sync(group, false);
 }
 
 void MasterState::sync_done(Peer& peer, const SyncDone& packet) {
@@ -210,7 +222,17 @@ void MasterState::sync_done(Peer& peer, const SyncDone& packet) {
   const bool busy = peer.phase == PeerPhase::sync_serve || peer.phase == PeerPhase::sync_fetch;
   if (!group.sync || packet.sync != group.sync->number || !busy)
     return kick(peer, KickReason::illegal, fmt::format("SYNC_DONE while {}", name_of(peer.phase)));
+  const bool fetched = peer.phase == PeerPhase::sync_fetch && !packet.failed;
   peer.phase = PeerPhase::vote_sync_done;
+  peer.starved_once &= !fetched;
+  if (fetched) {
+    // Now it can serve those who reach nobody else.
+    group.sync->holders.push_back(peer.member.id);
+    for (Peer& other : peers_) {
+      if (other.member.group == group.number && other.phase == PeerPhase::sync_fetch && other.starving)
+        plan_sync(group, other);
+    }
+  }
   peer.sent_bytes += packet.sent_bytes;
   peer.received_bytes += packet.received_bytes;
   if (packet.failed && !group.sync->failed) {
@@ -236,22 +258,9 @@ void MasterState::conclude_sync(Group& group, bool success) {
 void MasterState::leave_sync(Group& group, const Peer& gone) {
   if (!group.sync) return;
   if (std::erase(group.sync->holders, gone.member.id) == 0) return;
-  const auto fetches = [&](const Peer& peer) {
-    return !peer.leaving && peer.member.group == group.number && peer.phase == PeerPhase::sync_fetch;
-  };
-  if (std::none_of(peers_.begin(), peers_.end(), fetches)) return;
   for (Peer& peer : peers_) {
-    if (!fetches(peer)) continue;
-    const bool others =
-        std::any_of(group.sync->holders.begin(), group.sync->holders.end(), [&](const PeerId& id) {
-          return std::find(peer.lost_holders.begin(), peer.lost_holders.end(), id) == peer.lost_holders.end();
-        });
-    if (!others) {
-      group.sync->failed = true;
-      group.sync->reason = "all who had the state are gone";
-      return conclude_sync(group, false);
-    }
-    plan_sync(group, peer);
+    if (!peer.leaving && peer.member.group == group.number && peer.phase == PeerPhase::sync_fetch)
+      plan_sync(group, peer);
   }
 }
 

@@ -13,42 +13,66 @@ Member member(std::uint8_t first) { return {id(first), "10.0.0.7", 48150, 48149,
 std::vector<PacketBody> filled_packets() {
   const Introduction introduction{protocol_version, 5, {1, 2, 3}, 10, 20, 30, "host"};
   const Wait wait{WaitKind::sync_vote, 1, 2, 3.5, {id(1), id(2)}};
-  return {Join{introduction},
-          VoteTopology{TopologyVote::rewire},
-          Established{7, {id(1)}},
-          AskPending{},
-          VoteOptimize{},
-          Bandwidth{id(3), 123.5},
-          MeasurementsDone{9},
-          StartCollective{1, {CollectiveKind::session, 1, 2, 3, 4, 5, 6, 7, 8}},
-          CollectiveDone{1, 2, true, "NaN", 3, 4},
-          VoteSync{4, SyncStrategy::send_only, {{"weights", 1, 2, true, 3, {9}}, {"step", 0, 0, false, 1, {}}}},
-          HolderLost{1, id(4)},
-          SyncDone{1, true, "mismatch", 5, 6},
-          AskStatus{},
-          Pong{8},
-          VoteTakeover{introduction, id(1), true, 3, {id(1), id(2)}, {1, true}, {2, false}, {3, true}, {4, true}, 5, 6,
-                       7, 8, {{1, 2, AbortSeen::aborted}}, {{3, true}, {4, false}}},
-          Superseded{},
-          Leave{},
-          Follow{2},
-          Welcome{id(9)},
-          Kick{KickReason::stalled, "why"},
-          Connect{3, RoundPurpose::optimize, true, 1, {member(1), member(2)}, 4, 2, 3},
-          TopologyResult{3, true, 4, {id(1)}, 5},
-          PendingAnswer{1, true},
-          Measure{2, {member(1)}},
-          Commence{1, 2},
-          Abort{1, 2, true, "gone"},
-          Complete{1, 2},
-          SyncPlan{1, {4}, {member(5)}, {{3, {7}}}},
-          SyncResult{1, false, 2, "why"},
-          Missing{wait},
-          Status{1.5, {{member(1), "host", PeerPhase::optimizing, 1, 2, 3}}, {wait}, 1, 2, 3, 4, 5, "why", 6.5, {"a", "b"}},
-          Ping{3},
-          NotMaster{"standby"},
-          Adopted{1, {id(1)}, {{1, true}}, {{2, false}}, {3, true}, 4},
-          Membership{1, {id(1), id(2)}}};
+  return {
+      Join{introduction},
+      VoteTopology{TopologyVote::rewire},
+      Established{7, {id(1)}},
+      AskPending{},
+      VoteOptimize{},
+      Bandwidth{id(3), 123.5},
+      MeasurementsDone{9},
+      StartCollective{1, {CollectiveKind::session, 1, 2, 3, 4, 5, 6, 7, 8}},
+      CollectiveDone{1, 2, true, "NaN", 3, 4},
+      VoteSync{4, SyncStrategy::send_only, {{"weights", 1, 2, true, 3, {9}}, {"step", 0, 0, false, 1, {}}}},
+      HolderLost{1, id(4)},
+      SyncDone{1, true, "mismatch", 5, 6},
+      AskStatus{},
+      Pong{8},
+      VoteTakeover{introduction,
+                   id(1),
+                   true,
+                   3,
+                   {id(1), id(2)},
+                   {1, true},
+                   {2, false},
+                   {3, true},
+                   {4, true},
+                   5,
+                   6,
+                   7,
+                   8,
+                   {{1, 2, AbortSeen::aborted}},
+                   {{3, true}, {4, false}}},
+      Superseded{},
+      Leave{},
+      Follow{2},
+      Welcome{id(9)},
+      Kick{KickReason::stalled, "why"},
+      Connect{3, RoundPurpose::optimize, true, 1, {member(1), member(2)}, 4, 2, 3},
+      TopologyResult{3, true, 4, {id(1)}, 5},
+      PendingAnswer{1, true},
+      Measure{2, {member(1)}},
+      Commence{1, 2},
+      Abort{1, 2, true, "gone"},
+      Complete{1, 2},
+      SyncPlan{1, {4}, {member(5)}, {{3, {7}}}},
+      SyncResult{1, false, 2, "why"},
+      Missing{wait},
+      Status{1.5,
+             {{member(1), "host", PeerPhase::optimizing, 1, 2, 3}},
+             {wait},
+             1,
+             2,
+             3,
+             4,
+             5,
+             "why",
+             6.5,
+             {"a", "b"}},
+      Ping{3},
+      NotMaster{"standby"},
+      Adopted{1, {id(1)}, {{1, true}}, {{2, false}}, {3, true}, 4},
+      Membership{1, {id(1), id(2)}}};
 }
 
 TEST(ControlPackets, EveryKindIsReadAsItWasWritten) {
@@ -66,7 +90,8 @@ TEST(ControlPackets, EveryKindIsReadAsItWasWritten) {
 
 TEST(ControlPackets, IntegersAreBigEndianBehindTheEpoch) {
   const Bytes bytes = encode({0x0102030405060708, Commence{0x1122, 0x3344}});
-  const std::vector<int> expected = {1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0x11, 0x22, 0, 0, 0, 0, 0, 0, 0x33, 0x44};
+  const std::vector<int> expected = {1, 2, 3,    4,    5, 6, 7, 8, 0, 0, 0,    0,
+                                     0, 0, 0x11, 0x22, 0, 0, 0, 0, 0, 0, 0x33, 0x44};
   ASSERT_EQ(bytes.size(), expected.size());
   for (std::size_t i = 0; i < bytes.size(); ++i) EXPECT_EQ(static_cast<int>(bytes[i]), expected[i]);
 }
@@ -75,7 +100,8 @@ TEST(ControlPackets, WhatIsCutOrTooLongIsRefused) {
   for (const PacketBody& body : filled_packets()) {
     Bytes bytes = encode({1, body});
     for (std::size_t size = 0; size < bytes.size(); ++size)
-      EXPECT_THROW(decode(id_of(body), ByteSpan(bytes).first(size)), Error) << name_of(body) << " of " << size;
+      EXPECT_THROW(decode(id_of(body), ByteSpan(bytes).first(size)), Error)
+          << name_of(body) << " of " << size;
     bytes.push_back(std::byte{0});
     EXPECT_THROW(decode(id_of(body), bytes), Error) << name_of(body);
   }

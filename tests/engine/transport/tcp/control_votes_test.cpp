@@ -15,10 +15,13 @@ CollectiveTerms terms(std::uint64_t count) {
   return result;
 }
 Hash128 hash(std::uint8_t value) { return Hash128{value}; }
-VoteSync vote(std::uint64_t revision, std::uint8_t weights, SyncStrategy strategy = SyncStrategy::enforce_popular) {
-  return {revision, strategy, {{"step", 0, 0, false, 1, hash(1)}, {"weights", 0, 0, false, 1, hash(weights)}}};
+VoteSync vote(std::uint64_t revision, std::uint8_t weights,
+              SyncStrategy strategy = SyncStrategy::enforce_popular) {
+  return {
+      revision, strategy, {{"step", 0, 0, false, 1, hash(1)}, {"weights", 0, 0, false, 1, hash(weights)}}};
 }
-void finish(World& world, WorldPeer& peer, std::uint64_t tag, bool failed = false, const std::string& why = {}) {
+void finish(World& world, WorldPeer& peer, std::uint64_t tag, bool failed = false,
+            const std::string& why = {}) {
   peer.state.finish_collective(tag, peer.all<Commence>().back().sequence, failed, why);
   world.settle();
 }
@@ -507,11 +510,45 @@ TEST(Sync, AnotherHolderTakesOver) {
   ASSERT_EQ(run.plan(0).holders.size(), 1u);
   EXPECT_EQ(run.plan(0).holders[0].id, run.world.peers[2]->state.id());
   run.world.kill(*run.world.peers[2]);
+  EXPECT_EQ(run.world.peers[0]->count<SyncResult>(), 0u);
+  run.world.peers[1]->state.sync_done(run.plan(1).sync, false);
+  run.world.settle();
   // The last one died: the synchronisation fails for all that are left, and may be tried again.
   EXPECT_FALSE(run.world.peers[0]->all<SyncResult>()[0].success);
   EXPECT_FALSE(run.world.peers[1]->all<SyncResult>()[0].success);
   run.all({vote(0, 9), vote(0, 5)});
   EXPECT_EQ(run.plan(0).dirty.size() + run.plan(1).dirty.size(), 1u);
+}
+
+TEST(Sync, WhoHasFetchedServesThoseWhoReachNobodyElse) {
+  Synced run(4);
+  run.all({vote(0, 9), vote(0, 8), vote(0, 5), vote(0, 5)});
+  for (const std::size_t holder : {2u, 3u})
+    run.world.peers[0]->state.holder_lost(run.plan(0).sync, run.world.peers[holder]->state.id());
+  for (const std::size_t holder : {2u, 3u}) run.world.peers[holder]->state.sync_done(run.plan(0).sync, false);
+  run.world.settle();
+  EXPECT_EQ(run.world.peers[0]->count<SyncResult>(), 0u);
+  run.world.peers[1]->state.sync_done(run.plan(1).sync, false);
+  run.world.settle();
+  ASSERT_EQ(run.plan(0).holders.size(), 1u);
+  EXPECT_EQ(run.plan(0).holders[0].id, run.world.peers[1]->state.id());
+  run.world.peers[0]->state.sync_done(run.plan(0).sync, false);
+  run.world.settle();
+  EXPECT_TRUE(run.world.peers[0]->all<SyncResult>()[0].success);
+}
+
+TEST(Sync, WhoReachesNoHolderTwiceIsKicked) {
+  Synced run(3);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    run.all({vote(0, 9), vote(0, 5), vote(0, 5)});
+    for (const std::size_t holder : {1u, 2u}) {
+      run.world.peers[0]->state.holder_lost(run.plan(0).sync, run.world.peers[holder]->state.id());
+      run.world.peers[holder]->state.sync_done(run.plan(0).sync, false);
+    }
+    run.world.settle();
+    EXPECT_EQ(run.kicked(0), attempt == 1);
+    EXPECT_EQ(run.world.peers[1]->all<SyncResult>().back().success, attempt == 1);
+  }
 }
 
 TEST(Sync, AFailureOfOneIsToldToAll) {
@@ -590,7 +627,8 @@ TEST(Stalls, StatusTellsPhasesAndTheLastAbort) {
   World world;
   world.start(2);
   start_all(world, 1);
-  world.peers[0]->state.finish_collective(1, world.peers[0]->all<Commence>()[0].sequence, true, "disk full", 5, 6);
+  world.peers[0]->state.finish_collective(1, world.peers[0]->all<Commence>()[0].sequence, true, "disk full",
+                                          5, 6);
   world.settle();
   world.master->link_opened(50, "10.0.0.50", false, world.now);
   world.master->packet(50, {0, AskStatus{}}, world.now);

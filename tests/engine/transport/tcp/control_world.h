@@ -44,7 +44,8 @@ class World {
   WorldPeer& add(std::uint32_t group = 0, const PeerSettings& base = {}, bool loopback = false) {
     PeerSettings settings = base;
     settings.introduction.group = group;
-    settings.introduction.p2p_port = settings.introduction.state_port = settings.introduction.benchmark_port = 1;
+    settings.introduction.p2p_port = settings.introduction.state_port = settings.introduction.benchmark_port =
+        1;
     peers.push_back(std::make_unique<WorldPeer>(settings));
     WorldPeer& peer = *peers.back();
     peer.link = ++links_;
@@ -123,7 +124,6 @@ class World {
   double mbit = 100;  // of every measurement
   bool answers = true;
 
- private:
   void deliver(WorldPeer& peer, const ControlPacket& packet) {
     peer.state.packet(decode(id_of(packet.body), encode(packet)), now);
     for (PeerEvent& event : peer.state.take_events()) {
@@ -131,19 +131,23 @@ class World {
       peer.events.push_back(std::move(event));
     }
   }
+
+ private:
   void answer(WorldPeer& peer, const PeerEvent& event) {
     if (const auto* connect = std::get_if<Connect>(&event)) {
       std::vector<PeerId> failed;
       const std::size_t n = connect->ring.size();
       for (const PeerId& id : peer.cannot_reach) {
-        if (id == connect->ring[(connect->position + 1) % n].id || id == connect->ring[(connect->position + n - 1) % n].id)
+        if (id == connect->ring[(connect->position + 1) % n].id ||
+            id == connect->ring[(connect->position + n - 1) % n].id)
           failed.push_back(id);
       }
       peer.state.established(connect->round, failed);
     } else if (const auto* measure = std::get_if<Measure>(&event)) {
       for (const Member& target : measure->targets) {
         const auto& no = peer.cannot_reach;
-        peer.state.bandwidth(measure->round, target.id, std::find(no.begin(), no.end(), target.id) == no.end() ? mbit : 0);
+        peer.state.bandwidth(measure->round, target.id,
+                             std::find(no.begin(), no.end(), target.id) == no.end() ? mbit : 0);
       }
       peer.state.measured(measure->round);
     }

@@ -54,8 +54,8 @@ class Dice {
 
 struct Plan {
   std::uint32_t peers, late_peers, groups, standbys, steps;
-  bool unreachable_pairs, rogues, stalls, master_faults, cuts, partitions, failures, mismatches, drift, code_packets,
-      busy_clock, hasty;
+  bool unreachable_pairs, rogues, stalls, master_faults, cuts, partitions, failures, mismatches, drift,
+      code_packets, busy_clock, hasty;
   bool timeouts() const { return stalls || rogues || hasty; }
 };
 
@@ -186,7 +186,9 @@ class Schedule {
   void say(const std::string& text) const {
     if (verbose) fmt::print("{:9.3f} {:5} {}\n", clock.now(), clock.events_run(), text);
   }
-  bool parted(std::uint32_t side_a, std::uint32_t side_b) const { return partition && ((partition >> side_a ^ partition >> side_b) & 1); }
+  bool parted(std::uint32_t side_a, std::uint32_t side_b) const {
+    return partition && ((partition >> side_a ^ partition >> side_b) & 1);
+  }
   static std::uint32_t side_of_master(std::uint32_t place) { return place; }
   static std::uint32_t side_of_peer(std::uint32_t index) { return 4 + index; }
   SimulatedPeer* peer_of(const PeerId& id) {
@@ -220,7 +222,8 @@ class Schedule {
   std::uint64_t partition = 0;  // a bit for each side of something
   bool master_was_lost = false, was_cut = false;
   std::map<Epoch, std::uint32_t> epochs;
-  std::map<std::tuple<Epoch, std::uint64_t>, std::pair<Hash128, std::uint64_t>> elected;  // sync -> (hash, state)
+  std::map<std::tuple<Epoch, std::uint64_t>, std::pair<Hash128, std::uint64_t>>
+      elected;  // sync -> (hash, state)
   std::map<std::tuple<Epoch, std::uint64_t>, bool> round_results, answers, sync_results;
   ScheduleResult result;
 
@@ -238,15 +241,12 @@ class Schedule {
 
 // ------------------------------------------------------------------------------------------------ masters
 
-SimulatedMaster::SimulatedMaster(Schedule& schedule, std::uint32_t place_) : place(place_), schedule_(schedule) {
+SimulatedMaster::SimulatedMaster(Schedule& schedule, std::uint32_t place_)
+    : place(place_), schedule_(schedule) {
   handler.received = [this](End end, ControlPacket&& packet) { received(end, std::move(packet)); };
   handler.closed = [this](End end) { closed(end); };
   upstream_handler.received = [this](End, ControlPacket&& packet) {
     if (!alive) return;
-    if (schedule_.mutation == Mutation::minority && standby_) {
-      if (auto* news = std::get_if<Membership>(&packet.body); news != nullptr && news->members.size() > 1)
-        news->members.resize(1), news->version += 1000;
-    }
     standby_->upstream_packet(packet, schedule_.clock.now());
     flush();
   };
@@ -262,6 +262,7 @@ SimulatedMaster::SimulatedMaster(Schedule& schedule, std::uint32_t place_) : pla
   settings.stall_notice = schedule.plan.timeouts() ? 20 : 0;
   settings.stall_limit = schedule.plan.hasty ? 0.3 : schedule.plan.timeouts() ? 40 : 0;
   settings.handshake_limit = 0;
+  if (schedule.plan.timeouts()) settings.ping_interval = 10, settings.silence_limit = 60;
   if (place == 0) {
     first_ = std::make_unique<MasterState>(settings, 0.0);
   } else {
@@ -292,7 +293,8 @@ void SimulatedMaster::received(End end, ControlPacket&& packet) {
   const double now = schedule_.clock.now();
   const ControlPacket arrived = schedule_.through_codec(std::move(packet));
   if (schedule_.verbose)
-    schedule_.say(fmt::format("master {} <- {}: {} (epoch {:x})", place, end, name_of(arrived.body), arrived.epoch));
+    schedule_.say(
+        fmt::format("master {} <- {}: {} (epoch {:x})", place, end, name_of(arrived.body), arrived.epoch));
   if (first_) {
     first_->packet(end, arrived, now);
   } else {
@@ -349,8 +351,12 @@ void SimulatedMaster::flush() {
   if (standby_) {
     for (UpstreamAction& action : standby_->take_upstream_actions()) {
       switch (action.kind) {
-        case UpstreamAction::Kind::connect: schedule_.connect_upstream(*this, action.master); break;
-        case UpstreamAction::Kind::send: schedule_.network.send(upstream, std::move(action.packet)); break;
+        case UpstreamAction::Kind::connect:
+          schedule_.connect_upstream(*this, action.master);
+          break;
+        case UpstreamAction::Kind::send:
+          schedule_.network.send(upstream, std::move(action.packet));
+          break;
         case UpstreamAction::Kind::close:
           schedule_.network.close(upstream);
           upstream = 0;
@@ -361,7 +367,8 @@ void SimulatedMaster::flush() {
   const MasterState* state = first_ ? first_.get() : standby_->master();
   if (state != nullptr && !counted_) {
     counted_ = true;
-    if (!schedule_.epochs.emplace(state->epoch(), place).second) schedule_.violate("two masters share an epoch");
+    if (!schedule_.epochs.emplace(state->epoch(), place).second)
+      schedule_.violate("two masters share an epoch");
     if (!first_) ++schedule_.result.takeovers;
   }
   if (state != nullptr && !state->active() && !stood_down_) {
@@ -455,7 +462,9 @@ void SimulatedPeer::flush() {
   for (bool more = true; more;) {
     for (PeerAction& action : state.take_actions()) {
       switch (action.kind) {
-        case PeerAction::Kind::connect: schedule_.connect(*this, action.master); break;
+        case PeerAction::Kind::connect:
+          schedule_.connect(*this, action.master);
+          break;
         case PeerAction::Kind::send: {
           if (auto* vote = std::get_if<VoteTakeover>(&action.packet.body)) {
             was_in_takeover = true;
@@ -495,18 +504,42 @@ void SimulatedPeer::misbehave() {
   rogue = true;
   ControlPacket packet{state.epoch(), {}};
   switch (schedule_.dice.below(12)) {
-    case 0: packet.body = VoteTopology{TopologyVote::rewire}; break;
-    case 1: packet.body = VoteTopology{TopologyVote::accept_newcomers}; break;
-    case 2: packet.body = Established{1, {}}; break;
-    case 3: packet.body = VoteOptimize{}; break;
-    case 4: packet.body = StartCollective{1, {}}; break;
-    case 5: packet.body = CollectiveDone{1, 1, false, {}, 0, 0}; break;
-    case 6: packet.body = SyncDone{1, false, {}, 0, 0}; break;
-    case 7: packet.body = HolderLost{1, {}}; break;
-    case 8: packet.body = Welcome{}; break;
-    case 9: packet.body = MeasurementsDone{1}; break;
-    case 10: packet.body = VoteTakeover{}; break;
-    case 11: packet.epoch = 5; break;
+    case 0:
+      packet.body = VoteTopology{TopologyVote::rewire};
+      break;
+    case 1:
+      packet.body = VoteTopology{TopologyVote::accept_newcomers};
+      break;
+    case 2:
+      packet.body = Established{1, {}};
+      break;
+    case 3:
+      packet.body = VoteOptimize{};
+      break;
+    case 4:
+      packet.body = StartCollective{1, {}};
+      break;
+    case 5:
+      packet.body = CollectiveDone{1, 1, false, {}, 0, 0};
+      break;
+    case 6:
+      packet.body = SyncDone{1, false, {}, 0, 0};
+      break;
+    case 7:
+      packet.body = HolderLost{1, {}};
+      break;
+    case 8:
+      packet.body = Welcome{};
+      break;
+    case 9:
+      packet.body = MeasurementsDone{1};
+      break;
+    case 10:
+      packet.body = VoteTakeover{};
+      break;
+    case 11:
+      packet.epoch = 5;
+      break;
   }
   schedule_.say(fmt::format("  peer {} misbehaves: {}", index, name_of(packet.body)));
   schedule_.network.send(end, std::move(packet));
@@ -582,14 +615,15 @@ void SimulatedPeer::reduce_on() {
   after(0.2, [](SimulatedPeer& self) {
     self.launching_ = false;
     if (self.stage_ != Stage::reducing || self.reduction_failed_) return;
-    const auto next = std::find_if(self.reductions_.begin(), self.reductions_.end(), [](const Reduction& each) {
-      return each.status == Reduction::Status::to_do;
-    });
+    const auto next =
+        std::find_if(self.reductions_.begin(), self.reductions_.end(),
+                     [](const Reduction& each) { return each.status == Reduction::Status::to_do; });
     if (next == self.reductions_.end()) return;
     CollectiveTerms terms;
     terms.count = 100 + next->tag;
     if (next->tag == 2) terms.kind = CollectiveKind::session;
-    if (self.schedule_.plan.mismatches && !std::exchange(next->wrong_terms, true) && self.schedule_.dice.chance(30))
+    if (self.schedule_.plan.mismatches && !std::exchange(next->wrong_terms, true) &&
+        self.schedule_.dice.chance(30))
       terms.type = 3;
     const Refusal refusal = self.state.start_collective(next->tag, terms);
     if (refusal == Refusal::too_few_peers) {
@@ -604,8 +638,15 @@ void SimulatedPeer::reduce_on() {
       return self.reduce_on();
     }
     self.called(refusal);
-    *next = Reduction{next->tag, 0, self.state.connection_revision(), 0, Reduction::Status::in_flight,
-                      false,     false, 0, next->wrong_terms};
+    *next = Reduction{next->tag,
+                      0,
+                      self.state.connection_revision(),
+                      0,
+                      Reduction::Status::in_flight,
+                      false,
+                      false,
+                      0,
+                      next->wrong_terms};
     self.reduce_on();
   });
 }
@@ -658,15 +699,23 @@ void SimulatedPeer::run_collective(std::uint64_t tag, std::uint64_t sequence) {
 
 void SimulatedPeer::fetch(std::uint64_t sync, std::uint64_t generation) {
   if (!sync_plan_ || sync_plan_->sync != sync || generation != sync_generation_) return;
-  if (sync_plan_->holders.empty()) return state.sync_done(sync, true, "nobody to fetch from");
   const std::size_t at = schedule_.dice.below(static_cast<std::uint32_t>(sync_plan_->holders.size()));
   const PeerId holder_id = sync_plan_->holders[at].id;
   const SimulatedPeer* holder = schedule_.peer_of(holder_id);
   if (holder == nullptr || !schedule_.reaches(*this, *holder)) return state.holder_lost(sync, holder_id);
+  // All or nothing: what does not have the hash it should have is not taken.
   for (const SyncPlan::DirtyKey& key : sync_plan_->dirty) {
-    const Hash128 theirs = key.index == 0 ? as_hash(mixed(holder->step, holder->lineage)) : as_hash(holder->weights);
-    if (theirs != key.expected && !holder->rogue && !rogue)
+    const Hash128 theirs =
+        key.index == 0 ? as_hash(mixed(holder->step, holder->lineage)) : as_hash(holder->weights);
+    if (theirs == key.expected) continue;
+    // A server that has gone on to another synchronisation refuses.
+    const bool serves =
+        holder->stage_ == Stage::syncing && holder->sync_plan_ && holder->sync_plan_->sync == sync;
+    if (serves && !holder->rogue && !rogue)
       schedule_.violate(fmt::format("peer {} serves a state that was not elected", holder->index));
+    return state.holder_lost(sync, holder_id);
+  }
+  for (const SyncPlan::DirtyKey& key : sync_plan_->dirty) {
     if (key.index == 0) {
       step = holder->step;
       lineage = holder->lineage;
@@ -682,19 +731,22 @@ void SimulatedPeer::handle(PeerEvent& event) {
   const auto unanimous = [&](auto& known, std::uint64_t number, auto value, const char* what) {
     if (rogue) return;
     const auto [found, fresh] = known.emplace(std::tuple(Epoch{state.epoch()}, number), value);
-    if (!fresh && found->second != value) schedule_.violate(fmt::format("{} {} differs among peers", what, number));
+    if (!fresh && found->second != value)
+      schedule_.violate(fmt::format("{} {} differs among peers", what, number));
   };
   if (const auto* connect = std::get_if<Connect>(&event)) {
-    after(0.5, [round = connect->round, ring = connect->ring, position = connect->position](SimulatedPeer& self) {
-      std::vector<PeerId> failed;
-      const std::size_t n = ring.size();
-      for (const std::size_t at : {(position + 1) % n, (position + n - 1) % n}) {
-        const SimulatedPeer* other = self.schedule_.peer_of(ring[at].id);
-        if (other == &self || other == nullptr || self.schedule_.reaches(self, *other)) continue;
-        if (std::find(failed.begin(), failed.end(), ring[at].id) == failed.end()) failed.push_back(ring[at].id);
-      }
-      self.state.established(round, std::move(failed));
-    });
+    after(0.5,
+          [round = connect->round, ring = connect->ring, position = connect->position](SimulatedPeer& self) {
+            std::vector<PeerId> failed;
+            const std::size_t n = ring.size();
+            for (const std::size_t at : {(position + 1) % n, (position + n - 1) % n}) {
+              const SimulatedPeer* other = self.schedule_.peer_of(ring[at].id);
+              if (other == &self || other == nullptr || self.schedule_.reaches(self, *other)) continue;
+              if (std::find(failed.begin(), failed.end(), ring[at].id) == failed.end())
+                failed.push_back(ring[at].id);
+            }
+            self.state.established(round, std::move(failed));
+          });
   } else if (const auto* result = std::get_if<TopologyResult>(&event)) {
     schedule_.result.rounds_failed += !result->success;
     unanimous(schedule_.round_results, result->round, result->success, "topology round");
@@ -706,7 +758,8 @@ void SimulatedPeer::handle(PeerEvent& event) {
         const bool reached = other != nullptr && self.schedule_.reaches(self, *other);
         // What died may be gone from the list before the master knows of it; it is measured as what it was.
         const bool gone = other != nullptr && (other->dead || other->finished || other->stopped);
-        self.state.bandwidth(measure.round, target.id, reached || gone ? 10.0 + self.schedule_.dice.below(100) : 0);
+        self.state.bandwidth(measure.round, target.id,
+                             reached || gone ? 10.0 + self.schedule_.dice.below(100) : 0);
       }
       self.state.measured(measure.round);
     });
@@ -747,7 +800,8 @@ void SimulatedPeer::handle(PeerEvent& event) {
     if (sync->dirty.empty()) {
       after(0.2, [number](SimulatedPeer& self) { self.state.sync_done(number, false); });
     } else {
-      after(0.5, [number, generation = sync_generation_](SimulatedPeer& self) { self.fetch(number, generation); });
+      after(0.5,
+            [number, generation = sync_generation_](SimulatedPeer& self) { self.fetch(number, generation); });
     }
   } else if (const auto* synced = std::get_if<SyncResult>(&event)) {
     unanimous(schedule_.sync_results, synced->sync, synced->success, "synchronisation");
@@ -783,7 +837,9 @@ void SimulatedPeer::handle(PeerEvent& event) {
   } else if (const auto* done = std::get_if<CallDone>(&event)) {
     switch (done->call) {
       case Call::join:
-      case Call::update_topology: begin_sync(); break;
+      case Call::update_topology:
+        begin_sync();
+        break;
       case Call::rewire:
         stage_ = Stage::reducing;
         reduce_on();
@@ -792,7 +848,8 @@ void SimulatedPeer::handle(PeerEvent& event) {
         ++schedule_.result.optimized;
         begin_reductions();
         break;
-      default: schedule_.violate("a call ended that was not made");
+      default:
+        schedule_.violate("a call ended that was not made");
     }
   } else if (std::holds_alternative<Missing>(event)) {
     ++schedule_.result.notices;
@@ -809,17 +866,24 @@ void SimulatedPeer::handle(PeerEvent& event) {
     bool allowed = false;
     switch (stop->reason) {
       case KickReason::illegal:
-      case KickReason::sync_lost: break;
+      case KickReason::sync_lost:
+        break;
       case KickReason::refused:
       case KickReason::no_majority:
-      case KickReason::superseded: allowed = disturbed; break;
-      case KickReason::stalled: allowed = schedule_.plan.timeouts(); break;
+      case KickReason::superseded:
+        allowed = disturbed;
+        break;
+      case KickReason::stalled:
+        allowed = schedule_.plan.timeouts();
+        break;
       case KickReason::unreachable:
-        allowed = schedule_.plan.unreachable_pairs || schedule_.was_cut || schedule_.plan.stalls;
+        allowed = schedule_.plan.unreachable_pairs || schedule_.was_cut || schedule_.plan.stalls ||
+                  schedule_.plan.hasty;
         break;
     }
     if (stop->by_fault || !allowed)
-      schedule_.violate(fmt::format("peer {} was stopped ({}): {}", index, name_of(stop->reason), stop->text));
+      schedule_.violate(
+          fmt::format("peer {} was stopped ({}): {}", index, name_of(stop->reason), stop->text));
   }
 }
 
@@ -878,7 +942,8 @@ void Schedule::plan_faults() {
   if (plan.cuts) add(4);
   if (plan.partitions) add(5);
   if (plan.partitions && dice.chance(50)) add(6);
-  std::sort(faults_.begin(), faults_.end(), [](const Fault& a, const Fault& b) { return a.at_event > b.at_event; });
+  std::sort(faults_.begin(), faults_.end(),
+            [](const Fault& a, const Fault& b) { return a.at_event > b.at_event; });
 }
 
 void Schedule::strike() {
@@ -913,7 +978,8 @@ void Schedule::strike() {
       break;
     case 5: {
       was_cut = true;
-      for (std::uint32_t side = 0; side < 4 + peers.size(); ++side) partition |= std::uint64_t{dice.below(2)} << side;
+      for (std::uint32_t side = 0; side < 4 + peers.size(); ++side)
+        partition |= std::uint64_t{dice.below(2)} << side;
       say(fmt::format("partition {:b}", partition));
       for (auto& master : masters) {
         for (auto& peer : peers) {
@@ -936,7 +1002,8 @@ void Schedule::strike() {
       say("the partition ends");
       partition = 0;
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -960,7 +1027,8 @@ ScheduleResult Schedule::run() {
   plan_faults();
 
   const auto ended = [&] {
-    return std::all_of(peers.begin(), peers.end(), [](const auto& peer) { return !peer->present() || peer->stalled; });
+    return std::all_of(peers.begin(), peers.end(),
+                       [](const auto& peer) { return !peer->present() || peer->stalled; });
   };
   int idle_ticks = 0;
   constexpr std::uint64_t most_events = 60000;
@@ -999,8 +1067,9 @@ ScheduleResult Schedule::run() {
       std::string who;
       for (const auto& peer : peers) {
         if (peer->present() && !peer->stalled)
-          who += fmt::format(" {} (call {}, {} collectives{})", peer->index, static_cast<int>(peer->state.call()),
-                             peer->state.operations(), peer->state.has_master() ? "" : ", no master");
+          who += fmt::format(" {} (call {}, {} collectives{})", peer->index,
+                             static_cast<int>(peer->state.call()), peer->state.operations(),
+                             peer->state.has_master() ? "" : ", no master");
       }
       violate("peers wait for ever:" + who);
       break;
@@ -1015,7 +1084,9 @@ ScheduleResult Schedule::run() {
 
 void Schedule::end_checks() {
   std::map<std::pair<Epoch, std::uint64_t>, bool> outcomes;
-  std::map<std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, std::uint64_t>, std::pair<Epoch, std::uint64_t>> history;
+  std::map<std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, std::uint64_t>,
+           std::pair<Epoch, std::uint64_t>>
+      history;
   for (const auto& peer : peers) {
     if (!peer->finished || peer->rogue) continue;
     for (const auto& [operation, aborted] : peer->outcomes) {
@@ -1029,14 +1100,52 @@ void Schedule::end_checks() {
       if (step + 1 >= plan.steps && (master_was_lost || was_cut)) continue;
       const auto [found, fresh] = history.emplace(std::tuple(peer->group, lineage, step, tag), operation);
       if (!fresh && found->second != operation)
-        violate(fmt::format("step {}, tag {} was reduced by others in {:x}/{} and by peer {} in {:x}/{}", step, tag,
-                            found->second.first, found->second.second, peer->index, operation.first,
-                            operation.second));
+        violate(fmt::format("step {}, tag {} was reduced by others in {:x}/{} and by peer {} in {:x}/{}",
+                            step, tag, found->second.first, found->second.second, peer->index,
+                            operation.first, operation.second));
     }
   }
 }
 
 }  // namespace
+
+namespace {
+struct Figure {
+  const char* name;
+  std::uint64_t ScheduleResult::*value;
+};
+constexpr Figure figures[] = {{"events", &ScheduleResult::events},
+                              {"peers finished", &ScheduleResult::finished},
+                              {"stopped", &ScheduleResult::stopped},
+                              {"killed", &ScheduleResult::killed},
+                              {"collectives succeeded", &ScheduleResult::succeeded},
+                              {"aborted", &ScheduleResult::aborted},
+                              {"resolved by a takeover", &ScheduleResult::resolved_by_takeover},
+                              {"results of failed rounds", &ScheduleResult::rounds_failed},
+                              {"optimizations", &ScheduleResult::optimized},
+                              {"synchronisations", &ScheduleResult::syncs},
+                              {"failed", &ScheduleResult::syncs_failed},
+                              {"fetches", &ScheduleResult::fetches},
+                              {"reassigned", &ScheduleResult::reassigned},
+                              {"takeovers", &ScheduleResult::takeovers},
+                              {"masters stood down", &ScheduleResult::stood_down},
+                              {"without majority", &ScheduleResult::no_majority},
+                              {"kicked as stalled", &ScheduleResult::stalled_kicks},
+                              {"as illegal", &ScheduleResult::illegal_kicks},
+                              {"as unreachable", &ScheduleResult::unreachable_kicks},
+                              {"notices of who is missing", &ScheduleResult::notices}};
+}  // namespace
+
+void add(ScheduleResult& total, const ScheduleResult& result) {
+  for (const Figure& figure : figures) total.*figure.value += result.*figure.value;
+}
+
+std::string summary(const ScheduleResult& total) {
+  std::string text;
+  for (const Figure& figure : figures)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", total.*figure.value, figure.name);
+  return text;
+}
 
 ScheduleResult run_schedule(std::uint64_t seed, Mutation mutation, bool verbose) {
   return Schedule(seed, mutation, verbose).run();
