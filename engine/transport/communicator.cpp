@@ -51,6 +51,10 @@ Bytes Communicator::receive(int from, std::uint32_t tag) {
   return message;
 }
 
+bool Communicator::ready(int, std::uint32_t) {
+  fail(ErrorKind::unsupported, "this carrier cannot say whether a message has arrived");
+}
+
 std::uint32_t Communicator::next_collective_tag() {
   // Tags of MPI have at least 15 bits more than the caller's 16 here; the count wraps long after a message
   // could still be under way.

@@ -50,6 +50,9 @@ class Communicator {
   void send(int to, std::uint32_t tag, Bytes message);
   // Waits. Throws Error(io) when the sender is known to be gone, or is silent for longer than the timeout.
   Bytes receive(int from, std::uint32_t tag);
+  // Whether receive() would return at once. Throws Error(io) when it never will because the sender is known
+  // to be gone; Error(unsupported) on carriers that cannot tell.
+  virtual bool ready(int from, std::uint32_t tag);
 
   // This rank will exchange no more, because it has failed. Ranks that wait for it are told where the carrier
   // can, and nothing that needs them is done when the object ends.
