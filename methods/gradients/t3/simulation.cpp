@@ -224,6 +224,20 @@ class Simulation {
   std::int64_t completed_ = 0;
 };
 
+// Bytes that the product has read when so many of its blocks are made. Blocks do not end where tiles do.
+double reads_before(const ProductReads& reads, const Device& device, std::int64_t block,
+                    std::int64_t blocks) {
+  const double tiles =
+      static_cast<double>(reads.tiles) * static_cast<double>(block) / static_cast<double>(blocks);
+  double bytes = 0;
+  for (std::size_t stage = 0; stage < reads.stage_bytes.size(); ++stage) {
+    const double first = static_cast<double>(stage) * device.compute_units,
+                 count = std::min<double>(device.compute_units, static_cast<double>(reads.tiles) - first);
+    bytes += reads.stage_bytes[stage] * std::clamp((tiles - first) / count, 0.0, 1.0);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 SimulatedProduct simulated_product(const Workload& workload, const Device& device, bool outputs_cached) {
@@ -232,7 +246,6 @@ SimulatedProduct simulated_product(const Workload& workload, const Device& devic
   product.devices = workload.devices;
   const ProductReads reads = reads_of_product(workload, device, outputs_cached);
   product.slices = reads.slices;
-  product.stage_reads = reads.stage_bytes;
   const double chunk = workload.output_bytes() / workload.devices;
   product.blocks_per_chunk = static_cast<std::int64_t>(std::ceil(chunk / device.request_bytes));
   product.block_bytes = chunk / static_cast<double>(product.blocks_per_chunk);
@@ -240,6 +253,11 @@ SimulatedProduct simulated_product(const Workload& workload, const Device& devic
   product.tiles_per_block = std::max(1, static_cast<int>(std::lround(product.block_bytes / tile_bytes)));
   product.blocks_per_stage =
       std::max<std::int64_t>(1, std::llround(device.compute_units * tile_bytes / product.block_bytes));
+  for (std::int64_t block = 0; block < product.blocks(); block += product.blocks_per_stage) {
+    const std::int64_t end = std::min(product.blocks(), block + product.blocks_per_stage);
+    product.stage_reads.push_back(reads_before(reads, device, end, product.blocks()) -
+                                  reads_before(reads, device, block, product.blocks()));
+  }
   const double operations_of_block = workload.operations() / static_cast<double>(product.blocks());
   product.stage_seconds = operations_of_block * static_cast<double>(product.blocks_per_stage) /
                           (device.peak() * device.efficiency);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <thread>
@@ -13,6 +14,7 @@
 #include "engine/base/random.h"
 #include "engine/overlap/pipelined_ring.h"
 #include "engine/tensor/tensor.h"
+#include "engine/transport/communication_thread.h"
 #include "engine/transport/reductions.h"
 #include "engine/transport/thread_world.h"
 
@@ -66,9 +68,12 @@ class Pauses {
                 static_cast<std::uint16_t>(rank)) {}
   void maybe() {
     switch (random_.below(8)) {
-      case 0:
-        std::this_thread::sleep_for(std::chrono::microseconds(random_.below(60)));
+      case 0: {
+        const double until = steady_seconds() + 1e-6 * random_.below(40);
+        while (steady_seconds() < until) {
+        }
         break;
+      }
       case 1:
       case 2:
         for (std::uint32_t i = random_.below(4); i > 0; --i) std::this_thread::yield();
@@ -161,7 +166,9 @@ TEST(ProducerMap, LeavesTheBitsOfTheRingOnEveryRoute) {
   }
 }
 
-TEST(ProducerMap, LeavesTheBitsOfTheRingOverAThousandSchedules) {
+// A thousand in the nightly suite: on a busy machine each takes tens of milliseconds.
+TEST(ProducerMap, LeavesTheBitsOfTheRingOverManySchedules) {
+  const std::uint64_t schedules = std::getenv("LACONIC_NIGHTLY") != nullptr ? 1000 : 200;
   std::vector<Problem> problems;
   for (const Shape4& shape : shapes())
     problems.emplace_back(shape.rows, shape.columns, shape.ranks, shape.options);
@@ -169,7 +176,7 @@ TEST(ProducerMap, LeavesTheBitsOfTheRingOverAThousandSchedules) {
   options.poll_seconds = 20e-6;
   options.compute_first.quantum = 400;
   options.compute_first.starvation_limit = 50e-6;
-  for (std::uint64_t seed = 0; seed < 1000; ++seed) {
+  for (std::uint64_t seed = 0; seed < schedules; ++seed) {
     const auto route = seed % 3 == 0 ? Route::direct : seed % 3 == 1 ? Route::ring : Route::ring_unstaggered;
     run_and_check(problems[seed % problems.size()], route, 1 + static_cast<int>(seed / 7 % 2), seed, options);
     if (HasFailure()) break;
