@@ -67,6 +67,10 @@ void ChunkTracker::publish(int tile, Holds now) {
   states_[static_cast<std::size_t>(tile)].store(now, std::memory_order_release);
 }
 
+bool ChunkTracker::touched(int tile) const {
+  return states_[static_cast<std::size_t>(tile)].load(std::memory_order_relaxed) != Holds::nothing;
+}
+
 bool ChunkTracker::complete(int sub) const { return completions(sub) > 0; }
 
 int ChunkTracker::completions(int sub) const {

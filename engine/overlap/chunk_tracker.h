@@ -29,6 +29,8 @@ class ChunkTracker {
   // there, stored in full, and may be added to, then publish(sum).
   bool claim_first(int tile, Holds first);
   void publish(int tile, Holds now);
+  // Whether one has been claimed.
+  bool touched(int tile) const;
 
   bool complete(int sub) const;
   // Times that the sub-chunk was found complete since the last reset.

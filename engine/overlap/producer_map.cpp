@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/math/vector_sum.h"
@@ -16,6 +17,8 @@ using Holds = ChunkTracker::Holds;
 
 // Weight of the newest tile in the moving average of tile times.
 constexpr double newest_tile = 0.2;
+// The same for times between arrivals.
+constexpr double newest_arrival = 0.25;
 
 std::uint64_t bytes_of_numbers(std::int64_t numbers) {
   return static_cast<std::uint64_t>(numbers) * sizeof(float);
@@ -55,7 +58,9 @@ ProducerMap::ProducerMap(const ChunkLayout& layout, OutputMap map, std::span<flo
       entries_(static_cast<std::size_t>(map_.ranks)),
       tracker_(layout_, map_),
       frames_(layout_.sub_chunks().size()),
-      parked_(layout_.sub_chunks().size()) {
+      parked_(layout_.sub_chunks().size()),
+      arrived_tiles_(layout_.tiles().size()),
+      held_frames_(layout_.sub_chunks().size()) {
   const std::string where = fmt::format("output map of rank {} of {}", map_.rank, map_.ranks);
   if (reinterpret_cast<std::uintptr_t>(output.data()) % 64 != 0)
     fail(ErrorKind::usage, "the output is not aligned to 64 bytes", where);
@@ -93,6 +98,8 @@ void ProducerMap::reset() {
   undisturbed_seconds_ = 0;
   hold_since_ = -1;
   longest_hold_ = 0;
+  last_arrival_ = 0;
+  arrival_interval_ = 0;
   prepare_frames();
 }
 
@@ -152,7 +159,8 @@ void ProducerMap::tile_done(int index, const float* values, std::int64_t stride,
       store_tile(tile.area, values, stride, place, layout_.columns());
       tracker_.publish(index, Holds::own);
     } else {
-      sum_tile(tile.area, place, layout_.columns(), values, stride, place, layout_.columns());
+      sum_tile(tile.area, arrived_tiles_[static_cast<std::size_t>(index)], tile.area.columns, values, stride,
+               place, layout_.columns());
       tracker_.publish(index, Holds::sum);
     }
     counts_.gemm_writes.fetch_add(bytes, std::memory_order_relaxed);
@@ -215,7 +223,7 @@ void ProducerMap::communicate(Communicator& communicator) {
              fmt::format("rank {}", map_.rank),
              "are all ranks still running, and do they multiply the same sizes?");
       }
-      queue_.wait(options_.poll_seconds);
+      queue_.wait(poll_seconds());
     }
   } catch (...) {
     cancel(std::current_exception());
@@ -233,6 +241,8 @@ void ProducerMap::fire(const Trigger& trigger, Communicator& communicator, std::
     return;
   }
   if (entry.sources.size() > 1) fold_parked(entry, sub);
+  if (entry.sources.size() == 1)
+    spare_frames_.push_back(std::exchange(held_frames_[static_cast<std::size_t>(sub)], {}));
   if (entry.route == ChunkRoute::local) return;
   const ChunkLayout::SubChunk& part = layout_.sub_chunks()[static_cast<std::size_t>(sub)];
   Bytes frame = frame_of(sub_chunk_header_bytes + bytes_of_numbers(part.numbers));
@@ -287,6 +297,10 @@ bool ProducerMap::receive_one(Communicator& communicator, std::uint32_t tag) {
     arrival.frame = communicator.receive(source, tag);
     --awaited;
     any = true;
+    const double now = steady_seconds();
+    if (last_arrival_ > 0) arrival_interval_ += newest_arrival * (now - last_arrival_ - arrival_interval_);
+    last_arrival_ = now;
+    if (undisturbed_seconds_ == 0) undisturbed_seconds_ = tile_seconds_.load(std::memory_order_relaxed);
     const SubChunkFrame frame =
         read_sub_chunk_frame(arrival.frame, layout_, !options_.codec, fmt::format("from rank {}", source));
     const ChunkEntry& entry = entry_of(frame.chunk);
@@ -321,9 +335,13 @@ bool ProducerMap::receive_one(Communicator& communicator, std::uint32_t tag) {
   return any;
 }
 
+double ProducerMap::poll_seconds() const {
+  return std::clamp(arrival_interval_ / 8, options_.least_poll,
+                    std::max(options_.least_poll, options_.most_poll));
+}
+
 bool ProducerMap::must_hold() {
   const double average = tile_seconds_.load(std::memory_order_relaxed);
-  if (undisturbed_seconds_ == 0) undisturbed_seconds_ = average;
   const bool producing = done_.load(std::memory_order_relaxed) < static_cast<int>(order_.size());
   if (!options_.compute_first.enabled || !producing || undisturbed_seconds_ == 0 ||
       average <= options_.compute_first.slowdown * undisturbed_seconds_) {
@@ -338,36 +356,39 @@ bool ProducerMap::must_hold() {
   return false;
 }
 
-// At most one quantum of what has arrived.
+// Of what has arrived: all tiles whose own numbers are not there yet, and additions of one quantum at most.
 bool ProducerMap::apply_some() {
-  if (arrivals_.empty() || must_hold()) return false;
-  std::int64_t budget = options_.compute_first.quantum;
-  while (!arrivals_.empty() && budget > 0) {
+  const std::int64_t quantum = std::max<std::int64_t>(1, options_.compute_first.quantum);
+  std::int64_t added = 0;
+  bool any = false;
+  while (!arrivals_.empty()) {
     Arrival& arrival = arrivals_.front();
     const ChunkLayout::SubChunk& part = layout_.sub_chunk(arrival.chunk, arrival.sub);
     const int index = part.first_tile + arrival.next_tile;
+    if (tracker_.touched(index) && (added >= quantum || (added == 0 && must_hold()))) break;
     const ChunkLayout::Tile& tile = layout_.tiles()[static_cast<std::size_t>(index)];
     const float* values = frame_numbers(arrival.frame) + tile.offset;
-    float* place = place_of(tile);
+    const std::uint64_t bytes = bytes_of_numbers(tile.area.rows * tile.area.columns);
     if (tracker_.claim_first(index, Holds::arrived)) {
-      store_tile(tile.area, values, tile.area.columns, place, layout_.columns());
+      arrived_tiles_[static_cast<std::size_t>(index)] = values;  // the carrier has stored it
       tracker_.publish(index, Holds::arrived);
     } else {
+      float* place = place_of(tile);
       sum_tile(tile.area, values, tile.area.columns, place, layout_.columns(), place, layout_.columns());
       tracker_.publish(index, Holds::sum);
+      added += static_cast<std::int64_t>(bytes);
     }
-    const std::uint64_t bytes = bytes_of_numbers(tile.area.rows * tile.area.columns);
     counts_.updates.fetch_add(bytes, std::memory_order_relaxed);
-    budget -= static_cast<std::int64_t>(bytes);
+    any = true;
     if (++arrival.next_tile == part.tiles) {
       const int sub = layout_.index_of(arrival.chunk, arrival.sub);
-      spare_frames_.push_back(std::move(arrival.frame));
+      held_frames_[static_cast<std::size_t>(sub)] = std::move(arrival.frame);
       arrivals_.pop_front();
       --to_apply_;
       if (tracker_.contribution_done(sub)) completed(sub);
     }
   }
-  return true;
+  return any;
 }
 
 MemoryTraffic ProducerMap::traffic() const {

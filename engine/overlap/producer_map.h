@@ -51,7 +51,9 @@ struct ComputeFirst {
 struct ProducerMapOptions {
   SubChunkCodec codec = {};
   ComputeFirst compute_first = {};
-  double poll_seconds = 200e-6;  // how long the communicating thread sleeps when there is nothing to do
+  // How long the communicating thread sleeps when there is nothing to do: an eighth of the time between
+  // arrivals, between these bounds.
+  double least_poll = 200e-6, most_poll = 2e-3;
 };
 
 class ProducerMap {
@@ -104,6 +106,7 @@ class ProducerMap {
   void fold_parked(const ChunkEntry& entry, int sub);
   bool receive_one(Communicator& communicator, std::uint32_t tag);
   bool apply_some();
+  double poll_seconds() const;
   bool must_hold();
   void throw_if_cancelled();
   Bytes frame_of(std::size_t size);
@@ -122,6 +125,10 @@ class ProducerMap {
   std::vector<Bytes> spare_frames_;         // memory of frames that were taken apart
   std::vector<std::vector<Bytes>> parked_;  // contributions by sub-chunk and source, where there are several
   std::deque<Arrival> arrivals_;
+  // What arrived before the own tiles stays in its frame until they are added to it: by tile, and by
+  // sub-chunk.
+  std::vector<const float*> arrived_tiles_;
+  std::vector<Bytes> held_frames_;
   std::vector<int> awaited_;   // frames by source
   std::vector<char> arrived_;  // by sub-chunk and source: a frame that comes twice is refused
   int to_fire_ = 0, to_apply_ = 0;
@@ -134,6 +141,7 @@ class ProducerMap {
   std::atomic<double> tile_seconds_{0};  // moving average
   double undisturbed_seconds_ = 0;       // of tiles before the first arrival
   double hold_since_ = -1, longest_hold_ = 0;
+  double last_arrival_ = 0, arrival_interval_ = 0;  // moving average
 };
 
 }  // namespace laconic

@@ -272,8 +272,7 @@ class ReproducingT3 {
     TrainingTrial trial;
     trial.seed = request_.seed;
     trial.rate = 0.01;
-    trial.steps = quick_ ? 7 : 21;
-    if (quick_) trial.shape.hidden = 256;
+    trial.steps = quick_ ? 6 : 21;
     const ArmNumbers numbers = cache_.arm(
         "training, 2 ranks, tensor parallel",
         key(fmt::format("training {} {} {}", trial.shape.hidden, trial.steps, trial.rate)), [&] {
