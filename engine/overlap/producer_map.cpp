@@ -19,6 +19,8 @@ using Holds = ChunkTracker::Holds;
 constexpr double newest_tile = 0.2;
 // The same for times between arrivals.
 constexpr double newest_arrival = 0.25;
+// Where nothing is asked for but the timeout.
+constexpr double longest_sleep = 0.02;
 
 std::uint64_t bytes_of_numbers(std::int64_t numbers) {
   return static_cast<std::uint64_t>(numbers) * sizeof(float);
@@ -198,6 +200,12 @@ void ProducerMap::communicate(Communicator& communicator) {
   require(communicator.rank() == map_.rank && communicator.size() == map_.ranks,
           "the map was made for this rank");
   const Communicator::Counting counting(communicator, Exchange::reduce_scatter);
+  struct Listening {
+    TriggerQueue& queue;
+    ~Listening() { queue.listen({}); }
+  };
+  const Listening listening{queue_};
+  queue_.listen([&communicator] { communicator.wake(); });
   try {
     const std::uint32_t tag = communicator.next_collective_tag();
     double last_progress = steady_seconds();
@@ -223,7 +231,8 @@ void ProducerMap::communicate(Communicator& communicator) {
              fmt::format("rank {}", map_.rank),
              "are all ranks still running, and do they multiply the same sizes?");
       }
-      queue_.wait(poll_seconds());
+      // Held additions are looked at again; a carrier that does not notify is asked.
+      communicator.wait(communicator.notifies() && arrivals_.empty() ? longest_sleep : poll_seconds());
     }
   } catch (...) {
     cancel(std::current_exception());

@@ -1,8 +1,8 @@
 #include "engine/overlap/trigger_queue.h"
 
 #include <algorithm>
-#include <chrono>
 #include <tuple>
+#include <utility>
 
 namespace laconic {
 
@@ -11,12 +11,10 @@ bool TriggerQueue::later(const Trigger& a, const Trigger& b) {
 }
 
 void TriggerQueue::push(const Trigger& trigger) {
-  {
-    const std::lock_guard lock(mutex_);
-    heap_.push_back(trigger);
-    std::push_heap(heap_.begin(), heap_.end(), later);
-  }
-  changed_.notify_one();
+  const std::lock_guard lock(mutex_);
+  heap_.push_back(trigger);
+  std::push_heap(heap_.begin(), heap_.end(), later);
+  if (listener_) listener_();
 }
 
 std::optional<Trigger> TriggerQueue::try_pop() {
@@ -28,24 +26,19 @@ std::optional<Trigger> TriggerQueue::try_pop() {
   return next;
 }
 
-void TriggerQueue::wait(double seconds) {
-  std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return woken_ || !heap_.empty(); });
-  woken_ = false;
+void TriggerQueue::listen(std::function<void()> listener) {
+  const std::lock_guard lock(mutex_);
+  listener_ = std::move(listener);
 }
 
 void TriggerQueue::wake() {
-  {
-    const std::lock_guard lock(mutex_);
-    woken_ = true;
-  }
-  changed_.notify_one();
+  const std::lock_guard lock(mutex_);
+  if (listener_) listener_();
 }
 
 void TriggerQueue::clear() {
   const std::lock_guard lock(mutex_);
   heap_.clear();
-  woken_ = false;
 }
 
 }  // namespace laconic

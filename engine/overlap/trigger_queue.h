@@ -2,7 +2,7 @@
 // steps first, and within a step in the order of the sub-chunks.
 #pragma once
 
-#include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -17,8 +17,9 @@ class TriggerQueue {
  public:
   void push(const Trigger& trigger);
   std::optional<Trigger> try_pop();
-  // Returns when there is a trigger, after wake(), or after so many seconds.
-  void wait(double seconds);
+  // Called after each push and by wake(), from their threads; null: nobody listens. When this has returned,
+  // the one before is not called any more.
+  void listen(std::function<void()> listener);
   void wake();
   // Forgets what is in it.
   void clear();
@@ -26,9 +27,8 @@ class TriggerQueue {
  private:
   static bool later(const Trigger& a, const Trigger& b);
   std::mutex mutex_;
-  std::condition_variable changed_;
   std::vector<Trigger> heap_;
-  bool woken_ = false;
+  std::function<void()> listener_;
 };
 
 }  // namespace laconic

@@ -27,6 +27,7 @@ struct ThreadWorld::State {
     std::condition_variable arrived;
     std::map<std::pair<int, std::uint32_t>, std::deque<Message>> messages;  // by sender and tag
     std::map<int, std::string> gone;                                        // senders, and why
+    bool woken = false;
   };
   State(int size, const LinkLimit& link) : mailboxes(static_cast<std::size_t>(size)), limit(link) {}
   std::vector<Mailbox> mailboxes;
@@ -46,9 +47,43 @@ class ThreadCommunicator : public Communicator {
       {
         const std::lock_guard lock(box.mutex);
         box.gone.emplace(rank(), reason);
+        box.woken = true;
       }
       box.arrived.notify_all();
     }
+  }
+
+  bool notifies() const override { return true; }
+
+  void wake() override {
+    auto& box = state_->mailboxes[static_cast<std::size_t>(rank())];
+    {
+      const std::lock_guard lock(box.mutex);
+      box.woken = true;
+    }
+    box.arrived.notify_all();
+  }
+
+  void wait(double seconds) override {
+    auto& box = state_->mailboxes[static_cast<std::size_t>(rank())];
+    std::unique_lock lock(box.mutex);
+    const Clock::time_point end = Clock::now() + whole(seconds);
+    for (;;) {
+      // The next message that the thread could not see when its last wait ended.
+      Clock::time_point until = end;
+      for (const auto& [key, queue] : box.messages) {
+        for (const State::Message& message : queue) {
+          if (message.due > looked_at_) {
+            until = std::min(until, message.due);
+            break;
+          }
+        }
+      }
+      if (box.woken || Clock::now() >= until) break;
+      box.arrived.wait_until(lock, until);
+    }
+    box.woken = false;
+    looked_at_ = Clock::now();
   }
 
   bool ready(int from, std::uint32_t tag) override {
@@ -63,10 +98,11 @@ class ThreadCommunicator : public Communicator {
  protected:
   void deliver(int to, std::uint32_t tag, Bytes message) override {
     auto& box = state_->mailboxes[static_cast<std::size_t>(to)];
-    const auto due = to == rank() ? Clock::time_point{} : passes_link(message.size());
+    const auto due = to == rank() ? Clock::now() : passes_link(message.size());
     {
       const std::lock_guard lock(box.mutex);
       box.messages[{rank(), tag}].push_back({due, std::move(message)});
+      if (due <= Clock::now()) box.woken = true;
     }
     box.arrived.notify_all();
   }
@@ -100,7 +136,12 @@ class ThreadCommunicator : public Communicator {
   }
 
  private:
-  using Clock = ThreadWorld::State::Clock;
+  using State = ThreadWorld::State;
+  using Clock = State::Clock;
+
+  static Clock::duration whole(double seconds) {
+    return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  }
 
   [[noreturn]] void fail_gone(int peer, const std::string& why) const {
     fail(ErrorKind::io, fmt::format("rank {} is gone: {}", peer, why), fmt::format("rank {}", rank()));
@@ -109,16 +150,13 @@ class ThreadCommunicator : public Communicator {
   // When the last of so many bytes has passed this rank's link.
   Clock::time_point passes_link(std::size_t bytes) {
     const LinkLimit& limit = state_->limit;
-    if (limit.bytes_per_second <= 0 && limit.latency <= 0) return {};
-    const auto whole = [](double seconds) {
-      return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-    };
+    if (limit.bytes_per_second <= 0 && limit.latency <= 0) return Clock::now();
     link_free_ = std::max(link_free_, Clock::now());
     if (limit.bytes_per_second > 0) link_free_ += whole(static_cast<double>(bytes) / limit.bytes_per_second);
     return link_free_ + whole(limit.latency);
   }
 
-  Clock::time_point link_free_;
+  Clock::time_point link_free_, looked_at_;
   std::shared_ptr<ThreadWorld::State> state_;
 };
 

@@ -43,5 +43,27 @@ TEST(Ready, SaysWhetherAMessageIsThereOrItsSenderGone) {
   EXPECT_THROW(second->ready(0, 7), Error);
 }
 
+TEST(Wait, EndsWithAMessageWithAWakeAndWithItsTime) {
+  ThreadWorld world(2, {1e5, 0});
+  const auto sender = world.communicator(0), receiver = world.communicator(1);
+  EXPECT_TRUE(receiver->notifies());
+  sender->send(1, 1, Bytes(5000));
+  double begin = steady_seconds();
+  receiver->wait(20);
+  EXPECT_GE(steady_seconds() - begin, 0.05 - 1e-2) << "not before it is there";
+  EXPECT_LT(steady_seconds() - begin, 10);
+  EXPECT_TRUE(receiver->ready(0, 1));
+  begin = steady_seconds();
+  receiver->wait(0.02);  // what was seen already is no news
+  EXPECT_GE(steady_seconds() - begin, 0.02 - 1e-3);
+  receiver->wake();
+  begin = steady_seconds();
+  receiver->wait(20);
+  EXPECT_LT(steady_seconds() - begin, 10);
+  sender->abandon("a test");
+  receiver->wait(20);
+  EXPECT_LT(steady_seconds() - begin, 10);
+}
+
 }  // namespace
 }  // namespace laconic
