@@ -88,7 +88,7 @@ double product_together(const OverlapTrial& trial, const std::vector<Factors>& f
     pin_thread(rank);
     GemmReduceScatter product(rank, trial.ranks, trial.rows, trial.columns, plan_of(arm_plans[0]));
     const Factors& own = factors[static_cast<std::size_t>(rank)];
-    for (int round = 0; round <= 3; ++round) {
+    for (int round = 0; round <= 9; ++round) {
       const double time =
           meeting.seconds_of(rank, [&] { product.product_seconds(own.a.data(), trial.depth, own.packed); });
       if (rank == 0 && round > 0) seconds.push_back(time);

@@ -98,6 +98,7 @@ class ReproducingT3 {
                       });
   }
 
+  // The link is set from a first measurement of G; what the model takes is measured beside the forms.
   static OverlapModel model_of(int ranks, const ArmNumbers& numbers) {
     return {ranks, number(numbers, "G"), number(numbers, "s")};
   }
@@ -114,9 +115,9 @@ class ReproducingT3 {
   void add_overlap_row(int ranks, double ratio, const ArmNumbers& numbers) {
     if (overlaps_.rows.empty()) {
       overlaps_.title = "milliseconds of product and reduce-scatter";
-      overlaps_.rows.push_back({"ranks", "(W-1) s / G", "G", "s", "model: sequential", "overlapped",
-                                "with sub-chunks", "sequential", "whole chunks", "triggered", "first come",
-                                "not staggered", "direct"});
+      overlaps_.rows.push_back({"ranks", "link set for (W-1) s / G", "G", "s", "model: sequential",
+                                "overlapped", "with sub-chunks", "sequential", "whole chunks", "triggered",
+                                "first come", "not staggered", "direct"});
     }
     const OverlapModel model = model_of(ranks, numbers);
     const auto ms = [](double seconds) { return fmt::format("{:.1f}", 1e3 * seconds); };
@@ -136,7 +137,7 @@ class ReproducingT3 {
     double worst = 0, least_share = std::numeric_limits<double>::infinity(), least_speedup = least_share,
            coarse_share = 0, staggering = least_share, of_gemm = least_share, pipelined = 1;
     bool pinned = true;
-    std::string times, gains, speedups, coarse, unstaggered, refined;
+    std::string times, gains, speedups, coarse, unstaggered, refined, where;
     for (const double ratio : exchange_ratios) {
       const ArmNumbers numbers = overlap_arm(2, ratio);
       add_overlap_row(2, ratio, numbers);
@@ -149,6 +150,7 @@ class ReproducingT3 {
       const auto note = [&](std::string& text, double value) {
         text += fmt::format("{}{:.2f}", text.empty() ? "" : " ", value);
       };
+      note(where, model.exchange() / model.product);
       note(times, over);
       note(gains, share);
       note(speedups, speedup);
@@ -164,7 +166,7 @@ class ReproducingT3 {
       of_gemm = std::min(of_gemm, number(numbers, "of_gemm"));
       pinned = pinned && number(numbers, "pinned") == 1;
     }
-    const std::string where = " for an exchange of 0.6 0.8 1.0 1.2 G";
+    where = " for an exchange of " + where + " G";
     claim("our tiled product over OpenBLAS's sgemm on the same core", "rocBLAS products", "OpenBLAS", 1,
           of_gemm, "at least 0.70, else no gain is called a speed-up", of_gemm >= 0.7,
           "the least of four runs, processor time");
