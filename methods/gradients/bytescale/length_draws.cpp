@@ -64,7 +64,8 @@ std::vector<std::uint32_t> draw_lengths(const LengthDistribution& distribution, 
   const RandomStream random(seed, "bytescale", distribution.name, step);
   std::vector<std::uint32_t> lengths(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const double part = (static_cast<double>(i) + (random.uniform_at(i) + 0x1p-25)) / static_cast<double>(count);
+    const double part =
+        (static_cast<double>(i) + (random.uniform_at(i) + 0x1p-25)) / static_cast<double>(count);
     const double length = std::exp(middle + deviation * normal_quantile(part * cut));
     lengths[i] = static_cast<std::uint32_t>(
         std::clamp(std::round(length), distribution.shortest, static_cast<double>(longest)));

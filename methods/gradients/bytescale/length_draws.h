@@ -3,8 +3,8 @@
 // longest context, meets that share and has its median at 2K tokens (our choice: nothing is published on it).
 // A shorter context drops what is longer, as training does.
 //
-// Draws are stratified: the n sequences of a batch lie in n parts of equal probability, one in each, in random
-// order. So each batch, and not merely their mean, has the tail that the distribution has.
+// Draws are stratified: the n sequences of a batch lie in n parts of equal probability, one in each, in
+// random order. So each batch, and not merely their mean, has the tail that the distribution has.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace laconic::bytescale {
 
 struct LengthDistribution {
   std::string_view name;
-  double share = 0;                   // of tokens in sequences longer than `beyond`, at context `longest`
+  double share = 0;  // of tokens in sequences longer than `beyond`, at context `longest`
   double beyond = 262144, longest = 2097152;
   double median = 2048;
   double shortest = 32;  // shorter ones count as this

@@ -138,8 +138,9 @@ void check_plan(const Plan& plan, std::span<const std::uint32_t> lengths, const 
     std::uint64_t at = 0;
     for (const auto& [start, length] : slices[s]) {
       if (start != at)
-        fail(ErrorKind::corrupt, fmt::format("sequence {}: token {} {}", s, std::min<std::uint64_t>(start, at),
-                                             start > at ? "is in no slice" : "is in two slices"),
+        fail(ErrorKind::corrupt,
+             fmt::format("sequence {}: token {} {}", s, std::min<std::uint64_t>(start, at),
+                         start > at ? "is in no slice" : "is in two slices"),
              "plan");
       at += length;
     }

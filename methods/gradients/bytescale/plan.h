@@ -1,6 +1,6 @@
 // Which rank works on which tokens of a global batch, and when: made by one planner that sees lengths alone,
-// and sent to all ranks. Every rank takes its slots in order; a slot holds a pack of whole short sequences, or
-// a share of longer ones that a group of any size works on as one ring.
+// and sent to all ranks. Every rank takes its slots in order; a slot holds a pack of whole short sequences,
+// or a share of longer ones that a group of any size works on as one ring.
 //
 // Bytes, little-endian: u32 "LMLP", u32 ranks, u32 capacity, u32 items; an item is u32 sequence, u32 start,
 // u32 length, u16 D, D x u16 rank, u16 slot, u8 r (r 255, rounded up); u64 XXH3 of all before it.
@@ -16,7 +16,7 @@
 namespace laconic::bytescale {
 
 struct PlanItem {
-  std::uint32_t sequence = 0;          // of the batch
+  std::uint32_t sequence = 0;           // of the batch
   std::uint32_t start = 0, length = 0;  // its tokens
   std::vector<std::uint16_t> ranks;     // in the order of the ring; each gets 1 / D of the tokens
   std::uint16_t slot = 0;

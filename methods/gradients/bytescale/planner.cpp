@@ -131,10 +131,24 @@ class Planning {
     return best;
   }
 
+  // How often all ranks together hold so many tokens.
+  std::uint64_t slots_of(std::uint64_t tokens) const {
+    const std::uint64_t batch = std::uint64_t{options_.capacity} * present_.size();
+    return (tokens + batch - 1) / batch;
+  }
+
   void widen(std::vector<Item>& list) const {
     const auto long_end = std::find_if(list.begin(), list.end(), [&](const Item& item) {
       return item.sequences.size() > 1 || item.tokens < options_.capacity;
     });
+    // Items that go to ranks in turn meet slot by slot: there a sequence should end within the mean of a
+    // slot.
+    double horizons = 1;
+    if (options_.schedule == Schedule::naive) {
+      std::uint64_t tokens = 0;
+      for (const Item& item : list) tokens += item.tokens;
+      horizons = static_cast<double>(slots_of(tokens));
+    }
     double packed = 0, low = 0, high = 0;
     for (auto item = long_end; item != list.end(); ++item) packed += item->seconds;
     for (auto item = list.begin(); item != long_end; ++item) {
@@ -147,20 +161,20 @@ class Planning {
       double busy = packed;
       for (std::size_t i = 0; i < chosen.size(); ++i) {
         chosen[i] = ranks_within(list[i], horizon);
-        busy += chosen[i] *
-                work_seconds(costs_, {&lengths_[list[i].sequences.front()], 1}, chosen[i]).total;
+        busy += chosen[i] * work_seconds(costs_, {&lengths_[list[i].sequences.front()], 1}, chosen[i]).total;
       }
       return busy;
     };
     for (int i = 0; i < 30; ++i) {
       const double middle = (low + high) / 2;
-      (busy_within(middle) <= middle * static_cast<double>(present_.size()) ? high : low) = middle;
+      (busy_within(middle) <= middle * horizons * static_cast<double>(present_.size()) ? high : low) = middle;
     }
     busy_within(high);
     for (std::size_t i = 0; i < chosen.size(); ++i) {
       if (chosen[i] == list[i].ranks) continue;
       list[i].ranks = chosen[i];
-      list[i].ratio = place_on(costs_, options_.capacity, lengths_[list[i].sequences.front()], chosen[i]).ratio;
+      list[i].ratio =
+          place_on(costs_, options_.capacity, lengths_[list[i].sequences.front()], chosen[i]).ratio;
       list[i].seconds = seconds_of(list[i]);
     }
   }
@@ -257,10 +271,8 @@ class Planning {
       total += item.seconds * item.ranks;
       tokens += item.tokens;
     }
-    const std::uint64_t batch = std::uint64_t{options_.capacity} * present_.size();
-    const std::uint64_t slots = (tokens + batch - 1) / batch;
-    const auto count =
-        static_cast<std::size_t>(std::clamp<std::uint64_t>(4 * slots, 1, static_cast<std::uint64_t>(list.size())));
+    const auto count = static_cast<std::size_t>(
+        std::clamp<std::uint64_t>(4 * slots_of(tokens), 1, static_cast<std::uint64_t>(list.size())));
     std::vector<std::size_t> bucket_end;  // of `list`
     double sum = 0;
     for (std::size_t i = 0; i < list.size(); ++i) {

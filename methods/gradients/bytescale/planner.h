@@ -2,8 +2,10 @@
 //
 //   static_context     the baseline: a fixed mesh of data and context parallelism. Groups of d_cp ranks, the
 //                      least power of two that holds the longest sequence; packs of d_cp C tokens, best fit
-//                      decreasing, to the groups in turn; every token's keys and values pass by all of a group
-//   naive              Algorithm 1: a sequence of C tokens or more gets the D ranks that it needs (place), the
+//                      decreasing, to the groups in turn; every token's keys and values pass by all of a
+//                      group
+//   naive              Algorithm 1: a sequence of C tokens or more gets the D ranks that it needs (place),
+//   the
 //                      shorter ones are packed into bins of C tokens for one rank each; items go to ranks in
 //                      turn, in the order of the batch
 //   balanced_data      Algorithm 2, DP-balance: items from long to short, each to its D least-loaded ranks
@@ -13,9 +15,10 @@
 //
 // How many ranks a long sequence gets lies between the fewest that offloading allows (Eq. 3) and ceil(s / C).
 // The fewest cost the least rank-seconds, and may take longer than all else together: a sequence of 2M tokens
-// on 16 ranks computes for minutes while 1,000 others wait. So Offload::within_horizon, the default, takes the
-// fewest ranks with which a sequence ends within the mean time of a rank, which itself follows from these
-// choices (the least horizon H with busy(H) / R <= H, by bisection). Offload::fewest_ranks is Eq. 3 alone.
+// on 16 ranks computes for minutes while 1,000 others wait. So Offload::within_horizon, the default, takes
+// the fewest ranks with which a sequence ends within the mean time of a rank, which itself follows from these
+// choices (the least horizon H with busy(H) / R <= H, by bisection; where items go to
+// ranks in turn, the mean time of a slot). Offload::fewest_ranks is Eq. 3 alone.
 //
 // Departures from the card's Algorithm 2: the clocks grow by the seconds of a rank's share with its ring
 // (work_seconds), which is cost / D where links cost nothing; lagging ranks are always the least-loaded of

@@ -146,9 +146,8 @@ std::uint64_t run_exchanges(std::span<const GroupWork> works,
     if (state.at == order[rank].size()) continue;
     const std::size_t work = order[rank][state.at];
     const std::vector<std::uint16_t>& ring = works[work].ranks;
-    const auto place =
-        static_cast<std::size_t>(std::find(ring.begin(), ring.end(), static_cast<std::uint16_t>(rank)) -
-                                 ring.begin());
+    const auto place = static_cast<std::size_t>(
+        std::find(ring.begin(), ring.end(), static_cast<std::uint16_t>(rank)) - ring.begin());
     require(place < ring.size(), "a rank runs works of its own");
     const std::size_t before = ring[(place + ring.size() - 1) % ring.size()];
     const std::size_t after = ring[(place + 1) % ring.size()];

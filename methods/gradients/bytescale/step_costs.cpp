@@ -173,7 +173,7 @@ StepCosts costs_of(const ModelOnCluster& model) {
   costs.link_rate = model.link_rate;
   costs.link_latency = 1e-5;
   const double outside = model.all_parameters - static_cast<double>(model.layers) * model.layer_parameters;
-  costs.head = 6 * outside / 2 / model.rate;                  // one table of two multiplies
+  costs.head = 6 * outside / 2 / model.rate;                // one table of two multiplies
   costs.step = 4 * model.all_parameters / model.link_rate;  // reduce-scatter and all-gather in bf16
   return costs;
 }

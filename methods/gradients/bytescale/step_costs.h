@@ -1,8 +1,8 @@
 // What sequences of mixed lengths cost a rank, and how many ranks one needs. Coefficients are profiled, or
 // follow from a model and a machine (costs_of).
 //
-//   T(s)   = a1 s^2 + b1 s + g     seconds of one layer forward, causal attention (a1 counts the half it sees)
-//   Act(s) = a2 s + b2             bytes that one layer keeps for its backward pass
+//   T(s)   = a1 s^2 + b1 s + g     seconds of one layer forward, causal attention (a1 counts the half it
+//   sees) Act(s) = a2 s + b2             bytes that one layer keeps for its backward pass
 //
 // A sequence on D ranks is a ring (engine/attention/ring_attention.h): each rank holds s / D tokens and does
 // 1 / D of the attention, in D steps, while blocks of keys and values pass by. A step takes the longer of its
@@ -26,20 +26,20 @@
 namespace laconic::bytescale {
 
 struct StepCosts {
-  double attention = 0;  // a1, seconds / token^2
-  double linear = 0;     // b1, seconds / token
-  double fixed = 0;      // g, seconds
+  double attention = 0;                         // a1, seconds / token^2
+  double linear = 0;                            // b1, seconds / token
+  double fixed = 0;                             // g, seconds
   double activation = 0, activation_fixed = 0;  // a2 bytes / token, b2 bytes
   std::int64_t layers = 1;                      // l
   double host_rate = 0;                         // B, bytes / second
   double key_value_bytes = 0;                   // of a token and a layer: 2 kv_heads head_dim b
   double link_rate = 0, link_latency = 0;       // bytes / second, seconds a message
   double backward = 2;                          // w
-  double head = 0;    // seconds of a token outside the layers, both passes
-  double step = 0;    // seconds of a step that no plan changes: the exchange of gradients
+  double head = 0;                              // seconds of a token outside the layers, both passes
+  double step = 0;  // seconds of a step that no plan changes: the exchange of gradients
 
-  double forward_seconds(double tokens) const;     // T
-  double activation_bytes(double tokens) const;    // Act
+  double forward_seconds(double tokens) const;   // T
+  double activation_bytes(double tokens) const;  // Act
 };
 
 // Error(usage) naming the coefficient: a1, b1, a2, B and rates above 0, the others not below, layers >= 1.
