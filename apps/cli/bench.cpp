@@ -365,54 +365,45 @@ int bench(const Arguments& arguments, const Session& session) {
 
 Verb bench_verb() {
   using Kind = OptionSpec::Kind;
-  return {"bench",
-          "Measure the kernels, decoding and exchanges on this machine",
-          "  laconic bench\n"
-          "  laconic bench kernels --only product --rounds 15\n"
-          "  laconic bench decode --json\n"
-          "  laconic bench cache\n"
-          "  laconic bench cache --context 8192 --pipeline \"kivi(bits=3)\" --appended\n"
-          "  laconic bench attention --head-dim 128 --naive --search\n"
-          "  laconic bench attention --plan --tokens 32768 --head-dim 128 --cache 1MiB\n"
-          "  mpirun -n 4 laconic bench network\n"
-          "  laconic bench mixed-length --ranks 1024 --lengths long-text --longest 2097152\n"
-          "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
-          {{"what", Kind::text,
-            "kernels, decode, attention, cache, coders, exchange, network, mixed-length or all (but the last "
-            "two)",
-            false, "all"},
-           {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
-           {"--only", Kind::text, "only kernels with this in their name"},
-           {"--context", Kind::integer, "cache: tokens that are cached", false, "4096"},
-           {"--pipeline", Kind::list, "cache: only these, beside f16"},
-           {"--appended", Kind::flag, "cache: tokens came one by one, not as a prompt"},
-           {"--tokens", Kind::integer, "attention: queries and keys", false, "4096"},
-           {"--head-dim", Kind::list, "attention: sizes of a head", false, "64 and 128"},
-           {"--full", Kind::flag, "attention: without a causal mask"},
-           {"--naive", Kind::flag, "attention: beside plain loops, too"},
-           {"--search", Kind::flag, "attention: the planned tiles beside all others of a grid"},
-           {"--plan", Kind::flag, "attention: measure nothing, say what has to move and in which tiles"},
-           {"--cache", Kind::bytes, "attention: plan for a fast memory of this size", false,
-            "the caches of this machine"},
-           {"--kv-bits", Kind::number, "attention: plan for keys and values at so many bits a number", false,
-            "32"},
-           {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
-           {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
-           {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
-           {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
-           {"--ranks", Kind::integer, "mixed-length: ranks that are simulated", false, "256"},
-           {"--capacity", Kind::integer, "mixed-length: tokens that a rank holds", false, "8192"},
-           {"--lengths", Kind::text, "mixed-length: github-like, long-text, or a file with one length a line",
-            false, "github-like"},
-           {"--longest", Kind::integer, "mixed-length: longest sequence that is drawn", false, "1048576"},
-           {"--batch-tokens", Kind::integer, "mixed-length: tokens of the batch that is drawn", false,
-            "33554432"},
-           {"--model", Kind::text, "mixed-length: llama-7b, llama-13b or llama-30b", false, "llama-7b"},
-           {"--stages", Kind::integer, "mixed-length: ranks are pipelines of so many stages", false, "1"},
-           {"--seed", Kind::integer, "mixed-length: of the lengths", false, "0"},
-           {"--output", Kind::text, "mixed-length: write the fastest plan to this file"},
-           {"--workers", Kind::integer, "exchange and network: workers, as threads", false, "2"}},
-          bench};
+  Verb verb = {
+      "bench",
+      "Measure the kernels, decoding and exchanges on this machine",
+      "  laconic bench\n"
+      "  laconic bench kernels --only product --rounds 15\n"
+      "  laconic bench decode --json\n"
+      "  laconic bench cache\n"
+      "  laconic bench cache --context 8192 --pipeline \"kivi(bits=3)\" --appended\n"
+      "  laconic bench attention --head-dim 128 --naive --search\n"
+      "  laconic bench attention --plan --tokens 32768 --head-dim 128 --cache 1MiB\n"
+      "  mpirun -n 4 laconic bench network\n"
+      "  laconic bench mixed-length --ranks 1024 --lengths long-text --longest 2097152\n"
+      "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
+      {{"what", Kind::text,
+        "kernels, decode, attention, cache, coders, exchange; network, mixed-length; or all of the former",
+        false, "all"},
+       {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
+       {"--only", Kind::text, "only kernels with this in their name"},
+       {"--context", Kind::integer, "cache: tokens that are cached", false, "4096"},
+       {"--pipeline", Kind::list, "cache: only these, beside f16"},
+       {"--appended", Kind::flag, "cache: tokens came one by one, not as a prompt"},
+       {"--tokens", Kind::integer, "attention: queries and keys", false, "4096"},
+       {"--head-dim", Kind::list, "attention: sizes of a head", false, "64 and 128"},
+       {"--full", Kind::flag, "attention: without a causal mask"},
+       {"--naive", Kind::flag, "attention: beside plain loops, too"},
+       {"--search", Kind::flag, "attention: the planned tiles beside all others of a grid"},
+       {"--plan", Kind::flag, "attention: measure nothing, say what has to move and in which tiles"},
+       {"--cache", Kind::bytes, "attention: plan for a fast memory of this size", false,
+        "the caches of this machine"},
+       {"--kv-bits", Kind::number, "attention: plan for keys and values at so many bits a number", false,
+        "32"},
+       {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
+       {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
+       {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
+       {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
+       {"--workers", Kind::integer, "exchange and network: workers, as threads", false, "2"}},
+      bench};
+  for (OptionSpec& option : mixed_length_options()) verb.options.push_back(std::move(option));
+  return verb;
 }
 
 }  // namespace laconic::cli

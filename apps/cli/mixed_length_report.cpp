@@ -43,6 +43,21 @@ std::vector<std::uint32_t> read_lengths(const std::filesystem::path& file) {
 
 }  // namespace
 
+std::vector<OptionSpec> mixed_length_options() {
+  using Kind = OptionSpec::Kind;
+  return {
+      {"--ranks", Kind::integer, "mixed-length: ranks that are simulated", false, "256"},
+      {"--capacity", Kind::integer, "mixed-length: tokens that a rank holds", false, "8192"},
+      {"--lengths", Kind::text, "mixed-length: github-like, long-text, or a file with one length a line",
+       false, "github-like"},
+      {"--longest", Kind::integer, "mixed-length: longest sequence that is drawn", false, "1048576"},
+      {"--batch-tokens", Kind::integer, "mixed-length: tokens of the batch that is drawn", false, "33554432"},
+      {"--model", Kind::text, "mixed-length: llama-7b, llama-13b or llama-30b", false, "llama-7b"},
+      {"--stages", Kind::integer, "mixed-length: every rank is a pipeline of so many stages", false, "1"},
+      {"--seed", Kind::integer, "mixed-length: of the lengths", false, "0"},
+      {"--output", Kind::text, "mixed-length: write the fastest plan to this file"}};
+}
+
 int mixed_length_plans(const Arguments& arguments, const Session& session) {
   PlannerOptions options;
   options.ranks = static_cast<std::uint32_t>(arguments.integer("ranks", 256, 1, 65535));
