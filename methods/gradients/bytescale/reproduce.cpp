@@ -590,9 +590,10 @@ class Reproducing {
   }
 
   void offload() {
-    const auto [tokens, text_name] = text();
+    const auto source = text();
     const int rounds = quick_ ? 1 : 3;
-    const std::string place = fmt::format("offload\n10 layers of width 64, {} rounds, {}", rounds, text_name);
+    const std::string place =
+        fmt::format("offload\n10 layers of width 64, {} rounds, {}", rounds, source.second);
     const ArmNumbers arm = cache_.arm("offload store, 4096 tokens", key(place), [&] {
       LengthProfileRequest profile;
       profile.model = deep_model;
@@ -608,7 +609,7 @@ class Reproducing {
         numbers["short ratio"] = std::max(numbers["short ratio"], place_of(costs, length).ratio);
       MixedLengthRequest request;
       request.model = deep_model;
-      request.text = tokens;
+      request.text = source.first;
       request.costs = costs;
       request.batches.assign(2, {real_longest});
       std::vector<double> ratios;
