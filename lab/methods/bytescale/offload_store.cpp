@@ -101,19 +101,24 @@ at::Tensor OffloadStore::take(std::int64_t layer, int number) {
   at::Tensor tensor = std::move(found->second.here);
   count(-bytes_of(tensor));
   kept_.erase(found);
+  if (kept_.empty()) file_end_ = 0;  // nothing moves, and the next slot writes over this one
   return tensor;
 }
 
 std::vector<char> OffloadStore::buffer_of(std::size_t bytes) {
+  std::vector<char> buffer;
   {
+    // The smallest that is large enough; where there is none, the largest grows.
     const std::lock_guard lock(mutex_);
-    if (const auto found = spare_.find(bytes); found != spare_.end()) {
-      std::vector<char> buffer = std::move(found->second);
+    auto found = spare_.lower_bound(bytes);
+    if (found == spare_.end() && found != spare_.begin()) --found;
+    if (found != spare_.end()) {
+      buffer = std::move(found->second);
       spare_.erase(found);
-      return buffer;
     }
   }
-  return std::vector<char>(bytes);
+  buffer.resize(bytes);
+  return buffer;
 }
 
 // Neither changes what is counted; the kept tensor belongs to the thread that moves it.
@@ -145,7 +150,8 @@ at::Tensor OffloadStore::copy_in(Kept& kept) {
   if (file_ < 0) {
     std::memcpy(to, kept.memory.data(), bytes);
     const std::lock_guard lock(mutex_);
-    spare_.emplace(bytes, std::move(kept.memory));
+    const std::size_t room = kept.memory.capacity();
+    spare_.emplace(room, std::move(kept.memory));
   } else {
     transfer(
         [&](std::size_t done) {
