@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "apps/cli/attention_report.h"
+#include "apps/cli/mixed_length_report.h"
 #include "apps/cli/overlap_report.h"
 #include "apps/cli/verb.h"
 #include "engine/base/error.h"
@@ -321,11 +322,12 @@ int network(const Arguments& arguments, const Session& session) {
 
 int bench(const Arguments& arguments, const Session& session) {
   if (arguments.text("what") == "network") return network(arguments, session);
+  if (arguments.text("what") == "mixed-length") return mixed_length_plans(arguments, session);
   const std::string what = arguments.text("what", "all");
   if (what != "kernels" && what != "decode" && what != "attention" && what != "cache" && what != "coders" &&
       what != "exchange" && what != "overlap" && what != "all") {
     fail(ErrorKind::usage, fmt::format("\"{}\" cannot be measured", what), "bench",
-         "known: kernels, decode, attention, cache, coders, exchange, overlap, network, all");
+         "known: kernels, decode, attention, cache, coders, exchange, overlap, network, mixed-length, all");
   }
   if (arguments.flag("plan")) {
     if (what != "attention")
@@ -365,46 +367,51 @@ int bench(const Arguments& arguments, const Session& session) {
 
 Verb bench_verb() {
   using Kind = OptionSpec::Kind;
-  return {"bench",
-          "Measure the kernels, decoding and exchanges on this machine",
-          "  laconic bench\n"
-          "  laconic bench kernels --only product --rounds 15\n"
-          "  laconic bench decode --json\n"
-          "  laconic bench cache\n"
-          "  laconic bench cache --context 8192 --pipeline \"kivi(bits=3)\" --appended\n"
-          "  laconic bench attention --head-dim 128 --naive --search\n"
-          "  laconic bench attention --plan --tokens 32768 --head-dim 128 --cache 1MiB\n"
-          "  mpirun -n 4 laconic bench network\n"
-          "  laconic bench overlap --workers 4 --exchange-time 0.8\n"
-          "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
-          {{"what", Kind::text,
-            "kernels, decode, attention, cache, coders, exchange, overlap, network or all (but network)",
-            false, "all"},
-           {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
-           {"--only", Kind::text, "only kernels with this in their name"},
-           {"--context", Kind::integer, "cache: tokens that are cached", false, "4096"},
-           {"--pipeline", Kind::list, "cache: only these, beside f16"},
-           {"--appended", Kind::flag, "cache: tokens came one by one, not as a prompt"},
-           {"--tokens", Kind::integer, "attention: queries and keys", false, "4096"},
-           {"--head-dim", Kind::list, "attention: sizes of a head", false, "64 and 128"},
-           {"--full", Kind::flag, "attention: without a causal mask"},
-           {"--naive", Kind::flag, "attention: beside plain loops, too"},
-           {"--search", Kind::flag, "attention: the planned tiles beside all others of a grid"},
-           {"--plan", Kind::flag, "attention: measure nothing, say what has to move and in which tiles"},
-           {"--cache", Kind::bytes, "attention: plan for a fast memory of this size", false,
-            "the caches of this machine"},
-           {"--kv-bits", Kind::number, "attention: plan for keys and values at so many bits a number", false,
-            "32"},
-           {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
-           {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
-           {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
-           {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
-           {"--rows", Kind::integer, "overlap: rows of the product", false, "2048"},
-           {"--columns", Kind::integer, "overlap: columns of the product", false, "2048"},
-           {"--depth", Kind::integer, "overlap: each rank's share of the depth", false, "512"},
-           {"--exchange-time", Kind::number, "overlap: how long the link takes, in products", false, "1"},
-           {"--workers", Kind::integer, "exchange, overlap and network: workers, as threads", false, "2"}},
-          bench};
+  Verb verb = {
+      "bench",
+      "Measure the kernels, decoding and exchanges on this machine",
+      "  laconic bench\n"
+      "  laconic bench kernels --only product --rounds 15\n"
+      "  laconic bench decode --json\n"
+      "  laconic bench cache\n"
+      "  laconic bench cache --context 8192 --pipeline \"kivi(bits=3)\" --appended\n"
+      "  laconic bench attention --head-dim 128 --naive --search\n"
+      "  laconic bench attention --plan --tokens 32768 --head-dim 128 --cache 1MiB\n"
+      "  mpirun -n 4 laconic bench network\n"
+      "  laconic bench overlap --workers 4 --exchange-time 0.8\n"
+      "  laconic bench mixed-length --ranks 1024 --lengths long-text --longest 2097152\n"
+      "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
+      {{"what", Kind::text,
+        "kernels, decode, attention, cache, coders, exchange, overlap; network, mixed-length; or all of the "
+        "former",
+        false, "all"},
+       {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
+       {"--only", Kind::text, "only kernels with this in their name"},
+       {"--context", Kind::integer, "cache: tokens that are cached", false, "4096"},
+       {"--pipeline", Kind::list, "cache: only these, beside f16"},
+       {"--appended", Kind::flag, "cache: tokens came one by one, not as a prompt"},
+       {"--tokens", Kind::integer, "attention: queries and keys", false, "4096"},
+       {"--head-dim", Kind::list, "attention: sizes of a head", false, "64 and 128"},
+       {"--full", Kind::flag, "attention: without a causal mask"},
+       {"--naive", Kind::flag, "attention: beside plain loops, too"},
+       {"--search", Kind::flag, "attention: the planned tiles beside all others of a grid"},
+       {"--plan", Kind::flag, "attention: measure nothing, say what has to move and in which tiles"},
+       {"--cache", Kind::bytes, "attention: plan for a fast memory of this size", false,
+        "the caches of this machine"},
+       {"--kv-bits", Kind::number, "attention: plan for keys and values at so many bits a number", false,
+        "32"},
+       {"--exchange", Kind::list, "exchange: only these methods or pipelines", false, "every method"},
+       {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
+       {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
+       {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
+       {"--rows", Kind::integer, "overlap: rows of the product", false, "2048"},
+       {"--columns", Kind::integer, "overlap: columns of the product", false, "2048"},
+       {"--depth", Kind::integer, "overlap: each rank's share of the depth", false, "512"},
+       {"--exchange-time", Kind::number, "overlap: how long the link takes, in products", false, "1"},
+       {"--workers", Kind::integer, "exchange, overlap and network: workers, as threads", false, "2"}},
+      bench};
+  for (OptionSpec& option : mixed_length_options()) verb.options.push_back(std::move(option));
+  return verb;
 }
 
 }  // namespace laconic::cli
