@@ -38,14 +38,15 @@ void on_network_thread(int network, const std::function<void()>& body) {
   if (fault) std::rethrow_exception(fault);
 }
 
-// A bucket that is small against what is sent but holds what falls due between two looks at the clock.
+// A bucket that is small against what is sent but holds what falls due between two looks at the clock. What
+// waits for it is dropped only after 200 ms, so that a transfer of a second is not one of TCP's time-outs.
 void set_host_bucket(const std::string& device, double bits_per_second, const char* how) {
   require(bits_per_second >= 1e5 && bits_per_second <= 1e12, "a link has a rate");
   constexpr double least_bytes = 16384, shortest = 1e-3;
   const double bucket = std::max(least_bytes, bits_per_second / 8 * shortest);
   output_of({"tc", "qdisc", how, "dev", device, "root", "tbf", "rate",
              fmt::format("{:.0f}bit", bits_per_second), "burst", fmt::format("{:.0f}b", bucket), "latency",
-             "50ms"});
+             "200ms"});
 }
 
 std::string device_of(int host) { return fmt::format("host{}", host + 1); }

@@ -207,6 +207,8 @@ ProbeResult probe_bandwidth(const Endpoint& server, const LinkSettings& settings
       fail(ErrorKind::io, "takes no more connections", to_text(server));
     sockets.push_back(link.release());
     sockets.back().set_pacing(options.pacing);
+    // The noise that waits when the measurement ends would only be in the way of others.
+    sockets.back().set_discarding();
   }
   // Bytes that no link on the way can make smaller.
   Bytes noise(probe_buffer);

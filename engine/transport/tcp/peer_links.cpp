@@ -703,7 +703,6 @@ void PeerLinks::State::serve(std::list<Reader>::iterator reader, Socket socket) 
         std::shared_ptr<Incoming>& place = incoming[hello.from][hello.number];
         replaced = std::exchange(place, connection);
         reader->connection = connection;
-        if (stopping) connection->stop();
       }
     }
   } catch (const std::exception&) {
@@ -720,7 +719,10 @@ void PeerLinks::State::serve(std::list<Reader>::iterator reader, Socket socket) 
     replaced->stop();
     tell(connection->hello().from, "opened its connection again");
   }
-  if (connection != nullptr) connection->run();
+  if (connection != nullptr) {
+    if (stopping) connection->stop();  // it came too late to be stopped with the others
+    connection->run();
+  }
   const std::lock_guard lock(mutex);
   reader->done = true;
   changed.notify_all();
@@ -741,11 +743,16 @@ PeerLinks::~PeerLinks() {
   state_->listener.shut_down();
   state_->acceptor.join();
   close_all();
-  std::unique_lock lock(state_->mutex);
-  for (const State::Reader& reader : state_->readers) {
-    if (reader.handshake.is_open()) reader.handshake.shut_down();
-    if (reader.connection != nullptr) reader.connection->stop();
+  std::vector<std::shared_ptr<Incoming>> ended;
+  {
+    const std::lock_guard lock(state_->mutex);
+    for (const State::Reader& reader : state_->readers) {
+      if (reader.handshake.is_open()) reader.handshake.shut_down();
+      if (reader.connection != nullptr) ended.push_back(reader.connection);
+    }
   }
+  for (const auto& connection : ended) connection->stop();
+  std::unique_lock lock(state_->mutex);
   state_->changed.wait(lock, [&] {
     state_->reap();
     return state_->readers.empty();
@@ -817,7 +824,9 @@ bool PeerLinks::await(const PeerId& peer, double timeout) {
 }
 
 void PeerLinks::keep_only(std::span<const PeerId> peers) {
+  // Both kinds are stopped outside the lock: their threads take it while they work on what has arrived.
   std::vector<std::shared_ptr<Outgoing>> ended;
+  std::vector<std::shared_ptr<Incoming>> stopped;
   {
     const std::lock_guard lock(state_->mutex);
     const auto is_kept = [&](const PeerId& peer) {
@@ -840,12 +849,11 @@ void PeerLinks::keep_only(std::span<const PeerId> peers) {
         ++pool;
         continue;
       }
-      for (const auto& [number, connection] : pool->second) connection->stop();
+      for (const auto& [number, connection] : pool->second) stopped.push_back(connection);
       pool = state_->incoming.erase(pool);
     }
   }
-  // Their threads end outside the lock: they may be telling a watcher.
-  ended.clear();
+  for (const auto& connection : stopped) connection->stop();
 }
 
 void PeerLinks::close_all() { keep_only({}); }

@@ -146,6 +146,11 @@ void Socket::set_buffers(std::size_t send, std::size_t receive) const {
   set(receive, SO_RCVBUFFORCE, SO_RCVBUF);
 }
 
+void Socket::set_discarding() const {
+  const linger now{1, 0};
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
 Endpoint Socket::remote() const {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;

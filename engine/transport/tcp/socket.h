@@ -44,6 +44,8 @@ class Socket {
   void set_pacing(double bytes_per_second) const;
   // Sizes of the kernel's buffers in bytes; 0 leaves them to the kernel, which grows them with the path.
   void set_buffers(std::size_t send, std::size_t receive) const;
+  // What has not left when the socket closes is thrown away, and the other side sees the connection reset.
+  void set_discarding() const;
   Endpoint remote() const;
   Endpoint local() const;
 
