@@ -7,7 +7,7 @@
 #include "apps/cli/verb.h"
 #include "engine/codec/codec.h"
 #include "methods/cache/cache_method.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic::cli {
 namespace {

@@ -14,10 +14,10 @@
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "engine/transport/mpi_plugin.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/training/exchange_by_name.h"
 #include "methods/gradients/training/training_log.h"
 #include "methods/gradients/training/worker_examples.h"
-#include "methods/method.h"
 
 namespace laconic::cli {
 namespace {

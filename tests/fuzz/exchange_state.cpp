@@ -11,9 +11,9 @@
 #include "engine/exchange/round_reduction.h"
 #include "engine/feedback/feedback.h"
 #include "engine/transport/thread_world.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/training/exchange_by_name.h"
 #include "methods/gradients/training/local_state.h"
-#include "methods/method.h"
 #include "tests/engine/exchange/exchange_step.h"
 #include "tests/fuzz/edits.h"
 

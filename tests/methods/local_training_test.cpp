@@ -16,11 +16,11 @@
 #include "engine/base/files.h"
 #include "engine/base/random.h"
 #include "engine/exchange/dense_exchange.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/local/outer_rule.h"
 #include "methods/gradients/local/round_length.h"
 #include "methods/gradients/training/example_order.h"
 #include "methods/gradients/training/exchange_by_name.h"
-#include "methods/method.h"
 #include "tests/methods/least_squares_task.h"
 
 namespace laconic {

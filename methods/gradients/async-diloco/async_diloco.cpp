@@ -1,8 +1,8 @@
 // DiLoCo one round late, as it runs over the internet: the pseudo-gradients of a round are reduced while the
 // next one is computed, and the outer optimizer takes them when they have come.
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/local/local_parameters.h"
 #include "methods/gradients/local/outer_rule.h"
-#include "methods/method.h"
 
 namespace laconic {
 

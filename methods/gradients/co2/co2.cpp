@@ -20,9 +20,9 @@
 #include "engine/base/error.h"
 #include "methods/gradients/co2/public_variant.h"
 #include "methods/gradients/co2/reproduce.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/local/local_parameters.h"
 #include "methods/gradients/local/outer_rule.h"
-#include "methods/method.h"
 
 namespace laconic {
 namespace {

@@ -1,8 +1,8 @@
 // DiLoCo, a baseline of training by local steps: many steps of AdamW, then one step of SGD with Nesterov
 // momentum whose gradient is how far the workers came.
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/local/local_parameters.h"
 #include "methods/gradients/local/outer_rule.h"
-#include "methods/method.h"
 
 namespace laconic {
 

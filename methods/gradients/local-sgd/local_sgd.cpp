@@ -1,7 +1,7 @@
 // Local-SGD, the baseline of training by local steps: tau steps, then everybody goes on from the mean.
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/local/local_parameters.h"
 #include "methods/gradients/local/outer_rule.h"
-#include "methods/method.h"
 
 namespace laconic {
 

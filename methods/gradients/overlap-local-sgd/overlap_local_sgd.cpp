@@ -1,8 +1,8 @@
 // Overlap-Local-SGD, a baseline of training by local steps: an anchor that is synchronised behind the local
 // steps, and workers that are pulled towards it.
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/local/local_parameters.h"
 #include "methods/gradients/overlap-local-sgd/anchor_rule.h"
-#include "methods/method.h"
 
 namespace laconic {
 

@@ -1,9 +1,9 @@
 // SlowMo, a baseline of training by local steps: momentum over rounds on top of Local-SGD.
 //
 //   m = beta m + (x_t - mean) / gamma_t;   x_{t+1} = x_t - alpha gamma_t m
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/local/local_parameters.h"
 #include "methods/gradients/local/outer_rule.h"
-#include "methods/method.h"
 
 namespace laconic {
 

@@ -55,6 +55,7 @@ Link measure_link(CommunicationThread& thread) {
 }  // namespace
 
 void use_exchange(TrainingSettings& settings, const ExchangeCandidate& candidate) {
+  settings.exchange_name = candidate.text;
   settings.exchange = candidate.exchange;
   settings.parameters = candidate.parameters;
   settings.local = candidate.local;

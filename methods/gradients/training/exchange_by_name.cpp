@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/training/pipeline_exchange.h"
-#include "methods/method.h"
 
 namespace laconic {
 namespace {

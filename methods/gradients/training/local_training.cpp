@@ -17,6 +17,7 @@
 #include "methods/gradients/training/local_state.h"
 #include "methods/gradients/training/rank_run.h"
 #include "methods/gradients/training/resumable_run.h"
+#include "methods/gradients/training/shared_training.h"
 
 namespace laconic {
 namespace {
@@ -25,48 +26,127 @@ constexpr double high_pressure = 0.95;
 
 class LocalRankTraining : private RankRun {
  public:
-  LocalRankTraining(const TrainingTask& task, const TrainingSettings& settings, CommunicationThread& thread,
+  LocalRankTraining(const TrainingTask& task, const TrainingSettings& settings, TrainingGroup& group,
                     const TrainingListener& listener)
-      : RankRun(task, settings, thread, listener), carrier_(make_carrier()) {
-    LocalRequest request;
-    request.tensors = tensors_;
-    request.buckets = carrier_->buckets();
-    request.parameters = settings.local_parameters;
-    request.start = state_.parameters;
-    request.ranks = thread.size();
-    request.rank = thread.rank();
-    request.coded = settings.exchange != nullptr;
-    LocalRounds made = settings.local(request);
-    rule_ = std::move(made.rule);
-    length_ = std::make_unique<RoundLength>(made.length);
-    optimizer_ = make_optimizer(settings.optimizer, tensors_);
-    RoundReduction::Reduce own = rule_->own_reduce();
-    reduction_ = std::make_unique<RoundReduction>(layout_size(tensors_), thread,
-                                                  own ? std::move(own) : reduce_by(*carrier_));
-    text_ = settings_text(fmt::format("local {}, {}\nexchange {}\noptimizer {}", rule_->text(),
-                                      made.length.tau > 0 ? fmt::format("tau {}", made.length.tau)
-                                                          : fmt::format("tau up to {}", made.length.most),
-                                      carrier_->text(), optimizer_->text()));
-    gradient_.assign(layout_size(tensors_), 0.0f);
+      : RankRun(task, settings, group, listener),
+        optimizer_(make_optimizer(settings.optimizer, tensors_)),
+        gradient_(layout_size(tensors_), 0.0f) {
+    if (!group.elastic()) make_rounds();
   }
 
   TrainingResult run() {
-    handshake(text_);
-    if (settings_.resume) resume();
-    if (leads_ && listener_.on_begin) listener_.on_begin(state_.step);
+    if (group_.elastic()) {
+      if (settings_.resume) resume_shared();
+      regroup();
+      wait_for_members([this] { regroup(); });
+    } else {
+      handshake(text_);
+      if (settings_.resume) resume();
+    }
+    if (leads() && listener_.on_begin) listener_.on_begin(state_.step);
     progress_.begin();
     take_start();
-    while (state_.step < settings_.steps) one_round();
-    if (!settings_.checkpoint.empty()) save();
-    end_rounds();
-    compare_replicas(rule_->shared());
+    for (;;) {
+      try {
+        while (state_.step < settings_.steps) one_round();
+        if (!settings_.checkpoint.empty()) save();
+        end_rounds();
+        compare_replicas(rule_->shared());
+        count_bytes();
+        break;
+      } catch (const GroupChanged&) {
+        regroup();
+      }
+    }
     evaluate(rule_->shared());
     result_.rounds = rounds_;
     result_.tau = length_->tau();
+    if (group_.elastic()) group_.finish();
     return finish(rule_->shared(), fmt::format("{} over {}", rule_->text(), carrier_->text()));
   }
 
  private:
+  // All that depends on the group.
+  void make_rounds() {
+    carrier_ = make_carrier();
+    LocalRequest request;
+    request.tensors = tensors_;
+    request.buckets = carrier_->buckets();
+    request.parameters = settings_.local_parameters;
+    request.start = state_.parameters;
+    request.ranks = group_.size();
+    request.rank = group_.rank();
+    request.coded = settings_.exchange != nullptr;
+    LocalRounds made = settings_.local(request);
+    rule_ = std::move(made.rule);
+    if (!length_) length_ = std::make_unique<RoundLength>(made.length);
+    RoundReduction::Reduce reduce = rule_->own_reduce();
+    if (reduce && group_.elastic()) {
+      fail(ErrorKind::usage, "keeps parts of the outer state on single members, which may be lost", "sharded",
+           "leave it out where members come and go");
+    }
+    if (!reduce) reduce = reduce_by(*carrier_);
+    reduction_ = std::make_unique<RoundReduction>(
+        layout_size(tensors_), thread(),
+        [this, reduce = std::move(reduce)](Communicator& communicator, std::uint64_t round,
+                                           std::span<const float> own, std::span<float> result) {
+          group_.begin();
+          return reduce(communicator, round, own, result);
+        });
+    text_ = settings_text(fmt::format("local {}, {}\nexchange {}\noptimizer {}", rule_->text(),
+                                      made.length.tau > 0 ? fmt::format("tau {}", made.length.tau)
+                                                          : fmt::format("tau up to {}", made.length.most),
+                                      carrier_->text(), optimizer_->text()));
+    codec_ = {};
+  }
+
+  // The next group goes on from the common point: rounds whose mean is not in it yet are taken again.
+  void regroup() {
+    reduction_.reset();  // what still runs fails with its group
+    Bytes shared = shared_at_start_;
+    if (rule_) shared = shared_state();
+    if (carrier_) before_ = std::move(carrier_);
+    broken_ = broken_before_ = false;
+    state_.step = safe_step_;
+    renew_group();
+    synchronise(shared);
+    safe_step_ = state_.step;
+    make_rounds();
+    if (!shared.empty()) take_shared(shared);
+    if (before_) carrier_->inherit(*before_);
+    before_.reset();
+    take_start();
+  }
+
+  // What all members hold alike: rounds, the rule's state, and the carrier's.
+  Bytes shared_state() {
+    const std::span<const float> point = rule_->shared();
+    state_.parameters.assign(point.begin(), point.end());
+    LocalState local;
+    local.rounds = safe_rounds_;
+    local.tau = length_->tau();
+    local.rate = last_rate_;
+    local.rule = rule_->state();
+    local.carrier = carrier_->save_shared();
+    return write_local_state(local);
+  }
+  void take_shared(ByteSpan shared) {
+    constexpr std::string_view where = "state of the run";
+    const LocalState local = read_local_state(shared, where);
+    rule_->set_state(local.rule, where);
+    if (!local.carrier.empty()) carrier_->restore_shared(local.carrier, where);
+    rounds_ = safe_rounds_ = local.rounds;
+    if (length_->found()) length_->set_tau(std::max<std::int64_t>(local.tau, 1));
+    last_rate_ = local.rate;
+  }
+  void resume_shared() {
+    shared_at_start_ =
+        load_shared_training(settings_.checkpoint, elastic_settings_text(task_, settings_), state_);
+    safe_step_ = state_.step;
+    result_.resumed_from = state_.step;
+    if (listener_.message) listener_.message(fmt::format("goes on after step {}", state_.step));
+  }
+
   std::unique_ptr<GradientExchange> make_carrier() {
     if (!settings_.exchange) return dense_exchange(tensors_, DenseForm::f32, settings_.bucket_bytes);
     TrainingExchange made = settings_.exchange(exchange_request());
@@ -110,8 +190,11 @@ class LocalRankTraining : private RankRun {
     const bool evaluates = !is_last && crossed(before, settings_.evaluate_every);
     if (evaluates || is_last) gather_losses();
     const bool stop = stop_is_wanted(state_.step) && !is_last;
-    if (length_->measure(rounds_ + 1, thread_) && leads_ && listener_.message)
-      listener_.message(fmt::format("rounds of {} steps hide the reduction", length_->tau()));
+    if (newcomers_ && !is_last && !stop) throw GroupChanged();
+    if (unshared_) share_evaluation();
+    bool changed = false;
+    if (!group_.attempt([&] { changed = length_->measure(rounds_ + 1, thread()); })) throw GroupChanged();
+    if (changed) tell(fmt::format("rounds of {} steps hide the reduction", length_->tau()));
 
     const double launching = steady_seconds();
     RoundPlace place{rounds_, record.rate, record.rate};
@@ -127,6 +210,9 @@ class LocalRankTraining : private RankRun {
     last_rate_ = record.rate;
     broken_before_ = broken_;
     broken_ = false;
+    // Until its mean is in the point, a round may have to be taken again.
+    safe_step_ = rule_->delay() == 0 ? state_.step : before;
+    safe_rounds_ = rule_->delay() == 0 ? rounds_ : rounds_ - 1;
     take_start();
     last.total += steady_seconds() - launching;
     if (rule_->delay() == 0 && !arrived->accepted) leave_out(rounds_, broken_before_);
@@ -185,9 +271,23 @@ class LocalRankTraining : private RankRun {
     return record;
   }
 
+  // With fixed ranks a failure is thrown as it is.
+  RoundReduction::Result wait_for_reduction() {
+    RoundReduction::Result result;
+    bool succeeded = true;
+    try {
+      result = reduction_->wait();
+    } catch (const Error& error) {
+      if (!group_.elastic() || error.kind() != ErrorKind::io) throw;
+      succeeded = false;
+    }
+    if (!group_.end(succeeded)) throw GroupChanged();
+    return result;
+  }
+
   ArrivedMean arrive(LocalRoundRecord& round, StepRecord& step, std::optional<double> rate = {}) {
     const double begin = steady_seconds();
-    const RoundReduction::Result result = reduction_->wait();
+    const RoundReduction::Result result = wait_for_reduction();
     round.wait = step.wait = steady_seconds() - begin;
     round.reduce = result.seconds;
     round.sent_bytes = step.sent_bytes = result.sent_bytes;
@@ -207,7 +307,8 @@ class LocalRankTraining : private RankRun {
     result_.encode += record.encode;
     result_.decode += record.decode;
     result_.wait += record.wait;
-    if (leads_ && listener_.on_step) listener_.on_step(record);
+    if (leads() && listener_.on_step) listener_.on_step(record);
+    if (!leads()) return;
     progress_.report(record.step, settings_.steps, [&] {
       return fmt::format("loss {:.4f}  round {} of {} steps  {:.4g} MB sent", record.loss, rounds_ + 1,
                          length_->tau(), static_cast<double>(state_.sent_bytes) / 1e6);
@@ -216,7 +317,7 @@ class LocalRankTraining : private RankRun {
 
   void tell_round(const LocalRoundRecord& record, const StepRecord& last, const OuterStep& outer) {
     tell_step(last);
-    if (leads_ && listener_.on_round) listener_.on_round(record);
+    if (leads() && listener_.on_round) listener_.on_round(record);
     if (outer.pressure > high_pressure && !warned_) {
       warned_ = true;
       tell(fmt::format(
@@ -230,7 +331,7 @@ class LocalRankTraining : private RankRun {
   void leave_out(std::int64_t round, bool own) {
     ++state_.refused;
     std::string line;
-    thread_.run("refusal", [&](Communicator& communicator) {
+    together("refusal", [&](Communicator& communicator) {
       const Agreement agreement = agree(communicator, own ? 1 : 0);
       const std::string whose = agreement.most == 1
                                     ? fmt::format("the numbers of rank {} are", agreement.most_rank)
@@ -249,6 +350,8 @@ class LocalRankTraining : private RankRun {
     const ArrivedMean arrived = arrive(record, step);
     if (!arrived.accepted) leave_out(rounds_, broken_before_);
     rule_->advance(&arrived, {rounds_, last_rate_, last_rate_});
+    safe_step_ = state_.step;
+    safe_rounds_ = rounds_;
     state_.sent_bytes += step.sent_bytes;
     state_.seconds += step.wait;
     result_.encode += step.encode;
@@ -257,6 +360,15 @@ class LocalRankTraining : private RankRun {
   }
 
   void save() {
+    if (group_.elastic()) {
+      if (!leads()) return;
+      TrainingState shared = state_;
+      const Bytes rounds = shared_state();
+      shared.parameters = state_.parameters;
+      shared.step = safe_step_;
+      save_shared_training(settings_.checkpoint, elastic_settings_text(task_, settings_), shared, rounds);
+      return;
+    }
     reduction_->drain();
     LocalState local;
     local.rounds = rounds_;
@@ -270,11 +382,11 @@ class LocalRankTraining : private RankRun {
     const std::span<const float> shared = rule_->shared();
     state_.parameters.assign(shared.begin(), shared.end());
     state_.exchange = write_local_state(local);
-    save_training(settings_.checkpoint, text_, state_, thread_);
+    save_training(settings_.checkpoint, text_, state_, thread());
   }
 
   void resume() {
-    state_ = load_training(settings_.checkpoint, text_, layout_size(tensors_), thread_);
+    state_ = load_training(settings_.checkpoint, text_, layout_size(tensors_), thread());
     const std::string where = settings_.checkpoint.string();
     const LocalState local = read_local_state(state_.exchange, where);
     optimizer_->restore(local.optimizer, where);
@@ -290,6 +402,7 @@ class LocalRankTraining : private RankRun {
   }
 
   std::unique_ptr<GradientExchange> carrier_;
+  std::unique_ptr<GradientExchange> before_;  // of the group before, until its memories are inherited
   std::unique_ptr<RoundRule> rule_;
   std::unique_ptr<RoundLength> length_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -298,6 +411,9 @@ class LocalRankTraining : private RankRun {
   std::vector<float> local_, gradient_;
   CodecSeconds codec_;
   std::int64_t rounds_ = 0;
+  // What an elastic run falls back to: the rounds whose means are in the common point.
+  std::int64_t safe_step_ = 0, safe_rounds_ = 0;
+  Bytes shared_at_start_;
   double last_rate_ = 0;
   bool broken_ = false, broken_before_ = false, warned_ = false;
   int refused_in_a_row_ = 0;
@@ -306,8 +422,8 @@ class LocalRankTraining : private RankRun {
 }  // namespace
 
 TrainingResult train_rank_locally(const TrainingTask& task, const TrainingSettings& settings,
-                                  CommunicationThread& thread, const TrainingListener& listener) {
-  return LocalRankTraining(task, settings, thread, listener).run();
+                                  TrainingGroup& group, const TrainingListener& listener) {
+  return LocalRankTraining(task, settings, group, listener).run();
 }
 
 }  // namespace laconic

@@ -13,11 +13,12 @@
 #pragma once
 
 #include "methods/gradients/training/trainer.h"
+#include "methods/gradients/training/training_group.h"
 
 namespace laconic {
 
 // train_rank() of settings with `local`.
 TrainingResult train_rank_locally(const TrainingTask& task, const TrainingSettings& settings,
-                                  CommunicationThread& thread, const TrainingListener& listener);
+                                  TrainingGroup& group, const TrainingListener& listener);
 
 }  // namespace laconic

@@ -16,6 +16,8 @@
 #include "methods/gradients/training/measured_smoothness.h"
 #include "methods/gradients/training/rank_run.h"
 #include "methods/gradients/training/resumable_run.h"
+#include "methods/gradients/training/shared_training.h"
+#include "methods/gradients/training/training_group.h"
 
 namespace laconic {
 namespace {
@@ -31,66 +33,127 @@ void check_settings(const TrainingSettings& settings, int ranks) {
   if (!(settings.rate.rate > 0) || !std::isfinite(settings.rate.rate))
     refuse("the learning rate is positive", "--rate");
   if (!(settings.clip >= 0)) refuse("a norm is not negative", "--clip");
-  if (!settings.examples_of.empty() && settings.examples_of.size() != static_cast<std::size_t>(ranks))
-    refuse("the partition has another number of workers", "--partition");
+  if (!settings.examples_of.empty() && settings.examples_of.size() != static_cast<std::size_t>(ranks)) {
+    refuse(ranks == 0 ? "members that come and go draw from all examples"
+                      : "the partition has another number of workers",
+           "--partition");
+  }
   if (settings.resume && settings.checkpoint.empty()) refuse("there is no checkpoint to resume", "--resume");
 }
 
 class RankTraining : private RankRun {
  public:
-  RankTraining(const TrainingTask& task, const TrainingSettings& settings, CommunicationThread& thread,
+  RankTraining(const TrainingTask& task, const TrainingSettings& settings, TrainingGroup& group,
                const TrainingListener& listener)
-      : RankRun(task, settings, thread, listener) {
-    ExchangeRequest request = exchange_request();
-    request.smoothness = [this] { return smoothness_of_ranks(); };
-    TrainingExchange made = settings.exchange(request);
-    exchange_ = std::move(made.exchange);
-    own_clip_ = settings.clip * made.clip_share;
-    optimizer_ = made.optimizer ? std::move(made.optimizer) : make_optimizer(settings.optimizer, tensors_);
-    text_ = settings_text(fmt::format("exchange {}\noptimizer {}", exchange_->text(), optimizer_->text()));
-    require(state_.parameters.size() == exchange_->size(), "the initial point has the length of the model");
+      : RankRun(task, settings, group, listener) {
+    if (!group.elastic()) make_exchange();
   }
 
   TrainingResult run() {
-    handshake(text_);
-    if (settings_.resume) resume();
-    if (leads_ && listener_.on_begin) listener_.on_begin(state_.step);
-    overlapped_ = std::make_unique<OverlappedExchange>(*exchange_, thread_);
-    own_.assign(exchange_->size(), 0.0f);
-    agreed_.assign(exchange_->size(), 0.0f);
-    progress_.begin();
-    for (std::int64_t step = state_.step + 1; step <= settings_.steps; ++step) {
-      one_step(step);
-      state_.step = step;
-      const bool last = step == settings_.steps;
-      if (last || (settings_.compare_every > 0 && step % settings_.compare_every == 0))
-        compare_replicas(state_.parameters);
-      if (last || (settings_.evaluate_every > 0 && step % settings_.evaluate_every == 0)) evaluate_now();
-      const bool stop = stop_is_wanted(step);
-      if (!settings_.checkpoint.empty() &&
-          (last || stop || (settings_.checkpoint_every > 0 && step % settings_.checkpoint_every == 0))) {
-        save();
-      }
-      if (stop && !last) fail_stopped(fmt::format("step {}", step), settings_.checkpoint);
+    if (group_.elastic()) {
+      if (settings_.resume) resume_shared();
+      regroup();
+      wait_for_members([this] { regroup(); });
+    } else {
+      handshake(text_);
+      if (settings_.resume) resume();
     }
-    // A run that is complete may be resumed with fewer steps than it has.
-    if (state_.evaluations.empty() || state_.evaluations.back().step != state_.step) evaluate_now();
+    if (leads() && listener_.on_begin) listener_.on_begin(state_.step);
+    progress_.begin();
+    for (;;) {
+      try {
+        after_step();
+        if (state_.step >= settings_.steps) {
+          count_bytes();
+          break;
+        }
+        one_step(state_.step + 1);
+      } catch (const GroupChanged&) {
+        regroup();
+      }
+    }
+    if (group_.elastic()) group_.finish();
     return finish(state_.parameters, exchange_->text());
   }
 
  private:
+  // All that depends on the group.
+  void make_exchange() {
+    ExchangeRequest request = exchange_request();
+    request.smoothness = [this] { return smoothness_of_ranks(); };
+    TrainingExchange made = settings_.exchange(request);
+    exchange_ = std::move(made.exchange);
+    own_clip_ = settings_.clip * made.clip_share;
+    optimizer_ = made.optimizer ? std::move(made.optimizer) : make_optimizer(settings_.optimizer, tensors_);
+    text_ = settings_text(fmt::format("exchange {}\noptimizer {}", exchange_->text(), optimizer_->text()));
+    require(state_.parameters.size() == exchange_->size(), "the initial point has the length of the model");
+    overlapped_ = std::make_unique<OverlappedExchange>(*exchange_, thread());
+    own_.assign(exchange_->size(), 0.0f);
+    agreed_.assign(exchange_->size(), 0.0f);
+  }
+
+  // What follows a step, each part again where a group was lost in the middle of it: a newcomer, who knows
+  // the step and the evaluations, then does the same as the others.
+  void after_step() {
+    const bool last = state_.step >= settings_.steps;
+    const bool stepped = state_.step > 0 && state_.step != resumed_at_;
+    if (stepped && (last || is_due(settings_.compare_every))) compare_replicas(state_.parameters);
+    // A run that is complete may be resumed with fewer steps than it has.
+    if ((last || (stepped && is_due(settings_.evaluate_every))) && !is_evaluated()) {
+      gather_losses();
+      evaluate(state_.parameters);
+      share_evaluation();
+    }
+    if (!stepped) return;
+    const bool stop = stop_is_wanted(state_.step);
+    if (!settings_.checkpoint.empty() && (last || stop || is_due(settings_.checkpoint_every))) save();
+    if (last) return;
+    if (stop) fail_stopped(fmt::format("step {}", state_.step), settings_.checkpoint);
+    if (newcomers_) throw GroupChanged();
+  }
+
+  // The next group, the same state on all its members, and an exchange for it.
+  void regroup() {
+    for (;;) {
+      overlapped_.reset();
+      if (exchange_) before_ = std::move(exchange_);
+      if (optimizer_) state_.optimizer = optimizer_->save();
+      optimizer_.reset();
+      renew_group();
+      Bytes shared = before_ ? before_->save_shared() : shared_at_start_;
+      synchronise(shared);
+      try {
+        make_exchange();
+      } catch (const GroupChanged&) {
+        continue;
+      }
+      if (!state_.optimizer.empty()) optimizer_->restore(state_.optimizer, "state of the run");
+      if (!shared.empty()) exchange_->restore_shared(shared, "state of the run");
+      if (before_) exchange_->inherit(*before_);
+      before_.reset();
+      return;
+    }
+  }
+
+  void resume_shared() {
+    shared_at_start_ =
+        load_shared_training(settings_.checkpoint, elastic_settings_text(task_, settings_), state_);
+    result_.resumed_from = state_.step;
+    if (listener_.message) listener_.message(fmt::format("goes on after step {}", state_.step));
+  }
+
   // On examples of the first steps, as many as tell the curvature of a rank's data.
   std::vector<double> smoothness_of_ranks() {
     constexpr std::size_t enough = 256;
     std::vector<std::int64_t> examples;
-    for (std::int64_t step = 1; examples.size() < enough && step <= order_.steps_per_epoch(); ++step) {
-      const std::vector<std::int64_t> more = order_.of_step(step);
+    for (std::int64_t step = 1; examples.size() < enough && step <= order_->steps_per_epoch(); ++step) {
+      const std::vector<std::int64_t> more = order_->of_step(step);
       examples.insert(examples.end(), more.begin(), more.end());
     }
     ByteWriter writer;
     writer.f64(measured_smoothness(*replica_, state_.parameters, examples));
     std::vector<double> all;
-    thread_.run("smoothness", [&](Communicator& communicator) {
+    together("smoothness", [&](Communicator& communicator) {
       for (const Bytes& bytes : all_gather(communicator, writer.span()))
         all.push_back(ByteReader(bytes, "smoothness of a rank").f64());
     });
@@ -98,12 +161,13 @@ class RankTraining : private RankRun {
   }
 
   void resume() {
-    state_ = load_training(settings_.checkpoint, text_, exchange_->size(), thread_);
+    state_ = load_training(settings_.checkpoint, text_, exchange_->size(), thread());
+    resumed_at_ = state_.step;
     const std::string where = settings_.checkpoint.string();
     optimizer_->restore(state_.optimizer, where);
     exchange_->restore(state_.exchange, where);
     result_.resumed_from = state_.step;
-    if (leads_ && listener_.message) listener_.message(fmt::format("goes on after step {}", state_.step));
+    tell(fmt::format("goes on after step {}", state_.step));
   }
 
   void one_step(std::int64_t step) {
@@ -111,15 +175,21 @@ class RankTraining : private RankRun {
     record.step = step;
     record.rate = settings_.rate.at(step);
     const double begin = steady_seconds();
-    const Traffic before = thread_.traffic();
+    const Traffic before = thread().traffic();
     const CodecSeconds codec_before = exchange_->codec_seconds();
     const double waited_before = overlapped_->waited_seconds();
-    if (step == settings_.steps) thread_.take_timeline();
-    overlapped_->begin(static_cast<std::uint64_t>(step), own_, agreed_);
-    record.loss = backward(step);
-    const double computed = steady_seconds();
+    if (step == settings_.steps) thread().take_timeline();
+    double computed = begin;
+    const bool counts = group_.attempt([&] {
+      overlapped_->begin(static_cast<std::uint64_t>(step), own_, agreed_);
+      record.loss = backward(step);
+      computed = steady_seconds();
+      record.accepted = overlapped_->finish();
+    });
     record.compute = computed - begin;
-    record.accepted = overlapped_->end();
+    overlapped_->settle(counts && record.accepted);
+    if (!counts) throw GroupChanged();
+    state_.step = step;
     if (record.accepted) {
       if (settings_.clip > 0 && settings_.clip_where == TrainingSettings::Clip::after)
         clip_to(agreed_, settings_.clip);
@@ -127,13 +197,13 @@ class RankTraining : private RankRun {
     }
     record.wait = overlapped_->waited_seconds() - waited_before;
     record.total = steady_seconds() - begin;
-    const Traffic moved = thread_.traffic() - before;
+    const Traffic moved = thread().traffic() - before;
     record.sent_bytes = moved.sent_bytes;
     record.received_bytes = moved.received_bytes;
     record.encode = exchange_->codec_seconds().encode - codec_before.encode;
     record.decode = exchange_->codec_seconds().decode - codec_before.decode;
     if (step == settings_.steps) {
-      result_.timeline = thread_.take_timeline();
+      result_.timeline = thread().take_timeline();
       result_.timeline.push_back({"backward", begin, computed});
     }
     state_.sent_bytes += record.sent_bytes;
@@ -146,8 +216,8 @@ class RankTraining : private RankRun {
     ++state_.losses;
     if (!record.accepted) name_refused(step);
     refused_in_a_row_ = record.accepted ? 0 : refused_in_a_row_ + 1;
-    if (leads_ && listener_.on_step) listener_.on_step(record);
-    report(record);
+    if (leads() && listener_.on_step) listener_.on_step(record);
+    if (leads()) report(record);
     if (refused_in_a_row_ >= settings_.refused_in_a_row) {
       fail(ErrorKind::input,
            fmt::format("{} steps in a row had gradients that are not finite", refused_in_a_row_),
@@ -188,7 +258,7 @@ class RankTraining : private RankRun {
     for (std::size_t tensor = 0; tensor < tensors_.size() && bad == tensors_.size(); ++tensor) {
       if (!all_finite(slice_of(std::span<const float>(own_), tensors_[tensor]))) bad = tensor;
     }
-    thread_.run("refusal", [&](Communicator& communicator) {
+    together("refusal", [&](Communicator& communicator) {
       const Agreement agreement = agree(communicator, bad);
       const std::string name = agreement.least < tensors_.size()
                                    ? tensors_[static_cast<std::size_t>(agreement.least)].name
@@ -196,27 +266,32 @@ class RankTraining : private RankRun {
       refusal_ = fmt::format("step {} is left out on all ranks: {} of rank {} is not finite", step, name,
                              agreement.least_rank);
     });
-    if (leads_ && listener_.message) listener_.message(refusal_);
-  }
-
-  void evaluate_now() {
-    gather_losses();
-    evaluate(state_.parameters);
+    tell(refusal_);
   }
 
   void save() {
     state_.optimizer = optimizer_->save();
+    if (group_.elastic()) {
+      if (leads()) {
+        save_shared_training(settings_.checkpoint, elastic_settings_text(task_, settings_), state_,
+                             exchange_->save_shared());
+      }
+      return;
+    }
     state_.exchange = exchange_->save();
-    save_training(settings_.checkpoint, text_, state_, thread_);
+    save_training(settings_.checkpoint, text_, state_, thread());
   }
 
   std::unique_ptr<GradientExchange> exchange_;
-  double own_clip_ = 0;  // largest norm of this rank's own gradient
+  std::unique_ptr<GradientExchange> before_;  // of the group before, until its memories are inherited
+  Bytes shared_at_start_;                     // of the exchange, from a checkpoint
+  double own_clip_ = 0;                       // largest norm of this rank's own gradient
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<OverlappedExchange> overlapped_;
   std::string text_, refusal_;
   std::vector<float> own_, agreed_;
   int refused_in_a_row_ = 0;
+  std::int64_t resumed_at_ = -1;
 };
 
 // What the others are told when this rank fails outside an exchange.
@@ -233,12 +308,31 @@ TrainingResult train_rank(const TrainingTask& task, const TrainingSettings& sett
                           CommunicationThread& thread, const TrainingListener& listener) {
   try {
     check_settings(settings, thread.size());
-    if (settings.local) return train_rank_locally(task, settings, thread, listener);
-    return RankTraining(task, settings, thread, listener).run();
+    TrainingGroup group(thread);
+    if (settings.local) return train_rank_locally(task, settings, group, listener);
+    return RankTraining(task, settings, group, listener).run();
   } catch (const std::exception& error) {
     abandon_run(thread, error.what());
     throw;
   }
+}
+
+std::string elastic_settings_text(const TrainingTask& task, const TrainingSettings& settings) {
+  return fmt::format(
+      "task {}\nexchange {}\noptimizer {}\n{}\nbatch {} times {}\nclip {} {}\nbf16 {}\nseed {}\nsteps {}\n"
+      "buckets {}\n{}",
+      task.text(), settings.exchange_name, settings.optimizer.text(), settings.rate.text(), settings.batch,
+      settings.accumulate, settings.clip,
+      settings.clip_where == TrainingSettings::Clip::before ? "before" : "after", settings.bf16_gradients,
+      settings.seed, settings.steps, settings.bucket_bytes, layout_text(task.parameters()));
+}
+
+TrainingResult train_member(const TrainingTask& task, const TrainingSettings& settings, ElasticWorld& world,
+                            const TrainingListener& listener) {
+  check_settings(settings, 0);
+  TrainingGroup group(world);
+  if (settings.local) return train_rank_locally(task, settings, group, listener);
+  return RankTraining(task, settings, group, listener).run();
 }
 
 void run_training_ranks(int ranks, const std::function<void(CommunicationThread&)>& body) {

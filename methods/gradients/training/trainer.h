@@ -28,6 +28,7 @@
 
 #include "engine/base/progress.h"
 #include "engine/transport/communication_thread.h"
+#include "engine/transport/elastic_world.h"
 #include "methods/gradients/local/local_method.h"
 #include "methods/gradients/training/evaluation_record.h"
 #include "methods/gradients/training/exchange_method.h"
@@ -40,7 +41,8 @@ struct TrainingSettings {
   // Makes a rank's exchange; the same text on all ranks. With `local` it carries the means of the rounds and
   // may be empty: in f32 then.
   std::function<TrainingExchange(const ExchangeRequest&)> exchange;
-  Parameters parameters;  // of the method
+  Parameters parameters;      // of the method
+  std::string exchange_name;  // with its parameters: what members of an elastic run compare
   // Training by local steps; empty: gradients are exchanged in every step.
   MakeLocalRounds local;
   Parameters local_parameters;
@@ -66,6 +68,8 @@ struct TrainingSettings {
   std::filesystem::path checkpoint;   // directory; empty: none
   std::int64_t checkpoint_every = 0;  // steps; 0: at the end and when interrupted
   bool resume = false;                // from `checkpoint`, which must hold one
+
+  int least_members = 1;  // of an elastic run, before its first step
 };
 
 // Of one rank and step. Bytes are those of the step's exchange, as the transport counted them.
@@ -109,7 +113,9 @@ struct TrainingResult {
   std::int64_t steps = 0, refused = 0, resumed_from = 0;  // refused: steps, or rounds of local steps
   std::int64_t rounds = 0, tau = 0;                       // of local steps; tau: that of the last round
   std::size_t parameters = 0;
-  std::string exchange;  // its text
+  std::string exchange;           // its text
+  int groups = 0;                 // of an elastic run: how often this member began anew with others
+  std::uint64_t state_bytes = 0;  // of an elastic run: state that this member was given
   // Those before a resumed run included, as rank 0 had them; the last one is of the final parameters.
   std::vector<EvaluationRecord> evaluations;
   std::uint64_t sent_bytes = 0;      // of exchanges, this rank, all steps (earlier runs included)
@@ -127,6 +133,15 @@ struct TrainingResult {
 // the other ranks have been told.
 TrainingResult train_rank(const TrainingTask& task, const TrainingSettings& settings,
                           CommunicationThread& thread, const TrainingListener& listener = {});
+
+// One member of a run whose members come and go. A step that a death interrupts is undone and done again by
+// the survivors; a newcomer is given parameters, optimizer and what the exchange shares, and takes part from
+// the next step on. Memories of a member's own messages survive a change of the group. Whoever has rank 0
+// leads: every member may need its listener. A member that is asked to stop leaves alone.
+TrainingResult train_member(const TrainingTask& task, const TrainingSettings& settings, ElasticWorld& world,
+                            const TrainingListener& listener = {});
+// Everything that decides the numbers but the members, one thing a line: members must have it in common.
+std::string elastic_settings_text(const TrainingTask& task, const TrainingSettings& settings);
 
 // body on one thread per rank, each with a communication thread of its own in one world of threads. The first
 // failure by rank that is not merely the loss of a peer is rethrown.
