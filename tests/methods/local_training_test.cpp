@@ -120,8 +120,6 @@ TEST(LocalTraining, SlowMoAndDilocoFollowTheirFormulas) {
     settings.steps = 12;
     settings.optimizer.momentum = 0;
     const TrainingResult result = train_on_threads(task, settings, 2);
-    TrainingSettings one = settings;
-    one.steps = 4;
     const double alpha = nesterov ? 0.7 : 1, beta = nesterov ? 0.9 : 0.5;
     std::vector<double> x(33, 0.5), m(33, 0);
     const auto replica = task.replica();
@@ -168,6 +166,7 @@ TEST(LocalTraining, Co2UsesTheMeanOneRoundLate) {
 TEST(LocalTraining, EveryMethodLearnsAndSendsOneReductionARound) {
   const LeastSquaresTask task(two_tensors());
   const double before = task.replica()->evaluate(task.initial(1), 0).loss;
+  const TrainingResult dense = train_on_threads(task, settings_of("dense"), 3);
   for (const std::string& name : local_names()) {
     TrainingSettings settings = settings_of(name, {{"tau", "4"}});
     settings.steps = 120;
@@ -175,8 +174,7 @@ TEST(LocalTraining, EveryMethodLearnsAndSendsOneReductionARound) {
     EXPECT_LT(result.evaluations.back().held_out.loss, 0.8 * before) << name;
     const std::int64_t rounds = result.rounds;
     EXPECT_EQ(rounds, 30) << name;
-    // 33 numbers in buckets of at most 64 bytes: the transport's count of what ring all-reduces sent.
-    const TrainingResult dense = train_on_threads(task, settings_of("dense"), 3);
+    // The transport's count of what ring all-reduces of these buckets send.
     EXPECT_EQ(result.sent_bytes, static_cast<std::uint64_t>(rounds) * dense.sent_bytes / 40) << name;
   }
 }
