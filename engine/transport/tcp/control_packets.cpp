@@ -163,7 +163,7 @@ void describe(A& a, P& p) {
     a(p.id), a(p.accepted), a(p.membership), ids(a, p.members);
     describe_decision(a, p.accept_round), describe_decision(a, p.rewire_round);
     describe_decision(a, p.pending_query), describe_decision(a, p.sync);
-    a(p.open_round), a(p.open_sync), a(p.next_revision), a(p.last_sequence);
+    a(p.open_round), a(p.open_world), a(p.open_sync), a(p.next_revision), a(p.last_sequence);
     a.list(p.operations, most_operations, 17, [&](auto& operation) {
       a(operation.tag), a(operation.sequence), a(operation.seen, AbortSeen::aborted);
     });

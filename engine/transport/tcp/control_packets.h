@@ -162,6 +162,7 @@ struct VoteTakeover {
   std::vector<PeerId> members;   // the accepted peers it knows
   Decision accept_round, rewire_round, pending_query, sync;
   std::uint64_t open_round = 0;  // it was asked to connect, and does not know how that ended
+  std::uint32_t open_world = 0;  // peers of all groups there, where newcomers were to be accepted; else 0
   std::uint64_t open_sync = 0;
   std::uint64_t next_revision = 0;  // of the shared state; 0: any
   std::uint64_t last_sequence = 0;

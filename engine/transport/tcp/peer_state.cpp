@@ -429,6 +429,8 @@ VoteTakeover PeerState::takeover_vote() {
   vote.pending_query = pending_query_;
   vote.sync = sync_decision_;
   vote.open_round = open_round_;
+  if (open_round_ != 0 && proposed_.purpose == RoundPurpose::accept_newcomers)
+    vote.open_world = proposed_.world;
   vote.open_sync = open_sync_;
   vote.next_revision = next_revision_;
   vote.last_sequence = last_sequence_;

@@ -167,16 +167,31 @@ std::vector<PeerId> StandbyState::missing() const {
   return absent;
 }
 
+StandbyState::Turnout StandbyState::turnout() const {
+  const std::vector<PeerId> members = latest_membership(membership_, members_, voters_).second;
+  const VoteTakeover* open = nullptr;
+  for (const MasterState::Voter& voter : voters_) {
+    if (voter.vote.open_world != 0 && (open == nullptr || voter.vote.open_round > open->open_round))
+      open = &voter.vote;
+  }
+  Turnout turnout{members.size(), 0};
+  if (open != nullptr) turnout.members = std::max<std::size_t>(turnout.members, open->open_world);
+  for (const MasterState::Voter& voter : voters_) {
+    const bool known = std::find(members.begin(), members.end(), voter.vote.id) != members.end();
+    turnout.present += known || (open != nullptr && voter.vote.open_round == open->open_round);
+  }
+  return turnout;
+}
+
 void StandbyState::evaluate() {
   if (voters_.empty()) {
     first_vote_ = majority_since_ = -1;
     told_ = false;
     return;
   }
-  const std::size_t members = latest_membership(membership_, members_, voters_).second.size();
-  const std::size_t absent = missing().size();
-  if (members > 0 && absent == 0) return lead();
-  if (2 * (members - absent) > members) {
+  const auto [members, present] = turnout();
+  if (members > 0 && present >= members) return lead();
+  if (2 * present > members) {
     if (majority_since_ < 0) majority_since_ = now_;
   } else {
     majority_since_ = -1;
@@ -241,9 +256,8 @@ void StandbyState::tick(double now) {
   if (majority_since_ >= 0) {
     if (now >= majority_since_ + settings_.grace) lead();
   } else if (now >= first_vote_ + settings_.election_limit) {
-    const std::size_t members = latest_membership(membership_, members_, voters_).second.size();
-    refuse_voters(
-        fmt::format("{} of {} peers came, which is no majority", members - missing().size(), members));
+    const auto [members, present] = turnout();
+    refuse_voters(fmt::format("{} of {} peers came, which is no majority", present, members));
   }
 }
 

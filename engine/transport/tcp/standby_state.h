@@ -3,8 +3,10 @@
 // agree it becomes the master of a new epoch (a vote binds a peer while its link is open, so it supports one
 // standby at a time). It waits a little for the others, since whoever comes later can only join anew.
 //
-// Membership is counted by the latest version that the standby or any of its voters has heard of. A standby
-// whose master is there refuses votes, so a peer that alone lost its link does not split the run.
+// Membership is counted by the latest version that the standby or any of its voters has heard of; where
+// voters were connecting to newcomers when they lost the master, which may have accepted them, by the larger
+// of the two. A standby whose master is there refuses votes, so a peer that alone lost its link does not
+// split the run.
 #pragma once
 
 #include <cstdint>
@@ -73,6 +75,11 @@ class StandbyState {
   void lead();
   void connect_next(double now);
   std::vector<PeerId> missing() const;
+  // Of how many peers a majority is needed, and how many of them are here.
+  struct Turnout {
+    std::size_t members = 0, present = 0;
+  };
+  Turnout turnout() const;
 
   StandbySettings settings_;
   double now_;

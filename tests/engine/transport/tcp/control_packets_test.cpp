@@ -41,6 +41,7 @@ std::vector<PacketBody> filled_packets() {
                    6,
                    7,
                    8,
+                   9,
                    {{1, 2, AbortSeen::aborted}},
                    {{3, true}, {4, false}}},
       Superseded{},
