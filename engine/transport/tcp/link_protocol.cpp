@@ -121,6 +121,10 @@ struct LinkProtocol::Tls {
                 SSL_CTX_set_num_tickets(ctx, 0) == 1,
             "OpenSSL speaks TLS 1.3");
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    // A pre-shared key counts as a session, which a verifying server accepts within a named context only, and
+    // a client only without one.
+    if (side == Side::accepter)
+      SSL_CTX_set_session_id_context(ctx, reinterpret_cast<const unsigned char*>(identity), 7);
     // There are no certificates: a key exchange without the key's proof must not get through.
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     SSL_CTX_set_psk_client_callback(ctx, client_secret);
@@ -253,8 +257,8 @@ void LinkProtocol::refuse(ErrorKind kind, std::string_view reason) {
 }
 
 void LinkProtocol::check_first_byte(std::byte first) {
-  // A TLS handshake begins with 22, a frame of ours with the high byte of a small length.
-  const bool tls = first == std::byte{22}, frame = first == std::byte{0};
+  // TLS begins with a handshake (22) or an alert (21), a frame of ours with the high byte of a small length.
+  const bool tls = first == std::byte{22} || first == std::byte{21}, frame = first == std::byte{0};
   if (settings_.tls && frame) {
     tls_.reset();
     refuse(ErrorKind::input, "this side wants TLS, the other side came without");
