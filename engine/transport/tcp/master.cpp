@@ -226,7 +226,9 @@ struct Master::State {
             });
           },
           [this, post](const std::string&) {
-            post([this] { with_standby([&](auto& machine) { machine.upstream_closed(seconds_of_clock()); }); });
+            post([this] {
+              with_standby([&](auto& machine) { machine.upstream_closed(seconds_of_clock()); });
+            });
           });
     } catch (const Error& error) {
       const std::uint64_t number = upstream_number;
@@ -274,8 +276,7 @@ Master::Master(const MasterOptions& options) : state_(std::make_unique<State>(op
     std::vector<Endpoint> others = options.masters;
     others.erase(others.begin());
     try {
-      stands_by =
-          ask_status(others, options.link, 1).epoch > control::make_epoch(1, options.place);
+      stands_by = ask_status(others, options.link, 1).epoch > control::make_epoch(1, options.place);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::io) throw;
     }

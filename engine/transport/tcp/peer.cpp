@@ -70,7 +70,8 @@ void check_request(const ReduceRequest& request, const PeerOptions& options) {
     fail(ErrorKind::usage, "the direct algorithm needs connections between all pairs", {},
          "set all_pairs at all peers");
   // The same checks as the reduction's own, before anybody has voted.
-  const ReductionForm form(request.type, request.op, request.quantization, 2, RandomStream(0, "check", "", 0));
+  const ReductionForm form(request.type, request.op, request.quantization, 2,
+                           RandomStream(0, "check", "", 0));
   const auto* source = static_cast<const std::byte*>(request.source);
   const auto* destination = static_cast<const std::byte*>(request.destination);
   const std::size_t bytes = request.count * form.element_bytes();
@@ -82,8 +83,9 @@ void check_request(const ReduceRequest& request, const PeerOptions& options) {
 }  // namespace
 
 std::string_view name_of(PeerFault fault) {
-  constexpr std::array names = {"aborted", "too few peers",     "operations are running", "the tag is running",
-                                "busy",    "not connected yet", "the run has ended"};
+  constexpr std::array names = {
+      "aborted", "too few peers",     "operations are running", "the tag is running",
+      "busy",    "not connected yet", "the run has ended"};
   return names[static_cast<std::size_t>(fault)];
 }
 
@@ -98,7 +100,7 @@ Peer::State::State(const PeerOptions& given) : options(given) {
   if (options.stripes < 1 || options.stripes > 64 || options.pool_size < 1 || options.pool_size > 64)
     fail(ErrorKind::usage, "a neighbour has 1 to 64 connections");
   const bool local = std::all_of(options.masters.begin(), options.masters.end(),
-                                 [](const Endpoint& master) { return is_loopback(master.address); });
+                                 [](const Endpoint& endpoint) { return is_loopback(endpoint.address); });
   if (options.listen.empty() && local) options.listen = "127.0.0.1";
   for (const Endpoint& endpoint : options.masters) check_settings(options.link, endpoint.address);
 
@@ -267,6 +269,7 @@ void Peer::State::topology_call(Lock& lock, control::Refusal (control::PeerState
   call_done = false;
   check((master->state().*start_call)(), name);
   master->carry_out();
+  at("topology voted");
   finish_topology_call(lock);
 }
 
@@ -278,10 +281,13 @@ void Peer::State::finish_topology_call(Lock& lock) {
       const control::Connect connect = std::move(*connect_wanted);
       connect_wanted.reset();
       lock.unlock();
+      at("asked to connect");
       std::vector<PeerId> failed = connect_ring(connect);
+      at("connected");
       lock.lock();
       master->state().established(connect.round, std::move(failed));
       master->carry_out();
+      at("connections told");
     } else if (measure_wanted) {
       const control::Measure request = std::move(*measure_wanted);
       measure_wanted.reset();
@@ -411,7 +417,9 @@ std::shared_ptr<PeerOperation> Peer::State::start(std::uint64_t tag, const contr
   operation->ring = ring_now();
   operation->launch_revision = master->state().connection_revision();
   operations[tag] = operation;
+  at("before start");
   master->carry_out();
+  at("start voted");
   return operation;
 }
 
@@ -426,8 +434,10 @@ bool Peer::State::finish(PeerOperation& operation, bool failed, const std::strin
   if (operation.commenced && !operation.complete) {
     master->state().finish_collective(operation.tag, operation.sequence, failed, reason, sent, received);
     master->carry_out();
+    at("done");
   }
   wait(lock, [&] { return operation.complete; });
+  at("complete");
   return !operation.aborted;
 }
 
@@ -456,10 +466,12 @@ ReduceReport Peer::State::run(PeerOperation& operation, const ReduceRequest& req
       work.quantization = request.quantization;
       work.algorithm = request.algorithm;
       work.stripes = options.stripes;
+      at("commenced");
       reduction = std::make_unique<AllReduce>(*links, operation.ring, work);
       const AllReduceTraffic traffic = reduction->run(*operation.token);
       report.sent_bytes = traffic.sent_bytes;
       report.received_bytes = traffic.received_bytes;
+      at("reduced");
     } catch (const Error& error) {
       reason = error.what();
       // Numbers that cannot be quantised are the caller's own; what others did is told by the master.

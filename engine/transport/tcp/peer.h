@@ -72,6 +72,8 @@ struct PeerOptions {
   StateFetchOptions fetch;
   // One line that the user should see: who is missing, a new master. Called on any thread, returns soon.
   std::function<void(std::string_view)> message;
+  // Hears where in the protocol this peer is: for tests of what happens when it dies there.
+  std::function<void(std::string_view point)> trace;
 };
 
 struct ReduceRequest {

@@ -27,6 +27,9 @@ struct Peer::State {
   // ---- events, with the lock held
   void happened(control::PeerEvent event);
   void tell_missing(const control::Wait& wait) const;
+  void at(std::string_view point) const {
+    if (options.trace) options.trace(point);
+  }
   void say(std::string_view text) const {
     if (options.message) options.message(text);
   }
