@@ -1,6 +1,7 @@
 #include "engine/transport/tcp/master_link.h"
 
 #include "engine/base/error.h"
+#include "engine/base/progress.h"
 
 namespace laconic {
 
@@ -79,6 +80,16 @@ void MasterLink::carry_out() {
   carrying_out_ = false;
   changed_.notify_all();
   work_.notify_all();
+}
+
+void MasterLink::wait(Lock& lock, const std::function<bool()>& done) {
+  constexpr double patience = 2;
+  double asked = 0;
+  while (!changed_.wait_for(lock, std::chrono::milliseconds(200), done)) {
+    if (!interrupt_requested()) continue;
+    if (asked == 0) asked = now();
+    if (now() - asked > patience) throw_if_interrupted();
+  }
 }
 
 void MasterLink::received(std::uint64_t number, const Packet& packet) {

@@ -37,7 +37,8 @@ class MasterLink {
   control::PeerState& state() { return state_; }
   // Sends what the machine wants sent, and tells of its events. After every use of it.
   void carry_out();
-  void wait(Lock& lock, const std::function<bool()>& done) { changed_.wait(lock, done); }
+  // Error(interrupted) when the user has asked to stop and it still takes long.
+  void wait(Lock& lock, const std::function<bool()>& done);
   void wake() { changed_.notify_all(); }
   bool ended() const { return state_.stopped(); }
   const std::string& fault() const { return fault_; }  // why it has ended, or the last thing that went wrong
