@@ -74,8 +74,9 @@ struct ElasticThreads::State {
         for (const Member* member : members) verdict = verdict && member->succeeded;
         break;
       case Meeting::question:
-        answer = std::any_of(alive.begin(), alive.end(),
-                             [&](const auto& member) { return !in_group(member.first); });
+        answer = std::any_of(alive.begin(), alive.end(), [&](const auto& member) {
+          return member.second.waits_for == Meeting::renewal && !in_group(member.first);
+        });
         break;
       case Meeting::renewal: {
         std::vector<MemberId> renewed;

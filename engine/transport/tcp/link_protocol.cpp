@@ -458,7 +458,8 @@ void LinkProtocol::ended() {
     stage_ = Stage::failed;
     fail(ErrorKind::io, "the other side closed during the handshake", {}, "is it the same program?");
   }
-  if (!input_.empty()) fail(ErrorKind::corrupt, "the other side closed within a frame");
+  const bool within_record = tls_ != nullptr && SSL_has_pending(tls_->session.get()) == 1;
+  if (!input_.empty() || within_record) fail(ErrorKind::corrupt, "the other side closed within a frame");
 }
 
 std::optional<Packet> LinkProtocol::next_packet() {

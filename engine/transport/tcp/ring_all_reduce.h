@@ -11,6 +11,11 @@
 // folds them in the order of members and sends the result to all. It needs connections between all pairs, and
 // where numbers are quantised it rounds twice, not P times.
 //
+// Averages are divided once, by the owner of a chunk, before the result goes around; the published library
+// divides everywhere afterwards, which gives the same bits where numbers are not quantised. Sums of f16 and
+// bf16 travel as f32 until they are complete, which costs 3 (P - 1) / P of the vector in place of 2 (P - 1) /
+// P.
+//
 // Nothing here knows of a master: it runs until it is done, a neighbour is lost, or the token is aborted.
 #pragma once
 

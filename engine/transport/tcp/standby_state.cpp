@@ -167,19 +167,30 @@ std::vector<PeerId> StandbyState::missing() const {
   return absent;
 }
 
-StandbyState::Turnout StandbyState::turnout() const {
-  const std::vector<PeerId> members = latest_membership(membership_, members_, voters_).second;
+namespace {
+// The latest round in which voters were connecting to newcomers when they lost the master, if any.
+const VoteTakeover* open_acceptance(const std::vector<MasterState::Voter>& voters) {
   const VoteTakeover* open = nullptr;
-  for (const MasterState::Voter& voter : voters_) {
+  for (const MasterState::Voter& voter : voters) {
     if (voter.vote.open_world != 0 && (open == nullptr || voter.vote.open_round > open->open_round))
       open = &voter.vote;
   }
+  return open;
+}
+
+// Others had been dropped by the master before it was lost, and the run has gone on without them.
+bool belongs(const VoteTakeover& vote, const std::vector<PeerId>& members, const VoteTakeover* open) {
+  return std::find(members.begin(), members.end(), vote.id) != members.end() ||
+         (open != nullptr && vote.open_round == open->open_round);
+}
+}  // namespace
+
+StandbyState::Turnout StandbyState::turnout() const {
+  const std::vector<PeerId> members = latest_membership(membership_, members_, voters_).second;
+  const VoteTakeover* open = open_acceptance(voters_);
   Turnout turnout{members.size(), 0};
   if (open != nullptr) turnout.members = std::max<std::size_t>(turnout.members, open->open_world);
-  for (const MasterState::Voter& voter : voters_) {
-    const bool known = std::find(members.begin(), members.end(), voter.vote.id) != members.end();
-    turnout.present += known || (open != nullptr && voter.vote.open_round == open->open_round);
-  }
+  for (const MasterState::Voter& voter : voters_) turnout.present += belongs(voter.vote, members, open);
   return turnout;
 }
 
@@ -200,10 +211,19 @@ void StandbyState::evaluate() {
 
 void StandbyState::lead() {
   auto [version, members] = latest_membership(membership_, members_, voters_);
+  const VoteTakeover* open = open_acceptance(voters_);
+  std::vector<MasterState::Voter> survivors;
+  for (const MasterState::Voter& voter : voters_) {
+    if (belongs(voter.vote, members, open)) {
+      survivors.push_back(voter);
+    } else {
+      refuse(voter.link, Kick{KickReason::refused, "the run has gone on without it; it can only join anew"});
+    }
+  }
   const std::uint64_t generation = std::max(generation_of(epoch_), generation_of(voters_epoch_)) + 1;
   epoch_ = make_epoch(generation, settings_.master.place);
   master_ =
-      std::make_unique<MasterState>(settings_.master, epoch_, version, std::move(members), voters_, now_);
+      std::make_unique<MasterState>(settings_.master, epoch_, version, std::move(members), survivors, now_);
   for (Stranger& stranger : strangers_)
     master_->link_opened(stranger.link, std::move(stranger.address), stranger.loopback, now_);
   strangers_.clear();

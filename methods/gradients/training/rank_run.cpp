@@ -225,7 +225,8 @@ bool RankRun::stop_is_wanted(std::int64_t step) {
   bool wanted = false;
   std::uint64_t steps = 1;
   const double a_step = std::max(state_.seconds, 1e-9) / static_cast<double>(std::max<std::int64_t>(step, 1));
-  const auto own_steps = static_cast<std::uint64_t>(std::clamp(1.0 / a_step, 1.0, 100.0));
+  const auto own_steps =
+      static_cast<std::uint64_t>(std::clamp(1.0 / a_step, 1.0, group_.elastic() ? 10.0 : 100.0));
   const bool interrupted = interrupt_requested();
   together("question", [&](Communicator& communicator) {
     const Agreement agreement = agree(communicator, interrupted && !group_.elastic() ? 0 : own_steps);

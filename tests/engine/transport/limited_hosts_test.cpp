@@ -73,8 +73,8 @@ void send_from(const LimitedHosts& hosts, int host, int to, std::size_t bytes) {
 
 // Host 0 -> 1 and 1 -> 0 at the same time: each direction has its own bucket, so both take the time of one.
 TEST_F(LimitedHostNetworks, EachHostAndDirectionHasItsOwnRate) {
-  constexpr double rate = 40e6;
-  constexpr std::size_t bytes = 1500000;
+  constexpr double rate = 20e6;
+  constexpr std::size_t bytes = 1000000;
   const LimitedHosts hosts(2, rate);
   std::atomic<int> listening = 0;
   double seconds[2] = {0, 0};

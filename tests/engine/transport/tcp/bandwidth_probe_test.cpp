@@ -12,7 +12,7 @@ namespace {
 ProbeOptions quick_probe() {
   ProbeOptions options;
   options.slice = 0.15;
-  options.longest = 1.2;
+  options.longest = 0.8;
   options.busy_wait = 0.05;
   options.stability = 0.1;
   return options;

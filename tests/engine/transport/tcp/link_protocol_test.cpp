@@ -230,8 +230,9 @@ TEST(LinkProtocols, OtherProtocolsAreNamed) {
 }
 
 TEST(LinkProtocols, KeysComeFromPhrasesDeterministically) {
-  EXPECT_EQ(key_from_phrase("correct horse"), key_from_phrase("correct horse"));
-  EXPECT_NE(key_from_phrase("correct horse"), key_from_phrase("correct house"));
+  const Key key = key_from_phrase("correct horse");
+  EXPECT_EQ(key, key_from_phrase("correct horse"));
+  EXPECT_NE(key, key_from_phrase("correct house"));
   EXPECT_THROW(key_from_phrase("short"), Error);
   EXPECT_THROW(check_settings(no_key(), "10.0.0.1"), Error);
   EXPECT_NO_THROW(check_settings(no_key(), "127.0.0.1"));

@@ -110,6 +110,19 @@ TEST(Takeover, AllPeersAgreeOnTheStandbyAndGoOn) {
   for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(run.peer(i).count<Commence>(), 1u);
 }
 
+TEST(Takeover, WhoWasDroppedBeforeIsNotTakenAlong) {
+  Takeover run(3);
+  const LinkId dropped = run.peer(2).link;
+  run.world.master->link_closed(dropped, run.world.now);
+  for (LinkAction& action : run.world.master->take_actions()) {
+    if (action.link == 500) run.standby.upstream_packet(*action.packet, run.world.now);
+  }
+  run.lose({2, 0, 1});
+  ASSERT_NE(run.standby.master(), nullptr);
+  EXPECT_THAT(run.peer(2).stop_text(), HasSubstr("join anew"));
+  EXPECT_EQ(run.peer(0).count<MasterAgreed>(), 1u);
+}
+
 TEST(Takeover, AMajorityIsEnoughAfterAGrace) {
   Takeover run(3);
   run.lose({0, 2});
