@@ -98,7 +98,10 @@ TEST_P(StateTransfers, LargeKeysComeFromSeveralHolders) {
   Wanted wanted(arrays, {1});
   StateFetchOptions options;
   options.stripe_bytes = 100000;
-  fetch({a.endpoint(), b.endpoint()}, wanted, settings(), options);
+  // Links so slow that neither holder is done before the other one is reached.
+  const RelaySettings slow{.bits_per_second = 50e6};
+  const Relay to_a(a.endpoint(), slow), to_b(b.endpoint(), slow);
+  fetch({{"127.0.0.1", to_a.port()}, {"127.0.0.1", to_b.port()}}, wanted, settings(), options);
   EXPECT_TRUE(wanted.memory[0] == arrays[1]);
   EXPECT_GT(a.server.sent_bytes(), 100000u);
   EXPECT_GT(b.server.sent_bytes(), 100000u);
