@@ -5,6 +5,7 @@
 
 #include "lab/guarded.h"
 #include "lab/language_model.h"
+#include "lab/methods/bytescale/mixed_length_training.h"
 #include "lab/methods/cskv/latent_training.h"
 #include "lab/methods/decoupleq/block_reconstruction.h"
 #include "lab/methods/matryoshkakv/projection_training.h"
@@ -37,6 +38,13 @@ class Plugin final : public LabPlugin {
   }
   std::unique_ptr<TrainingTask> training_task(const TaskRequest& request) const override {
     return guarded([&] { return lab::training_task(request); });
+  }
+  bytescale::MixedLengthResult mixed_length_training(
+      const bytescale::MixedLengthRequest& request) const override {
+    return guarded([&] { return lab::mixed_length_training(request); });
+  }
+  bytescale::StepCosts profile_lengths(const bytescale::LengthProfileRequest& request) const override {
+    return guarded([&] { return lab::profile_lengths(request); });
   }
   std::vector<float> logits(const std::filesystem::path& model,
                             std::span<const std::int32_t> tokens) const override {

@@ -15,13 +15,14 @@
 
 #include "engine/base/progress.h"
 #include "engine/tensor/tensor.h"
+#include "methods/gradients/bytescale/mixed_length_training.h"
 #include "methods/gradients/training/training_task.h"
 #include "runtime/model_config.h"
 
 namespace laconic {
 
 // Raised with every change of the classes below: a plug-in of another version is refused.
-inline constexpr int lab_plugin_version = 5;
+inline constexpr int lab_plugin_version = 6;
 
 // One part of a curriculum of text and retrieval documents (runtime/corpus/retrieval.h).
 struct CurriculumStage {
@@ -208,6 +209,10 @@ class LabPlugin {
                                     std::span<const std::int32_t> tokens) const = 0;
   // Networks as training tasks: "mlp", "cnn", "resnet" and "vit" over pictures, "lm" over text.
   virtual std::unique_ptr<TrainingTask> training_task(const TaskRequest& request) const = 0;
+  // Card 30: training by plans on ranks of this machine, and the coefficients that plans are made with.
+  virtual bytescale::MixedLengthResult mixed_length_training(
+      const bytescale::MixedLengthRequest& request) const = 0;
+  virtual bytescale::StepCosts profile_lengths(const bytescale::LengthProfileRequest& request) const = 0;
 };
 
 // The plug-in, opened on the first call: from LACONIC_LAB when set, else beside the program, beside

@@ -14,8 +14,6 @@
 
 #include "engine/base/progress.h"
 #include "engine/codec/codec.h"
-#include "methods/gradients/federated/federated_algorithm.h"
-#include "methods/gradients/training/exchange_method.h"
 #include "methods/reproduce.h"
 #include "runtime/calibration/calibration_store.h"
 
@@ -49,6 +47,13 @@ struct CompressionResult {
 };
 
 struct CacheMethod;  // methods/cache/cache_method.h
+// methods/gradients/gradient_method.h
+struct ExchangeRequest;
+struct TrainingExchange;
+struct LocalRequest;
+struct LocalRounds;
+struct FederatedRequest;
+class FederatedAlgorithm;
 
 // A method's CacheMethod, if it has one. Behind a pointer, so that only those who look into it need to know
 // the caches.
@@ -81,6 +86,8 @@ struct MethodDescription {
   std::function<CompressionResult(const CompressionRequest&)> compress;  // weight methods
   // Methods that take part in data-parallel training (`laconic train --exchange SLUG`).
   std::function<TrainingExchange(const ExchangeRequest&)> exchange;
+  // Methods whose workers take local steps between reductions (the same option).
+  std::function<LocalRounds(const LocalRequest&)> local;
   // Methods that train over clients in rounds.
   std::function<std::unique_ptr<FederatedAlgorithm>(const FederatedRequest&)> federated;
   CacheEntry cache;  // stages of KV caches (`laconic generate --cache SLUG`)

@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "apps/cli/attention_report.h"
+#include "apps/cli/mixed_length_report.h"
+#include "apps/cli/overlap_report.h"
 #include "apps/cli/verb.h"
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
@@ -320,11 +322,12 @@ int network(const Arguments& arguments, const Session& session) {
 
 int bench(const Arguments& arguments, const Session& session) {
   if (arguments.text("what") == "network") return network(arguments, session);
+  if (arguments.text("what") == "mixed-length") return mixed_length_plans(arguments, session);
   const std::string what = arguments.text("what", "all");
   if (what != "kernels" && what != "decode" && what != "attention" && what != "cache" && what != "coders" &&
-      what != "exchange" && what != "all") {
+      what != "exchange" && what != "overlap" && what != "all") {
     fail(ErrorKind::usage, fmt::format("\"{}\" cannot be measured", what), "bench",
-         "known: kernels, decode, attention, cache, coders, exchange, network, all");
+         "known: kernels, decode, attention, cache, coders, exchange, overlap, network, mixed-length, all");
   }
   if (arguments.flag("plan")) {
     if (what != "attention")
@@ -354,6 +357,7 @@ int bench(const Arguments& arguments, const Session& session) {
   if (what == "cache" || what == "all") look("cache", caches(arguments, rounds, session));
   if (what == "coders" || what == "all") look("coders", coders(rounds, session));
   if (what == "exchange" || what == "all") look("exchange", exchanges(arguments, session));
+  if (what == "overlap" || what == "all") look("overlap", overlap_speeds(arguments, session));
   value["met"] = met;
   if (session.json) fmt::print("{}\n", value.dump(2));
   return met ? 0 : 1;
@@ -363,7 +367,7 @@ int bench(const Arguments& arguments, const Session& session) {
 
 Verb bench_verb() {
   using Kind = OptionSpec::Kind;
-  return {
+  Verb verb = {
       "bench",
       "Measure the kernels, decoding and exchanges on this machine",
       "  laconic bench\n"
@@ -374,9 +378,13 @@ Verb bench_verb() {
       "  laconic bench attention --head-dim 128 --naive --search\n"
       "  laconic bench attention --plan --tokens 32768 --head-dim 128 --cache 1MiB\n"
       "  mpirun -n 4 laconic bench network\n"
+      "  laconic bench overlap --workers 4 --exchange-time 0.8\n"
+      "  laconic bench mixed-length --ranks 1024 --lengths long-text --longest 2097152\n"
       "  laconic bench exchange --exchange dense --exchange powersgd --bucket 4MB --workers 4\n",
       {{"what", Kind::text,
-        "kernels, decode, attention, cache, coders, exchange, network or all (but network)", false, "all"},
+        "kernels, decode, attention, cache, coders, exchange, overlap; network, mixed-length; or all of the "
+        "former",
+        false, "all"},
        {"--rounds", Kind::integer, "repetitions that medians are taken over", false, "7; 5 for exchange"},
        {"--only", Kind::text, "only kernels with this in their name"},
        {"--context", Kind::integer, "cache: tokens that are cached", false, "4096"},
@@ -396,8 +404,14 @@ Verb bench_verb() {
        {"--bucket", Kind::list, "exchange: bucket sizes", false, "1MB and 25MB"},
        {"--numbers", Kind::integer, "exchange: length of the vector", false, "4000000"},
        {"--shared", Kind::flag, "network: all ranks share one link, as on a limited loopback"},
-       {"--workers", Kind::integer, "exchange and network: workers, as threads", false, "2"}},
+       {"--rows", Kind::integer, "overlap: rows of the product", false, "2048"},
+       {"--columns", Kind::integer, "overlap: columns of the product", false, "2048"},
+       {"--depth", Kind::integer, "overlap: each rank's share of the depth", false, "512"},
+       {"--exchange-time", Kind::number, "overlap: how long the link takes, in products", false, "1"},
+       {"--workers", Kind::integer, "exchange, overlap and network: workers, as threads", false, "2"}},
       bench};
+  for (OptionSpec& option : mixed_length_options()) verb.options.push_back(std::move(option));
+  return verb;
 }
 
 }  // namespace laconic::cli

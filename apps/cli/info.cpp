@@ -7,7 +7,7 @@
 #include "apps/cli/verb.h"
 #include "engine/codec/codec.h"
 #include "methods/cache/cache_method.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic::cli {
 namespace {
@@ -100,6 +100,10 @@ int describe(const MethodDescription& method, const CodecDescription* codec, con
       method.parameters.empty() ? "" : fmt::format(" -p {}=...", method.parameters.front().name);
   if (method.compress) fmt::print("Use it:  laconic compress MODEL -m {}{} -o OUT\n", method.slug, parameter);
   if (method.exchange) fmt::print("Use it:  laconic train TASK --exchange {}{}\n", method.slug, parameter);
+  if (method.local) {
+    fmt::print("Use it:  laconic train TASK --exchange {}{}\n", method.slug, parameter);
+    fmt::print("         laconic train TASK --exchange '{} over ef:uniform(bits=8)'\n", method.slug);
+  }
   if (method.federated) {
     fmt::print("Use it:  laconic train TASK --exchange {}{} --clients N --participation F --rounds N\n",
                method.slug, parameter);

@@ -20,6 +20,7 @@ Verb train_verb() {
       "  laconic train mnist --model cnn --exchange dgc -p ratio=0.001 --workers 4 --json run.jsonl\n"
       "  laconic train tinyshakespeare --model lm --exchange auto --launcher mpi --workers 4\n"
       "  mpirun -n 16 laconic train cifar10 --model resnet20 --exchange powersgd -p rank=4\n"
+      "  laconic train mnist --exchange dgc --transport tcp://10.0.0.1 --key-file run.key\n"
       "  laconic train mnist --exchange 'ef:outliers(fraction=0.01)' --checkpoint run --checkpoint-every "
       "100\n"
       "  laconic train mnist --exchange 'ef:outliers(fraction=0.01)' --resume run\n"

@@ -12,9 +12,9 @@
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "methods/gradients/federated/federated_training.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/training/json_lines.h"
 #include "methods/gradients/training/worker_examples.h"
-#include "methods/method.h"
 
 namespace laconic::cli {
 namespace {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/cli/collective_options.h"
 #include "apps/cli/mpi_ranks.h"
 #include "apps/cli/train.h"
 #include "apps/cli/train_federated.h"
@@ -14,10 +15,11 @@
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "engine/transport/mpi_plugin.h"
+#include "engine/transport/tcp/tcp_world.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/training/exchange_by_name.h"
 #include "methods/gradients/training/training_log.h"
 #include "methods/gradients/training/worker_examples.h"
-#include "methods/method.h"
 
 namespace laconic::cli {
 namespace {
@@ -59,18 +61,43 @@ class TrainingRun {
       }
     }
     const ExchangeCandidate& candidate = candidates_[chosen];
-    settings.exchange = candidate.exchange;
-    settings.parameters = candidate.parameters;
+    use_exchange(settings, candidate);
     TrainingListener listener;
     if (leads) {
-      named_ = named_settings(thread.size(), candidate.parameters.canonical(candidate.name));
+      named_ = named_settings(thread.size(), candidate.text);
       listener = this->listener();
     }
     TrainingResult result = train_rank(*task_, settings, thread, listener);
     if (leads) result_ = std::move(result);
   }
 
+  // A member of a run whose members come and go. Whoever has rank 0 leads, so each has a listener.
+  void run_member(PeerOptions options, int least_members) {
+    if (exchange_text_ == "auto")
+      fail(ErrorKind::usage, "is chosen by ranks that stay", "--exchange auto",
+           "name a method with --transport");
+    if (arguments_.text("partition", "shared") != "shared")
+      fail(ErrorKind::usage, "members come and go: they draw from all examples", "--partition",
+           "leave it out with --transport");
+    TrainingSettings settings = settings_;
+    settings.least_members = least_members;
+    use_exchange(settings, candidates_[0]);
+    named_ = named_settings(least_members, candidates_[0].text);
+    options.settings = elastic_settings_text(*task_, settings);
+    const std::unique_ptr<ElasticWorld> world = join_tcp_run(std::move(options));
+    result_ = train_member(*task_, settings, *world, listener());
+    elastic_ = true;
+  }
+
   void show() const {
+    if (result_.evaluations.empty()) {  // another member led to the end
+      if (session_.json) {
+        fmt::print("{}\n", nlohmann::json({{"steps", result_.steps}, {"hash", result_.hash}}).dump(2));
+      } else {
+        fmt::print("{} steps done\nparameters {}\n", result_.steps, result_.hash);
+      }
+      return;
+    }
     const EvaluationRecord& last = result_.evaluations.back();
     if (log_) log_->end(result_);
     if (arguments_.has("report"))
@@ -84,11 +111,20 @@ class TrainingRun {
     if (last.held_out.accuracy) fmt::print(", accuracy {}", accuracy_text(last.held_out));
     fmt::print(" over {} {}; training loss {:.5f}\n", last.held_out.count, task_->unit(), last.training_loss);
     fmt::print("{} workers, {} steps, {} parameters", result_.ranks, result_.steps, result_.parameters);
-    if (result_.refused > 0) fmt::print(", {} steps refused", result_.refused);
+    if (result_.refused > 0)
+      fmt::print(", {} {} refused", result_.refused, result_.rounds > 0 ? "rounds" : "steps");
     if (result_.resumed_from > 0) fmt::print(", resumed after step {}", result_.resumed_from);
     fmt::print("\n");
-    fmt::print("sent {} a worker; a ring all-reduce in f32 sends {}", human_bytes(result_.sent_bytes),
-               human_bytes(result_.dense_bytes));
+    if (elastic_) {
+      fmt::print("{} groups of members, {} of state taken over from others\n", result_.groups,
+                 human_bytes(result_.state_bytes));
+    }
+    if (result_.rounds > 0) {
+      fmt::print("{} rounds of {} local steps, waited {} a round for reductions\n", result_.rounds,
+                 result_.tau, human_seconds(result_.wait / static_cast<double>(result_.rounds)));
+    }
+    fmt::print("sent {} a worker; a ring all-reduce in f32 of every step sends {}",
+               human_bytes(result_.sent_bytes), human_bytes(result_.dense_bytes));
     if (result_.sent_bytes > 0) {
       fmt::print(" ({:.2f} times as much)",
                  static_cast<double>(result_.dense_bytes) / static_cast<double>(result_.sent_bytes));
@@ -131,6 +167,9 @@ class TrainingRun {
     listener.on_step = [this](const StepRecord& record) {
       if (log_) log_->step(record);
       if (keeps_steps_) steps_.push_back(record);
+    };
+    listener.on_round = [this](const LocalRoundRecord& record) {
+      if (log_) log_->round(record);
     };
     listener.on_evaluation = [this](const EvaluationRecord& record) {
       if (log_) log_->evaluation(record);
@@ -181,8 +220,16 @@ class TrainingRun {
                             {"evaluations", evaluations},
                             {"timeline", timeline},
                             {"hash", result_.hash}};
+    if (elastic_) {
+      value["groups"] = result_.groups;
+      value["state_bytes"] = result_.state_bytes;
+    }
     if (last.held_out.accuracy) value["accuracy"] = *last.held_out.accuracy;
     if (last.held_out.clean_accuracy) value["clean_accuracy"] = *last.held_out.clean_accuracy;
+    if (result_.rounds > 0) {
+      value["rounds"] = result_.rounds;
+      value["tau"] = result_.tau;
+    }
     if (choice_) {
       value["automatic"] = {{"explanation", choice_->explanation},
                             {"seconds_per_message", choice_->link.alpha},
@@ -198,13 +245,28 @@ class TrainingRun {
   std::unique_ptr<TrainingTask> task_;
   std::string exchange_text_;
   std::vector<ExchangeCandidate> candidates_;
-  bool keeps_steps_ = false;
+  bool keeps_steps_ = false, elastic_ = false;
   NamedSettings named_;
   std::optional<AutomaticChoice> choice_;
   mutable std::optional<TrainingLog> log_;
   std::vector<StepRecord> steps_;
   TrainingResult result_;
 };
+
+// That go with --transport.
+std::vector<OptionSpec> elastic_options() {
+  using Kind = OptionSpec::Kind;
+  std::vector<OptionSpec> options = {
+      {"--least-members", Kind::integer, "with --transport: members before the first step", false, "1"},
+      {"--bind", Kind::text, "with --transport: address where other members reach this one"},
+      {"--pool", Kind::integer, "with --transport: connections to each member", false, "1"},
+  };
+  for (OptionSpec& option : link_options()) {
+    option.help = "with --transport: " + option.help;
+    options.push_back(std::move(option));
+  }
+  return options;
+}
 
 }  // namespace
 
@@ -234,6 +296,24 @@ int train_task(const Arguments& arguments, const Session& session) {
     become_mpirun(workers);
   }
   TrainingRun run(arguments, session);
+  if (arguments.has("transport")) {
+    if (over_mpi || launcher != "threads" || arguments.has("workers"))
+      fail(ErrorKind::usage, "every member is a command of its own", "--transport",
+           "leave --workers and --launcher out, and start the command once for each member");
+    PeerOptions options;
+    options.masters = parse_masters(arguments.text("transport"));
+    options.link = link_settings(arguments);
+    options.listen = arguments.text("bind");
+    options.pool_size = static_cast<int>(arguments.integer("pool", 1, 1, 64));
+    options.message = print_notice;
+    run.run_member(std::move(options), static_cast<int>(arguments.integer("least-members", 1, 1, 1024)));
+    run.show();
+    return 0;
+  }
+  for (const OptionSpec& option : elastic_options()) {
+    const std::string name = option.name.substr(2);
+    if (arguments.has(name)) fail(ErrorKind::usage, "goes with --transport", option.name);
+  }
   if (!over_mpi) {
     run_training_ranks(workers, [&](CommunicationThread& thread) { run.run_rank(thread); });
     run.show();
@@ -250,6 +330,9 @@ int train_task(const Arguments& arguments, const Session& session) {
 
 std::vector<OptionSpec> task_options() {
   std::vector<OptionSpec> options = training_options();
+  options.push_back({"--transport", OptionSpec::Kind::text,
+                     "train as one member of a run that others join and leave: tcp://MASTER[,STANDBY..]"});
+  for (OptionSpec& option : elastic_options()) options.push_back(std::move(option));
   for (OptionSpec& option : federated_options()) options.push_back(std::move(option));
   return options;
 }

@@ -75,6 +75,8 @@ Verb kv_load_verb();
 Verb kv_inspect_verb();
 Verb kv_serve_verb();
 Verb kv_fetch_verb();
+Verb master_verb();
+Verb peer_bench_verb();
 
 // --data, else $LACONIC_DATA, else nothing. Throws Error(input) where --data names no directory.
 std::filesystem::path data_folder(const Arguments& arguments);

@@ -320,6 +320,16 @@ Bytes GatheredExchange::save() const {
   return sealed(std::move(writer));
 }
 
+void GatheredExchange::inherit(GradientExchange& before) {
+  auto* other = dynamic_cast<GatheredExchange*>(&before);
+  require(other != nullptr && other->memories_.size() == memories_.size(),
+          "an exchange inherits from one of its kind");
+  for (std::size_t i = 0; i < memories_.size(); ++i) {
+    require(!other->pending_[i].made, "memories are inherited between steps");
+    if (memories_[i] && !memories_[i]->form().estimator) memories_[i] = std::move(other->memories_[i]);
+  }
+}
+
 void GatheredExchange::restore(ByteSpan bytes, std::string_view where) {
   ByteReader reader(unsealed(bytes, where), std::string(where));
   if (reader.text(std::uint64_t{1} << 24) != text())

@@ -64,6 +64,8 @@ class GatheredExchange : public GradientExchange {
   void end_step(bool accepted) override;
   Bytes save() const override;
   void restore(ByteSpan bytes, std::string_view where) override;
+  // Errors and velocities go on; estimators, whose mean is the group's, begin anew.
+  void inherit(GradientExchange& before) override;
 
  private:
   // What a tensor has made in this step and not settled yet.

@@ -16,6 +16,10 @@ void GradientExchange::restore(ByteSpan bytes, std::string_view where) {
   if (!bytes.empty()) fail(ErrorKind::usage, "holds memories, and this exchange has none", where);
 }
 
+void GradientExchange::restore_shared(ByteSpan bytes, std::string_view where) {
+  if (!bytes.empty()) fail(ErrorKind::usage, "holds shared state, and this exchange has none", where);
+}
+
 GradientExchange::Timing::Timing(double& seconds) : seconds_(seconds), begin_(steady_seconds()) {}
 GradientExchange::Timing::~Timing() { seconds_ += steady_seconds() - begin_; }
 

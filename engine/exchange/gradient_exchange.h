@@ -59,6 +59,14 @@ class GradientExchange {
   virtual Bytes save() const { return {}; }
   virtual void restore(ByteSpan bytes, std::string_view where);
 
+  // Where ranks come and go, each group has an exchange of its own. What all ranks hold alike and a newcomer
+  // needs travels (empty: nothing); what a rank remembers of its own messages is inherited; what was about
+  // the group as a whole, like a mean of memories, begins anew. Between steps only.
+  virtual Bytes save_shared() const { return {}; }
+  virtual void restore_shared(ByteSpan bytes, std::string_view where);
+  // `before`: this rank's exchange in the group before, made with the same settings; it is used up.
+  virtual void inherit(GradientExchange& /*before*/) {}
+
  protected:
   // Adds the time until its end to encode or decode.
   class Timing {

@@ -198,14 +198,57 @@ void LowRankExchange::end_step(bool accepted) {
   }
 }
 
+void LowRankExchange::write_factor(ByteWriter& writer, std::size_t tensor) const {
+  require(!pending_[tensor].made, "memories are saved between steps");
+  writer.varint(static_cast<std::uint64_t>(ranks_[tensor]));
+  write_numbers(writer, rights_[tensor]);
+}
+
+std::vector<float> LowRankExchange::read_factor(ByteReader& reader, std::size_t tensor,
+                                                std::int64_t& rank) const {
+  const MatrixShape& matrix = matrices_[tensor];
+  const std::uint64_t read = reader.varint();
+  const auto most = static_cast<std::uint64_t>(std::min(matrix.rows, matrix.columns));
+  if (read > most || (read == 0) != (ranks_[tensor] == 0))
+    reader.corrupt("a rank that its matrix cannot have");
+  rank = static_cast<std::int64_t>(read);
+  return read_numbers<float>(reader, static_cast<std::size_t>(rank * matrix.columns));
+}
+
+Bytes LowRankExchange::save_shared() const {
+  ByteWriter writer;
+  writer.varint(low_rank_schema);
+  for (std::size_t i = 0; i < ranks_.size(); ++i) write_factor(writer, i);
+  return sealed(std::move(writer));
+}
+
+void LowRankExchange::restore_shared(ByteSpan bytes, std::string_view where) {
+  ByteReader reader(unsealed(bytes, where), std::string(where));
+  if (reader.varint() != low_rank_schema) reader.corrupt("a state of another version");
+  std::vector<std::int64_t> ranks(ranks_.size());
+  std::vector<std::vector<float>> rights;
+  for (std::size_t i = 0; i < ranks_.size(); ++i) rights.push_back(read_factor(reader, i, ranks[i]));
+  reader.expect_end();
+  ranks_ = std::move(ranks);
+  rights_ = std::move(rights);
+}
+
+void LowRankExchange::inherit(GradientExchange& before) {
+  auto* other = dynamic_cast<LowRankExchange*>(&before);
+  require(other != nullptr && other->memories_.size() == memories_.size(),
+          "an exchange inherits from one of its kind");
+  for (std::size_t i = 0; i < memories_.size(); ++i) {
+    require(!other->pending_[i].made, "memories are inherited between steps");
+    if (memories_[i]) memories_[i] = std::move(other->memories_[i]);
+  }
+}
+
 Bytes LowRankExchange::save() const {
   ByteWriter writer;
   writer.varint(low_rank_schema);
   writer.text(text());
   for (std::size_t i = 0; i < ranks_.size(); ++i) {
-    require(!pending_[i].made, "memories are saved between steps");
-    writer.varint(static_cast<std::uint64_t>(ranks_[i]));
-    write_numbers(writer, rights_[i]);
+    write_factor(writer, i);
     const Bytes memory = memories_[i] ? memories_[i]->save() : Bytes();
     writer.varint(memory.size());
     writer.append(memory);
@@ -223,12 +266,7 @@ void LowRankExchange::restore(ByteSpan bytes, std::string_view where) {
   std::vector<std::vector<float>> rights(ranks_.size());
   std::vector<ByteSpan> memories(ranks_.size());
   for (std::size_t i = 0; i < ranks_.size(); ++i) {
-    const MatrixShape& matrix = matrices_[i];
-    const std::uint64_t rank = reader.varint();
-    const auto most = static_cast<std::uint64_t>(std::min(matrix.rows, matrix.columns));
-    if (rank > most || (rank == 0) != (ranks_[i] == 0)) reader.corrupt("a rank that its matrix cannot have");
-    ranks[i] = static_cast<std::int64_t>(rank);
-    rights[i] = read_numbers<float>(reader, static_cast<std::size_t>(ranks[i] * matrix.columns));
+    rights[i] = read_factor(reader, i, ranks[i]);
     memories[i] = reader.take(reader.length(reader.remaining()));
     if (!memories_[i] && !memories[i].empty()) reader.corrupt("a memory where there is none");
   }

@@ -66,6 +66,10 @@ class LowRankExchange final : public GradientExchange {
   void end_step(bool accepted) override;
   Bytes save() const override;
   void restore(ByteSpan bytes, std::string_view where) override;
+  // Ranks and Q are shared, e is this rank's own.
+  Bytes save_shared() const override;
+  void restore_shared(ByteSpan bytes, std::string_view where) override;
+  void inherit(GradientExchange& before) override;
 
  private:
   // What a tensor has made in this step and not settled yet.
@@ -75,6 +79,8 @@ class LowRankExchange final : public GradientExchange {
     std::vector<float> right;    // Q^T of the next step
   };
 
+  void write_factor(ByteWriter& writer, std::size_t tensor) const;
+  std::vector<float> read_factor(ByteReader& reader, std::size_t tensor, std::int64_t& rank) const;
   // Q^T [rank, columns] of this step.
   std::vector<float> begin_right(std::uint64_t step, std::size_t tensor) const;
   void draw_row(std::span<float> row, std::size_t tensor, std::int64_t index, std::uint64_t step) const;

@@ -64,15 +64,26 @@ void OverlappedExchange::submit_full_buckets() {
   }
 }
 
-bool OverlappedExchange::end() {
+bool OverlappedExchange::finish() {
   std::fill(missing_.begin(), missing_.end(), 0);
   submit_full_buckets();
   const double begin = steady_seconds();
   const std::exception_ptr failure = wait_for_all();
   waited_ += steady_seconds() - begin;
   if (failure) std::rethrow_exception(failure);
-  const bool accepted = std::all_of(accepted_.begin(), accepted_.end(), [](char yes) { return yes != 0; });
+  return std::all_of(accepted_.begin(), accepted_.end(), [](char yes) { return yes != 0; });
+}
+
+// Exchanges that still run after a failure are waited for: they touch what is settled.
+void OverlappedExchange::settle(bool accepted) {
+  const bool failed = wait_for_all() != nullptr;
+  require(!accepted || !failed, "a step that failed is not accepted");
   exchange_.end_step(accepted);
+}
+
+bool OverlappedExchange::end() {
+  const bool accepted = finish();
+  settle(accepted);
   return accepted;
 }
 

@@ -5,6 +5,8 @@
 //   overlapped.ready(tensor);                from the backward pass, each tensor once, in any order
 //   const bool accepted = overlapped.end();  waits, settles; the same answer on every rank
 //
+// end() is finish() and settle() in one; between the two a run may ask whether the step counts at all.
+//
 // Buckets are submitted in the order of GradientExchange::buckets() whatever order tensors get ready in, so
 // that all ranks exchange the same thing.
 #pragma once
@@ -31,10 +33,13 @@ class OverlappedExchange {
   // `own` and `agreed` stay as they are until end() has returned, but for the tensors not yet ready.
   void begin(std::uint64_t step, std::span<const float> own, std::span<float> agreed);
   void ready(std::size_t tensor);
-  // Tensors that were never ready count as ready now.
+  // Waits for all exchanges. Tensors that were never ready count as ready now. Throws what an exchange threw;
+  // the step can then only be settled as not accepted.
+  bool finish();
+  void settle(bool accepted);
   bool end();
 
-  // Seconds end() has waited since it was made: exposed communication.
+  // Seconds finish() has waited since it was made: exposed communication.
   double waited_seconds() const { return waited_; }
 
  private:

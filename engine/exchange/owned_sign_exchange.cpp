@@ -372,11 +372,7 @@ void OwnedSignExchange::end_step(bool accepted) {
   }
 }
 
-Bytes OwnedSignExchange::save() const {
-  ByteWriter writer;
-  writer.varint(owned_sign_schema);
-  writer.text(text());
-  writer.text(fmt::format("rank {} of {}", settings_.rank, settings_.ranks));
+void OwnedSignExchange::write_travel(ByteWriter& writer) const {
   writer.u8(sends_signs_ ? 1 : 0);
   // One bit a number, as few are left out.
   writer.u8(is_carried_.empty() ? 0 : 1);
@@ -385,6 +381,68 @@ Bytes OwnedSignExchange::save() const {
     if (is_carried_[j] != 0) packed[j / 8] = static_cast<std::uint8_t>(packed[j / 8] | 1u << j % 8);
   }
   writer.append(std::as_bytes(std::span(packed)));
+}
+
+std::unique_ptr<OwnedSignExchange> OwnedSignExchange::read_travel(ByteReader& reader) const {
+  const std::uint8_t signs = reader.u8(), partial = reader.u8();
+  if (signs > 1 || partial > signs) reader.corrupt("an unknown way to travel");
+  std::vector<std::uint8_t> carried;
+  if (partial == 1) {
+    const ByteSpan packed = reader.take(sign_bytes(size()));
+    if (size() % 8 != 0 && std::to_integer<unsigned>(packed.back()) >> size() % 8 != 0)
+      reader.corrupt("numbers beyond the last one");
+    for (std::size_t j = 0; j < size(); ++j)
+      carried.push_back(static_cast<std::uint8_t>(std::to_integer<unsigned>(packed[j / 8]) >> j % 8 & 1u));
+  }
+  auto fresh = std::make_unique<OwnedSignExchange>(tensors(), settings_);
+  if (signs == 1) {
+    fresh->start_signs(std::move(carried));
+  } else if (!settings_.starts_dense) {
+    reader.corrupt("a way to travel that the settings do not know");
+  }
+  return fresh;
+}
+
+void OwnedSignExchange::become(OwnedSignExchange& other) {
+  sends_signs_ = other.sends_signs_;
+  is_carried_ = std::move(other.is_carried_);
+  states_ = std::move(other.states_);
+  compared_ = false;
+}
+
+Bytes OwnedSignExchange::save_shared() const {
+  ByteWriter writer;
+  writer.varint(owned_sign_schema);
+  write_travel(writer);
+  return sealed(std::move(writer));
+}
+
+void OwnedSignExchange::restore_shared(ByteSpan bytes, std::string_view where) {
+  ByteReader reader(unsealed(bytes, where), std::string(where));
+  if (reader.varint() != owned_sign_schema) reader.corrupt("memories of another version");
+  const auto fresh = read_travel(reader);
+  reader.expect_end();
+  become(*fresh);
+}
+
+void OwnedSignExchange::inherit(GradientExchange& before) {
+  auto* other = dynamic_cast<OwnedSignExchange*>(&before);
+  require(other != nullptr && other->states_.size() == states_.size(),
+          "an exchange inherits from one of its kind");
+  // Errors of numbers that travel another way now have no meaning.
+  if (other->travel_hash() != travel_hash()) return;
+  for (std::size_t b = 0; b < states_.size(); ++b) {
+    require(!other->states_[b].made, "memories are inherited between steps");
+    states_[b].worker.error = std::move(other->states_[b].worker.error);
+  }
+}
+
+Bytes OwnedSignExchange::save() const {
+  ByteWriter writer;
+  writer.varint(owned_sign_schema);
+  writer.text(text());
+  writer.text(fmt::format("rank {} of {}", settings_.rank, settings_.ranks));
+  write_travel(writer);
   for (const BucketState& state : states_) {
     require(!state.made, "memories are saved between steps");
     write_numbers(writer, state.worker.error);
@@ -404,31 +462,13 @@ void OwnedSignExchange::restore(ByteSpan bytes, std::string_view where) {
                      own_rank),
          where, "resume with the settings and the number of workers that wrote it");
   }
-  OwnedSignExchange fresh(tensors(), settings_);
-  const std::uint8_t signs = reader.u8(), partial = reader.u8();
-  if (signs > 1 || partial > signs) reader.corrupt("an unknown way to travel");
-  std::vector<std::uint8_t> carried;
-  if (partial == 1) {
-    const ByteSpan packed = reader.take(sign_bytes(size()));
-    if (size() % 8 != 0 && std::to_integer<unsigned>(packed.back()) >> size() % 8 != 0)
-      reader.corrupt("numbers beyond the last one");
-    for (std::size_t j = 0; j < size(); ++j)
-      carried.push_back(static_cast<std::uint8_t>(std::to_integer<unsigned>(packed[j / 8]) >> j % 8 & 1u));
-  }
-  if (signs == 1) {
-    fresh.start_signs(std::move(carried));
-  } else if (!settings_.starts_dense) {
-    reader.corrupt("a way to travel that the settings do not know");
-  }
-  for (BucketState& state : fresh.states_) {
+  const auto fresh = read_travel(reader);
+  for (BucketState& state : fresh->states_) {
     state.worker.error = read_numbers<float>(reader, state.worker.error.size());
     state.owner.error = read_numbers<float>(reader, state.owner.error.size());
   }
   reader.expect_end();
-  sends_signs_ = fresh.sends_signs_;
-  is_carried_ = std::move(fresh.is_carried_);
-  states_ = std::move(fresh.states_);
-  compared_ = false;
+  become(*fresh);
 }
 
 }  // namespace laconic

@@ -64,6 +64,10 @@ class OwnedSignExchange final : public GradientExchange {
   void end_step(bool accepted) override;
   Bytes save() const override;
   void restore(ByteSpan bytes, std::string_view where) override;
+  // How tensors travel is shared; e is this rank's own; f, of a part that others own now, begins anew.
+  Bytes save_shared() const override;
+  void restore_shared(ByteSpan bytes, std::string_view where) override;
+  void inherit(GradientExchange& before) override;
 
  private:
   // Consecutive numbers of the whole vector.
@@ -92,6 +96,11 @@ class OwnedSignExchange final : public GradientExchange {
     Memory worker, owner;
     bool made = false;
   };
+
+  void write_travel(ByteWriter& writer) const;
+  // A new exchange of these settings that travels as written.
+  std::unique_ptr<OwnedSignExchange> read_travel(ByteReader& reader) const;
+  void become(OwnedSignExchange& other);
 
   void plan();
   void plan_tensor(std::size_t tensor, BucketState& state) const;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+
 #include "engine/base/error.h"
 
 namespace laconic {
@@ -49,6 +51,24 @@ Bytes Communicator::receive(int from, std::uint32_t tag) {
     ++count.received_messages;
   }
   return message;
+}
+
+bool Communicator::ready(int, std::uint32_t) {
+  fail(ErrorKind::unsupported, "this carrier cannot say whether a message has arrived");
+}
+
+void Communicator::wait(double seconds) {
+  std::unique_lock lock(wake_mutex_);
+  woken_up_.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return woken_; });
+  woken_ = false;
+}
+
+void Communicator::wake() {
+  {
+    const std::lock_guard lock(wake_mutex_);
+    woken_ = true;
+  }
+  woken_up_.notify_one();
 }
 
 std::uint32_t Communicator::next_collective_tag() {

@@ -10,7 +10,9 @@
 #pragma once
 
 #include <array>
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -50,6 +52,15 @@ class Communicator {
   void send(int to, std::uint32_t tag, Bytes message);
   // Waits. Throws Error(io) when the sender is known to be gone, or is silent for longer than the timeout.
   Bytes receive(int from, std::uint32_t tag);
+  // Whether receive() would return at once. Throws Error(io) when it never will because the sender is known
+  // to be gone; Error(unsupported) on carriers that cannot tell.
+  virtual bool ready(int from, std::uint32_t tag);
+  // Sleeps until wake() is called, so many seconds at most. Carriers that notify() end it, too, when a
+  // message arrives or a sender goes that the thread could not have seen before it.
+  virtual void wait(double seconds);
+  virtual bool notifies() const { return false; }
+  // Ends a wait, or the next one; the one call that other threads may make while the object lives.
+  virtual void wake();
 
   // This rank will exchange no more, because it has failed. Ranks that wait for it are told where the carrier
   // can, and nothing that needs them is done when the object ends.
@@ -95,6 +106,9 @@ class Communicator {
   Exchange kind_ = Exchange::point_to_point;
   bool counting_ = false;
   std::array<Traffic, exchange_kinds> traffic_{};
+  std::mutex wake_mutex_;
+  std::condition_variable woken_up_;
+  bool woken_ = false;
 };
 
 }  // namespace laconic

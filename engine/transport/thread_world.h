@@ -8,9 +8,16 @@
 
 namespace laconic {
 
+// What a rank sends leaves through a link of its own, one message after the other: each is there when its
+// last byte has passed. Whoever sends does not wait, as with a network card.
+struct LinkLimit {
+  double bytes_per_second = 0;  // 0: no limit
+  double latency = 0;           // seconds on top
+};
+
 class ThreadWorld {
  public:
-  explicit ThreadWorld(int size);
+  explicit ThreadWorld(int size, const LinkLimit& limit = {});
   ~ThreadWorld();
 
   // Each rank's end may be taken once.

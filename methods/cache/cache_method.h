@@ -70,6 +70,7 @@ struct CacheMethod {
   // Methods that need a base of the model: how it is made.
   std::vector<ParameterSpec> base_parameters = {};
   std::function<CacheBaseResult(const CacheBaseRequest&)> make_base = {};
+  int base_version = 1;  // another one where the same request makes another base
   // bits: rows that were read back lose nothing when they are stored anew beside other rows, whatever the
   // parameters by default. Else methods that store kept tokens anew must leave them alone (later=kept).
   bool rows_stand_alone = false;

@@ -27,8 +27,8 @@ TrialBases::TrialBases(const ReproduceRequest& request, const TrialSubject& subj
 }
 
 std::string TrialBases::key(std::string_view slug, const Settings& settings, std::uint64_t seed) const {
-  return fmt::format("base {} {} seed {}", data_hash_, settings_text(slug, base_settings(slug, settings)),
-                     seed);
+  return fmt::format("base {} version {} {} seed {}", data_hash_, method_named(slug).cache->base_version,
+                     settings_text(slug, base_settings(slug, settings)), seed);
 }
 
 std::filesystem::path TrialBases::directory(std::string_view slug, const Settings& settings,

@@ -69,7 +69,7 @@ class RunningExchange {
                   ExchangeRequest request, py::object carrier)
       : carrier_(std::move(carrier)) {
     const py::gil_scoped_release released;
-    const ExchangeCandidate candidate = exchange_by_name(text, {parameters.begin(), parameters.end()});
+    const ExchangeCandidate candidate = step_exchange_by_name(text, {parameters.begin(), parameters.end()});
     request.parameters = candidate.parameters;
     if (request.rank == 0) request.message = [this](std::string_view line) { messages_.emplace_back(line); };
     made_ = candidate.exchange(request);

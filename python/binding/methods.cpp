@@ -1,7 +1,7 @@
 // The published systems, as the registry lists them.
 #include <pybind11/stl.h>
 
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 #include "python/binding/bind.h"
 
 namespace laconic::python {

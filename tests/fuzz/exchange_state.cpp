@@ -1,5 +1,6 @@
-// Edits of what exchanges, optimizers, memories and federated algorithms save, with the checksum made right:
-// refused, or a state that is written back as the same bytes and from which a next step can be taken.
+// Edits of what exchanges, optimizers, memories, federated algorithms and rounds of local steps save, with
+// the checksum made right: refused, or a state that is written back as the same bytes and from which a next
+// step can be taken.
 #include <cstdlib>
 #include <functional>
 #include <span>
@@ -7,10 +8,12 @@
 #include "engine/base/error.h"
 #include "engine/base/random.h"
 #include "engine/base/saved_state.h"
+#include "engine/exchange/round_reduction.h"
 #include "engine/feedback/feedback.h"
 #include "engine/transport/thread_world.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/training/exchange_by_name.h"
-#include "methods/method.h"
+#include "methods/gradients/training/local_state.h"
 #include "tests/engine/exchange/exchange_step.h"
 #include "tests/fuzz/edits.h"
 
@@ -168,15 +171,78 @@ void add_federated(std::vector<Subject>& subjects, const MethodDescription& meth
                       }});
 }
 
+std::unique_ptr<RoundRule> rule_of(const MethodDescription& method, const std::vector<float>& start) {
+  LocalRequest request;
+  request.tensors = tensors();
+  request.buckets = buckets_of(tensors(), 480);
+  request.parameters = Parameters(method.parameters);
+  request.start = start;
+  return method.local(request).rule;
+}
+
+void one_round(RoundRule& rule, std::int64_t round) {
+  const std::vector<float> local = gradient_of(static_cast<std::uint64_t>(round));
+  std::vector<float> contribution(local.size());
+  const RoundPlace place{round, 0.1, 0.1};
+  const ArrivedMean arrived{local, 1, true, 0.1};
+  const bool late = rule.delay() > 0;
+  rule.contribute(local, late && round > 0 ? &arrived : nullptr, place, contribution);
+  rule.advance(late && round == 0 ? nullptr : &arrived, place);
+}
+
+void add_local(std::vector<Subject>& subjects, const MethodDescription& method) {
+  const std::vector<float> start = gradient_of(0);
+  const std::unique_ptr<RoundRule> rule = rule_of(method, start);
+  LocalState state;
+  for (; state.rounds < 2; ++state.rounds) one_round(*rule, state.rounds);
+  state.tau = 12;
+  state.rate = 0.1;
+  state.rule = rule->state();
+  subjects.push_back({method.slug, without_seal(write_local_state(state)), [&method, start](ByteSpan bytes) {
+                        const LocalState read = read_local_state(bytes, "fuzz");
+                        expect_same(write_local_state(read), bytes);
+                        const std::unique_ptr<RoundRule> other = rule_of(method, start);
+                        other->set_state(read.rule, "fuzz");
+                        one_round(*other, 2);
+                      }});
+}
+
+void add_reduction(std::vector<Subject>& subjects) {
+  static ThreadWorld world(1);
+  static CommunicationThread thread([] { return world.communicator(0); });
+  const auto made = [] {
+    return std::make_unique<RoundReduction>(
+        12, thread, [](Communicator&, std::uint64_t, std::span<const float> own, std::span<float> result) {
+          std::copy(own.begin(), own.end(), result.begin());
+          return true;
+        });
+  };
+  const auto reduction = made();
+  std::fill(reduction->contribution().begin(), reduction->contribution().end(), 0.5f);
+  reduction->launch(3);
+  reduction->drain();
+  subjects.push_back({"reduction", without_seal(reduction->save()), [made](ByteSpan bytes) {
+                        const auto other = made();
+                        other->restore(bytes, "fuzz");
+                        expect_same(other->save(), bytes);
+                        if (other->pending()) other->wait();
+                        other->launch(4);
+                        other->wait();
+                      }});
+}
+
 std::vector<Subject> all_subjects(Communicator& communicator) {
   std::vector<Subject> subjects;
   for (const std::string& name : exchange_names())
     add_training(subjects, communicator, name,
                  name == "onebit-adam" ? OptimizerSettings::Kind::adam : OptimizerSettings::Kind::sgd);
   add_training(subjects, communicator, "ef:outliers(fraction=0.1)", OptimizerSettings::Kind::adam);
+  add_training(subjects, communicator, "ef-owners:uniform(bits=8)", OptimizerSettings::Kind::adam);
   for (const MethodDescription& method : method_registry()) {
     if (method.federated) add_federated(subjects, method);
+    if (method.local) add_local(subjects, method);
   }
+  add_reduction(subjects);
   add_feedback(subjects);
   return subjects;
 }

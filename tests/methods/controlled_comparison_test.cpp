@@ -13,7 +13,7 @@
 #include "methods/gradients/federated/comparison_rows.h"
 #include "methods/gradients/federated/controlled_convex.h"
 #include "methods/gradients/federated/convex_clients.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic {
 namespace {

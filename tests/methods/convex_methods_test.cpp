@@ -9,10 +9,10 @@
 #include "methods/gradients/ef21-weighted/step_sizes.h"
 #include "methods/gradients/exact_channels.h"
 #include "methods/gradients/extragradient.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/problems/bilinear_saddle.h"
 #include "methods/gradients/problems/rank_one_quadratics.h"
 #include "methods/gradients/problems/scaled_quadratics.h"
-#include "methods/method.h"
 #include "tests/engine/exchange/exchange_step.h"
 
 namespace laconic {

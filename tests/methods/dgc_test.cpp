@@ -9,7 +9,7 @@
 #include "engine/base/random.h"
 #include "engine/transport/thread_world.h"
 #include "methods/gradients/dgc/dgc_exchange.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 #include "tests/engine/exchange/exchange_step.h"
 
 namespace laconic {

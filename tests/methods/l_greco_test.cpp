@@ -13,8 +13,8 @@
 #include "engine/math/orthonormalise.h"
 #include "engine/math/svd.h"
 #include "engine/transport/thread_world.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/l-greco/planned_exchange.h"
-#include "methods/method.h"
 #include "tests/engine/exchange/exchange_step.h"
 
 namespace laconic {

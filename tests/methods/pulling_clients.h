@@ -13,7 +13,7 @@
 
 #include "engine/base/random.h"
 #include "methods/gradients/federated/federated_training.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 #include "tests/methods/example_task.h"
 
 namespace laconic {

@@ -11,9 +11,9 @@
 #include "engine/base/random.h"
 #include "engine/exchange/dense_exchange.h"
 #include "engine/transport/thread_world.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/onebit-adam/exchange.h"
 #include "methods/gradients/training/trainer.h"
-#include "methods/method.h"
 #include "tests/engine/exchange/exchange_step.h"
 #include "tests/methods/least_squares_task.h"
 

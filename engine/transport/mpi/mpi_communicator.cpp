@@ -76,6 +76,13 @@ class MpiCommunicator : public Communicator {
 
   void abandon(std::string_view) override { failed_ = true; }
 
+  bool ready(int from, std::uint32_t tag) override {
+    release_sent();
+    int found = 0;
+    guarded(MPI_Iprobe(from, static_cast<int>(tag), MPI_COMM_WORLD, &found, MPI_STATUS_IGNORE), "MPI_Iprobe");
+    return found != 0;
+  }
+
  protected:
   void deliver(int to, std::uint32_t tag, Bytes message) override {
     if (message.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {

@@ -80,6 +80,7 @@ MethodDescription describe_cskv() {
   };
   cache.base_parameters = cskv::latent_base_parameters();
   cache.make_base = cskv::make_latent_base;
+  cache.base_version = cskv::base_version;
   method.cache = std::move(cache);
   method.reproduce = cskv::reproduce;
   return method;

@@ -83,6 +83,7 @@ MethodDescription describe_matryoshkakv() {
   };
   cache.base_parameters = matryoshkakv::rotation_base_parameters();
   cache.make_base = matryoshkakv::make_rotation_base;
+  cache.base_version = matryoshkakv::base_version;
   method.cache = std::move(cache);
   method.reproduce = matryoshkakv::reproduce;
   return method;

@@ -1,6 +1,6 @@
 // Half the bytes without an algorithm: what travels is rounded to bf16, sums are kept in f32.
 #include "engine/exchange/dense_exchange.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic {
 

@@ -1,6 +1,6 @@
 // The baseline of all exchanges: the mean in f32, by a ring.
 #include "engine/exchange/dense_exchange.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic {
 

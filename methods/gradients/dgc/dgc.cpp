@@ -12,7 +12,7 @@
 #include "engine/base/error.h"
 #include "methods/gradients/dgc/dgc_exchange.h"
 #include "methods/gradients/dgc/reproduce.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic {
 namespace {

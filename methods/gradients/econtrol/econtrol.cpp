@@ -12,8 +12,8 @@
 #include <fmt/format.h>
 
 #include "methods/gradients/econtrol/reproduce.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/sparsifier.h"
-#include "methods/method.h"
 
 namespace laconic {
 

@@ -2,8 +2,8 @@
 // sides (Karimireddy et al. 2019, arXiv 1901.09847, in the two-sided form of Zheng et al. 2019, arXiv
 // 1905.10936), and any optimiser takes the mean for the gradient. With Adam it is the "naive" arm of card 02:
 // the variance is then made of compressed gradients.
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/sign_parameters.h"
-#include "methods/method.h"
 
 namespace laconic {
 

@@ -1,6 +1,6 @@
 // Top-k with error feedback: each rank sends the largest numbers of what it has not said yet.
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/training/pipeline_exchange.h"
-#include "methods/method.h"
 
 namespace laconic {
 

@@ -15,8 +15,8 @@
 #include "engine/base/error.h"
 #include "methods/gradients/ef21-weighted/reproduce.h"
 #include "methods/gradients/ef21-weighted/step_sizes.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/sparsifier.h"
-#include "methods/method.h"
 
 namespace laconic {
 namespace {

@@ -4,8 +4,8 @@
 //
 //   m <- (1 - average) m + average g,  D = C(m - h) is sent,  h <- h + D
 //   all:  G <- G + mean D,  x <- x - gamma G
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/sparsifier.h"
-#include "methods/method.h"
 
 namespace laconic {
 

@@ -3,7 +3,7 @@
 //   zh = z - gamma F(z);  z <- z - gamma F(zh)
 //
 // The loop is methods/gradients/extragradient.h with Variant::dense.
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic {
 

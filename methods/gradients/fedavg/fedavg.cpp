@@ -3,7 +3,7 @@
 // 2211.14292). The loop is federated/update_averaging.h.
 #include "methods/gradients/federated/codec_parameters.h"
 #include "methods/gradients/federated/update_averaging.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic {
 

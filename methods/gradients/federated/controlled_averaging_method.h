@@ -5,7 +5,7 @@
 #include <string>
 
 #include "methods/gradients/federated/controlled_averaging.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic {
 

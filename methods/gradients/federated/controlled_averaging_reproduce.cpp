@@ -11,8 +11,8 @@
 #include "methods/gradients/federated/controlled_pictures.h"
 #include "methods/gradients/federated/federated_trial.h"
 #include "methods/gradients/federated/quadratic_clients.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/small_tasks.h"
-#include "methods/method.h"
 
 namespace laconic {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "engine/base/error.h"
 #include "engine/base/threads.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/training/worker_examples.h"
-#include "methods/method.h"
 
 namespace laconic {
 namespace {

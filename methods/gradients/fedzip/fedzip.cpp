@@ -12,7 +12,7 @@
 #include "methods/gradients/federated/codec_parameters.h"
 #include "methods/gradients/federated/update_averaging.h"
 #include "methods/gradients/fedzip/reproduce.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic {
 namespace {

@@ -12,10 +12,10 @@
 #include "engine/codec/composition.h"
 #include "engine/codec/label_stream.h"
 #include "methods/gradients/federated/federated_trial.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/small_tasks.h"
 #include "methods/gradients/training/training_trial.h"
 #include "methods/gradients/training/worker_examples.h"
-#include "methods/method.h"
 
 namespace laconic::fedzip {
 namespace {

@@ -10,9 +10,9 @@
 #include <algorithm>
 
 #include "engine/base/files.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/l-greco/planned_exchange.h"
 #include "methods/gradients/l-greco/reproduce.h"
-#include "methods/method.h"
 
 namespace laconic {
 namespace {

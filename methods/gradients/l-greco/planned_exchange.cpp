@@ -240,6 +240,35 @@ CodecSeconds PlannedExchange::codec_seconds() const {
   return sum;
 }
 
+Bytes PlannedExchange::save_shared() const {
+  ByteWriter writer;
+  writer.varint(planned_schema);
+  writer.append(level_bytes(levels_));
+  writer.varint(choices_);
+  const Bytes inner = leveled_.exchange->save_shared();
+  writer.varint(inner.size());
+  writer.append(inner);
+  return sealed(std::move(writer));
+}
+
+void PlannedExchange::restore_shared(ByteSpan bytes, std::string_view where) {
+  ByteReader reader(unsealed(bytes, where), std::string(where));
+  if (reader.varint() != planned_schema) reader.corrupt("a state of another version");
+  const Assignment levels = read_levels(reader, layers_.size(), leveled_.levels.size());
+  const std::uint64_t choices = reader.varint();
+  const ByteSpan inner = reader.take(reader.length(reader.remaining()));
+  reader.expect_end();
+  set_levels(levels);
+  leveled_.exchange->restore_shared(inner, where);
+  choices_ = choices;
+}
+
+void PlannedExchange::inherit(GradientExchange& before) {
+  auto* other = dynamic_cast<PlannedExchange*>(&before);
+  require(other != nullptr, "an exchange inherits from one of its kind");
+  leveled_.exchange->inherit(*other->leveled_.exchange);
+}
+
 Bytes PlannedExchange::save() const {
   ByteWriter writer;
   writer.varint(planned_schema);

@@ -51,6 +51,10 @@ class PlannedExchange final : public GradientExchange {
   CodecSeconds codec_seconds() const override;
   Bytes save() const override;
   void restore(ByteSpan bytes, std::string_view where) override;
+  // Levels are shared; the sums of a window begin anew.
+  Bytes save_shared() const override;
+  void restore_shared(ByteSpan bytes, std::string_view where) override;
+  void inherit(GradientExchange& before) override;
 
  private:
   void compare_layers(Communicator& communicator) const;

@@ -7,8 +7,8 @@
 //   with probability 1 - tau: w <- z, and F_m(w) is sent whole
 //
 // The loop is methods/gradients/extragradient.h, for any Oracle of a saddle point.
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/masha2/reproduce.h"
-#include "methods/method.h"
 
 namespace laconic {
 

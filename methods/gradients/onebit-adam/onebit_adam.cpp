@@ -6,9 +6,9 @@
 // the frozen step; a floor for the frozen variance; coordinates without gradient left out of the messages;
 // scales by mean magnitude and by block. Where gradients are clipped after the exchange, it is the momentum
 // that is clipped once the warm-up is over.
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/onebit-adam/exchange.h"
 #include "methods/gradients/onebit-adam/reproduce.h"
-#include "methods/method.h"
 
 namespace laconic {
 

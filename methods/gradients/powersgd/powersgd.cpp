@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine/exchange/low_rank_exchange.h"
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic {
 namespace {

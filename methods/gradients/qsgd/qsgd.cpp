@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "engine/codec/composition.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/training/pipeline_exchange.h"
-#include "methods/method.h"
 
 namespace laconic {
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "methods/method.h"
+#include "methods/gradients/gradient_method.h"
 
 namespace laconic {
 namespace {

@@ -54,6 +54,14 @@ Link measure_link(CommunicationThread& thread) {
 
 }  // namespace
 
+void use_exchange(TrainingSettings& settings, const ExchangeCandidate& candidate) {
+  settings.exchange_name = candidate.text;
+  settings.exchange = candidate.exchange;
+  settings.parameters = candidate.parameters;
+  settings.local = candidate.local;
+  settings.local_parameters = candidate.local_parameters;
+}
+
 AutomaticChoice choose_exchange(const TrainingTask& task, const TrainingSettings& settings,
                                 const std::vector<ExchangeCandidate>& candidates,
                                 CommunicationThread& thread) {

@@ -13,11 +13,17 @@
 namespace laconic {
 
 struct ExchangeCandidate {
-  std::string name;  // "dense", "powersgd"
+  std::string name;  // "dense", "powersgd", "co2 over powersgd"
+  std::string text;  // with parameters: "powersgd(rank=2)"
   std::function<TrainingExchange(const ExchangeRequest&)> exchange;
   Parameters parameters;
   std::string key;  // with the method's version: what results are kept under
+  // Of a method of local steps; `exchange` then carries its means, and may be empty.
+  MakeLocalRounds local = {};
+  Parameters local_parameters = {};
 };
+// Settings that train by it.
+void use_exchange(TrainingSettings& settings, const ExchangeCandidate& candidate);
 
 struct AutomaticChoice {
   std::size_t chosen = 0;  // candidate

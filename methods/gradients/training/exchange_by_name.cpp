@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
+#include "methods/gradients/gradient_method.h"
 #include "methods/gradients/training/pipeline_exchange.h"
-#include "methods/method.h"
 
 namespace laconic {
 namespace {
@@ -22,20 +22,63 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
-}  // namespace
-
-std::vector<std::string> exchange_names() {
+template <class Takes>
+std::vector<std::string> names_where(const Takes& takes) {
   std::vector<std::string> names;
   for (const MethodDescription& method : method_registry()) {
-    if (method.exchange) names.push_back(method.slug);
+    if (takes(method)) names.push_back(method.slug);
   }
   std::sort(names.begin(), names.end());
   return names;
 }
 
+constexpr std::string_view over = " over ";
+
+// A method of local steps, and what carries its means.
+ExchangeCandidate local_by_name(const MethodDescription& method, std::string_view carrier,
+                                const std::vector<std::pair<std::string, std::string>>& parameters) {
+  ExchangeCandidate candidate;
+  if (!carrier.empty()) candidate = exchange_by_name(carrier);
+  const std::string behind = carrier.empty() ? "" : std::string(over);
+  candidate.local = method.local;
+  candidate.local_parameters = Parameters(method.parameters);
+  for (const auto& [name, value] : parameters) candidate.local_parameters.set(name, value);
+  candidate.name = method.slug + behind + candidate.name;
+  candidate.text = candidate.local_parameters.canonical(method.slug) + behind + candidate.text;
+  candidate.key = settings_text(method.slug, candidate.local_parameters) + behind + candidate.key;
+  return candidate;
+}
+
+}  // namespace
+
+std::vector<std::string> exchange_names() {
+  return names_where([](const MethodDescription& method) { return method.exchange != nullptr; });
+}
+
+std::vector<std::string> local_names() {
+  return names_where([](const MethodDescription& method) { return method.local != nullptr; });
+}
+
 ExchangeCandidate exchange_by_name(std::string_view text,
                                    const std::vector<std::pair<std::string, std::string>>& parameters) {
   ExchangeCandidate candidate;
+  const std::size_t split = text.find(over);
+  const MethodDescription* local = exchange_method(text.substr(0, split));
+  if (local != nullptr && local->local) {
+    const bool carried = split != std::string_view::npos;
+    const std::string_view carrier = carried ? text.substr(split + over.size()) : std::string_view();
+    const MethodDescription* method = exchange_method(carrier);
+    if (carried && (carrier.empty() || (method != nullptr && !method->exchange))) {
+      fail(ErrorKind::usage, "\"" + std::string(carrier) + "\" does not carry the means of " + local->slug,
+           "--exchange",
+           "these do: " + joined(exchange_names()) + "; or a pipeline like 'ef:uniform(bits=8)'");
+    }
+    return local_by_name(*local, carrier, parameters);
+  }
+  if (split != std::string_view::npos) {
+    fail(ErrorKind::usage, "\"" + std::string(text.substr(0, split)) + "\" is not a method of local steps",
+         "--exchange", "these are: " + joined(local_names()));
+  }
   if (const MethodDescription* method = exchange_method(text)) {
     if (!method->exchange) {
       fail(ErrorKind::usage, "\"" + method->slug + "\" is not an exchange of gradients", "--exchange",
@@ -45,6 +88,7 @@ ExchangeCandidate exchange_by_name(std::string_view text,
     candidate.exchange = method->exchange;
     candidate.parameters = Parameters(method->parameters);
     for (const auto& [name, value] : parameters) candidate.parameters.set(name, value);
+    candidate.text = candidate.parameters.canonical(method->slug);
     candidate.key = settings_text(method->slug, candidate.parameters);
     return candidate;
   }
@@ -67,9 +111,19 @@ ExchangeCandidate exchange_by_name(std::string_view text,
     fail(ErrorKind::usage, "a pipeline takes its parameters in parentheses", "-p", "outliers(fraction=0.01)");
   }
   PipelineExchange pipeline = parse_pipeline_exchange(text);
-  candidate.name = pipeline.canonical;
+  candidate.name = candidate.text = pipeline.canonical;
   candidate.exchange = std::move(pipeline.exchange);
   candidate.key = pipeline.canonical;
+  return candidate;
+}
+
+ExchangeCandidate step_exchange_by_name(std::string_view text,
+                                        const std::vector<std::pair<std::string, std::string>>& parameters) {
+  ExchangeCandidate candidate = exchange_by_name(text, parameters);
+  if (candidate.local) {
+    fail(ErrorKind::usage, "\"" + candidate.name + "\" trains by local steps and exchanges no gradients",
+         "--exchange", "these do: " + joined(exchange_names()));
+  }
   return candidate;
 }
 

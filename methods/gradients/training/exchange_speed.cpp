@@ -66,7 +66,7 @@ std::vector<ExchangeSpeed> measure_exchanges(const ExchangeSpeedOptions& options
   if (options.workers < 2) fail(ErrorKind::usage, "an exchange has at least two workers", "--workers");
   std::vector<ExchangeCandidate> candidates;
   for (const std::string& name : options.exchanges.empty() ? exchange_names() : options.exchanges)
-    candidates.push_back(exchange_by_name(name));
+    candidates.push_back(step_exchange_by_name(name));
   const std::vector<TensorSlice> tensors = model_tensors(options.numbers);
   std::vector<std::vector<float>> gradients;
   for (int rank = 0; rank < options.workers; ++rank) gradients.push_back(gradient_of(tensors, rank));

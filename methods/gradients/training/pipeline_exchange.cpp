@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/codec/composition.h"
 #include "engine/exchange/gathered_exchange.h"
+#include "engine/exchange/owned_codec_exchange.h"
 
 namespace laconic {
 namespace {
@@ -13,8 +14,13 @@ struct NamedMemory {
   std::string_view name;
   bool remembers;
   bool estimator;
+  bool owners;  // means go through owners, not by all-gathers
 };
-constexpr NamedMemory named_memories[] = {{"ef", true, false}, {"ef21", true, true}, {"none", false, false}};
+constexpr NamedMemory named_memories[] = {{"ef", true, false, false},
+                                          {"ef21", true, true, false},
+                                          {"none", false, false, false},
+                                          {"owners", false, false, true},
+                                          {"ef-owners", true, false, true}};
 
 GatheredSettings gathered_settings(const ExchangeRequest& request) {
   GatheredSettings settings;
@@ -80,6 +86,30 @@ TrainingExchange gathered_training(const ExchangeRequest& request,
   return made;
 }
 
+namespace {
+
+// Every tensor goes by a codec: those that rules keep are f32 numbers.
+TrainingExchange owned_training(const ExchangeRequest& request,
+                                const std::shared_ptr<const LayerRules>& rules, bool remembers) {
+  OwnedCodecSettings settings;
+  if (remembers) settings.feedback = plain_error_feedback();
+  settings.seed = request.seed;
+  settings.ranks = request.ranks;
+  settings.rank = request.rank;
+  settings.bucket_bytes = request.bucket_bytes;
+  const std::shared_ptr<const TensorCodec> raw = parse_codec("raw(dtype=f32)");
+  std::vector<std::shared_ptr<const TensorCodec>> codecs;
+  for (const TensorSlice& tensor : request.tensors) {
+    const TensorCodec* codec = rules->codec_for(tensor.name);
+    codecs.push_back(codec != nullptr ? std::shared_ptr<const TensorCodec>(rules, codec) : raw);
+  }
+  TrainingExchange made;
+  made.exchange = std::make_unique<OwnedCodecExchange>(request.tensors, std::move(codecs), settings);
+  return made;
+}
+
+}  // namespace
+
 PipelineExchange parse_pipeline_exchange(std::string_view text) {
   const auto [name, rest] = split_memory(text);
   const NamedMemory* memory = nullptr;
@@ -88,12 +118,14 @@ PipelineExchange parse_pipeline_exchange(std::string_view text) {
   }
   if (memory == nullptr && !name.empty()) {
     fail(ErrorKind::usage, "\"" + std::string(name) + "\" is not a memory", "--exchange",
-         "ef: error feedback, ef21: an estimator, none: no memory");
+         "ef: error feedback, ef21: an estimator, none: no memory; owners, ef-owners: the mean goes through "
+         "owners");
   }
   const auto rules = std::make_shared<const LayerRules>(LayerRules::parse(rest));
   PipelineExchange pipeline;
   pipeline.canonical = (memory == nullptr ? std::string() : std::string(name) + ":") + rules->canonical();
   pipeline.exchange = [rules, memory](const ExchangeRequest& request) {
+    if (memory != nullptr && memory->owners) return owned_training(request, rules, memory->remembers);
     std::vector<TensorTravel> travel;
     for (const TensorSlice& tensor : request.tensors) {
       TensorTravel way;

@@ -33,7 +33,8 @@ std::shared_ptr<const TensorCodec> top_k_codec(const Parameters& parameters);
 //   ef:      error feedback, the memory of a codec that is biased
 //   ef21:    an estimator of each rank's gradient
 //   none:    no memory, for unbiased codecs
-//   (none of them) ef for biased codecs, no memory for unbiased ones
+//   owners:, ef-owners:   the mean goes through owners (owned_codec_exchange.h), without or with error
+//   feedback (none of them) ef for biased codecs, no memory for unbiased ones
 //
 // Throws Error(usage) that shows the place and the nearest known name.
 struct PipelineExchange {

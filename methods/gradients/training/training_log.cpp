@@ -49,6 +49,20 @@ void TrainingLog::step(const StepRecord& record) {
                   {"total", record.total}}}});
 }
 
+void TrainingLog::round(const LocalRoundRecord& record) {
+  state_->line({{"event", "round"},
+                {"round", record.round},
+                {"step", record.step},
+                {"tau", record.tau},
+                {"rate", record.rate},
+                {"accepted", record.accepted},
+                {"gap", record.gap},
+                {"largest", record.largest},
+                {"pressure", record.pressure > 0 ? nlohmann::json(record.pressure) : nlohmann::json(nullptr)},
+                {"bytes_up", record.sent_bytes},
+                {"seconds", {{"wait", record.wait}, {"reduce", record.reduce}}}});
+}
+
 void TrainingLog::evaluation(const EvaluationRecord& record) {
   nlohmann::json line = {{"event", "evaluation"},
                          {"step", record.step},

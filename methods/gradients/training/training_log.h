@@ -3,6 +3,8 @@
 //   {"event": "run", ...}         settings, and the parameters' number
 //   {"event": "step", "step", "loss", "rate", "accepted", "bytes_up", "bytes_down",
 //    "seconds": {"compute", "encode", "decode", "wait", "total"}}
+//   {"event": "round", "round", "step", "tau", "rate", "accepted", "gap", "largest", "pressure", "bytes_up",
+//    "seconds": {"wait", "reduce"}}     of local steps, beside its steps; pressure is null until it is known
 //   {"event": "evaluation", "step", "loss", "accuracy", "clean_accuracy" (of a task with an attack),
 //    "training_loss", "bytes_up", "seconds"}
 //   {"event": "end", ...}         totals and the hash of the parameters
@@ -29,6 +31,7 @@ class TrainingLog {
   // A new log; or, after a step, the old one without the lines that lie beyond it.
   void begin(std::int64_t after_step, const std::vector<std::pair<std::string, std::string>>& settings);
   void step(const StepRecord& record);
+  void round(const LocalRoundRecord& record);
   void evaluation(const EvaluationRecord& record);
   void end(const TrainingResult& result);
 

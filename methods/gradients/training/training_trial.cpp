@@ -44,6 +44,7 @@ ArmNumbers numbers_of(const TrainingResult& result) {
   numbers["steps"] = static_cast<double>(result.steps);
   numbers["refused"] = static_cast<double>(result.refused);
   numbers["seconds"] = result.seconds;
+  if (result.rounds > 0) numbers["rounds"] = static_cast<double>(result.rounds);
   numbers["diverged"] = std::isfinite(last.held_out.loss) ? 0 : 1;
   for (std::size_t i = 0; i < result.evaluations.size(); ++i) {
     const EvaluationRecord& record = result.evaluations[i];
@@ -78,8 +79,7 @@ TrainingTrial::TrainingTrial(const ReproduceRequest& request, ArmCache& cache, c
 ArmNumbers TrainingTrial::run(const TrainingArm& arm, std::uint64_t seed) {
   TrainingSettings settings = settings_;
   const ExchangeCandidate candidate = exchange_by_name(arm.exchange, arm.parameters);
-  settings.exchange = candidate.exchange;
-  settings.parameters = candidate.parameters;
+  use_exchange(settings, candidate);
   settings.seed = seed;
   if (arm.adapt) arm.adapt(settings);
   if (settings.rate.steps == 0) settings.rate.steps = settings.steps;

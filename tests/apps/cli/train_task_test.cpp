@@ -82,7 +82,8 @@ TEST_F(TrainTask, LearnsWithEveryExchangeAndSendsFewerBytes) {
 
 #ifdef LACONIC_TEST_MPI  // a build with ranks over MPI
 TEST_F(TrainTask, RanksOverMpiGiveTheBitsOfThreads) {
-  for (const char* exchange : {"dense", "ef-topk", "ef-sign", "powersgd"}) {
+  for (const char* exchange :
+       {"dense", "ef-topk", "ef-sign", "powersgd", "co2", "diloco over ef-owners:uniform(bits=8)"}) {
     const nlohmann::json threads = json(exchange), ranks = json(exchange, mpi());
     ASSERT_TRUE(ranks.contains("hash")) << exchange;
     EXPECT_EQ(threads["hash"], ranks["hash"]) << exchange;
@@ -140,6 +141,35 @@ TEST_F(TrainTask, ARankThatDiesOverMpiIsSaidAndLeavesTheCheckpointWhole) {
   EXPECT_EQ(nlohmann::json::parse(resumed.out)["resumed_from"].get<int>(), step);
 }
 #endif
+
+TEST_F(TrainTask, TrainsByLocalStepsWithALogOfRounds) {
+  const std::string checkpoint = (folder_ / "checkpoint").string(), log = (folder_ / "log.jsonl").string();
+  const std::vector<std::string> rounds = {"-p", "tau=5", "-p", "beta=0.2"};
+  std::vector<std::string> all = rounds;
+  const nlohmann::json straight = json("co2", rounds);
+  EXPECT_EQ(straight["rounds"].get<int>(), 8);
+  EXPECT_EQ(straight["settings"]["exchange"], "co2(tau=5)") << "0.2 is the default";
+  EXPECT_LT(straight["bytes_up"].get<double>(), 0.21 * straight["dense_bytes"].get<double>());
+  all.insert(all.end(), {"--checkpoint", checkpoint, "--checkpoint-every", "15", "--json", log});
+  ASSERT_EQ(run("co2", all).code, 0);
+  std::ifstream file(log);
+  int told = 0;
+  for (std::string line; std::getline(file, line);) {
+    const nlohmann::json event = nlohmann::json::parse(line);
+    if (event["event"] != "round") continue;
+    EXPECT_EQ(event["round"].get<int>(), ++told);
+    EXPECT_EQ(event["step"].get<int>(), 5 * told);
+    EXPECT_GE(event["gap"].get<double>(), 1);
+    EXPECT_GE(event["seconds"]["wait"].get<double>(), 0);
+  }
+  EXPECT_EQ(told, 8);
+  std::vector<std::string> resume = rounds;
+  resume.insert(resume.end(), {"--resume", checkpoint});
+  EXPECT_EQ(json("co2", resume)["hash"], straight["hash"]) << "of a run that is complete";
+  const CommandResult refused = run("co2 over co2");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("does not carry the means of co2"), std::string::npos) << refused.err;
+}
 
 TEST_F(TrainTask, ResumesWithTheSameBitsAndContinuesTheLog) {
   const std::string checkpoint = (folder_ / "checkpoint").string(), log = (folder_ / "log.jsonl").string();

@@ -1,0 +1,278 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/transport/tcp/standby_state.h"
+#include "tests/engine/transport/tcp/control_world.h"
+
+namespace laconic::control {
+namespace {
+
+using ::testing::HasSubstr;
+
+PeerSettings with_standby() {
+  PeerSettings settings;
+  settings.masters = 2;
+  return settings;
+}
+StandbySettings standby_settings() {
+  StandbySettings settings;
+  settings.master.place = 1;
+  return settings;
+}
+
+class Takeover {
+ public:
+  explicit Takeover(std::size_t count) : standby(standby_settings(), 0) {
+    for (std::size_t i = 0; i < count; ++i) world.add(0, with_standby());
+    world.update_all();
+    follow();
+  }
+  void follow() {
+    standby.upstream_opened(world.now);
+    world.master->link_opened(500, "10.0.0.50", false, world.now);
+    for (UpstreamAction& action : standby.take_upstream_actions()) {
+      if (action.kind == UpstreamAction::Kind::send) world.master->packet(500, action.packet, world.now);
+    }
+    for (LinkAction& action : world.master->take_actions()) {
+      if (action.link == 500) standby.upstream_packet(*action.packet, world.now);
+    }
+  }
+  // The master is gone; those of `voters` reach the standby.
+  void lose(const std::vector<std::size_t>& voters) {
+    standby.upstream_closed(world.now);
+    for (const std::size_t i : voters) come(i);
+    pump();
+  }
+  void come(std::size_t i) {
+    WorldPeer& peer = *world.peers[i];
+    peer.link = ++links;
+    peer.state.take_actions();
+    peer.state.link_closed(world.now);
+    peer.state.take_actions();
+    standby.link_opened(peer.link, "10.0.0.1", false, world.now);
+    peer.state.link_opened(world.now);
+  }
+  void pass_time(double seconds) {
+    world.now += seconds;
+    standby.tick(world.now);
+    pump();
+  }
+  void pump() {
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (auto& peer : world.peers) {
+        for (PeerAction& action : peer->state.take_actions()) {
+          moved = true;
+          if (action.kind == PeerAction::Kind::send && peer->link != 0)
+            standby.packet(peer->link, action.packet, world.now);
+          if (action.kind == PeerAction::Kind::close) peer->link = 0;
+        }
+        for (PeerEvent& event : peer->state.take_events()) peer->events.push_back(std::move(event));
+      }
+      for (LinkAction& action : standby.take_actions()) {
+        moved = true;
+        for (auto& peer : world.peers) {
+          if (peer->link != action.link) continue;
+          if (action.packet) world.deliver(*peer, *action.packet);
+          if (action.close) peer->link = 0;
+        }
+      }
+    }
+  }
+  WorldPeer& peer(std::size_t i) { return *world.peers[i]; }
+
+  World world;
+  StandbyState standby;
+  LinkId links = 1000;
+};
+
+void start_everywhere(Takeover& run, std::uint64_t tag) {
+  CollectiveTerms terms;
+  terms.count = 10;
+  for (auto& peer : run.world.peers) {
+    if (peer->state.accepted()) EXPECT_EQ(peer->state.start_collective(tag, terms), Refusal::none);
+  }
+}
+
+TEST(Takeover, AllPeersAgreeOnTheStandbyAndGoOn) {
+  Takeover run(3);
+  run.lose({0, 1, 2});
+  ASSERT_NE(run.standby.master(), nullptr);
+  EXPECT_EQ(run.standby.epoch(), make_epoch(2, 1));
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(run.peer(i).count<MasterAgreed>(), 1u);
+    EXPECT_EQ(run.peer(i).state.epoch(), make_epoch(2, 1));
+    EXPECT_EQ(run.peer(i).state.rewire(), Refusal::none);
+  }
+  run.pump();
+  start_everywhere(run, 4);
+  run.pump();
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(run.peer(i).count<Commence>(), 1u);
+}
+
+TEST(Takeover, WhoWasDroppedBeforeIsNotTakenAlong) {
+  Takeover run(3);
+  const LinkId dropped = run.peer(2).link;
+  run.world.master->link_closed(dropped, run.world.now);
+  for (LinkAction& action : run.world.master->take_actions()) {
+    if (action.link == 500) run.standby.upstream_packet(*action.packet, run.world.now);
+  }
+  run.lose({2, 0, 1});
+  ASSERT_NE(run.standby.master(), nullptr);
+  EXPECT_THAT(run.peer(2).stop_text(), HasSubstr("join anew"));
+  EXPECT_EQ(run.peer(0).count<MasterAgreed>(), 1u);
+}
+
+TEST(Takeover, AMajorityIsEnoughAfterAGrace) {
+  Takeover run(3);
+  run.lose({0, 2});
+  EXPECT_EQ(run.standby.master(), nullptr);
+  run.pass_time(2.1);
+  ASSERT_NE(run.standby.master(), nullptr);
+  // Who comes later can only join anew.
+  run.come(1);
+  run.pump();
+  EXPECT_THAT(run.peer(1).stop_text(), HasSubstr("join anew"));
+}
+
+TEST(Takeover, WithoutAMajorityPeersStop) {
+  Takeover run(4);
+  run.lose({0, 1});  // half is no majority
+  run.pass_time(10.1);
+  EXPECT_EQ(run.standby.master(), nullptr);
+  EXPECT_EQ(run.peer(0).link, 0u);
+  run.peer(0).state.tick(run.world.now + 60);
+  for (PeerEvent& event : run.peer(0).state.take_events()) run.peer(0).events.push_back(std::move(event));
+  ASSERT_TRUE(run.peer(0).state.stopped());
+  EXPECT_EQ(run.peer(0).all<Stopped>()[0].reason, KickReason::no_majority);
+  EXPECT_THAT(run.peer(0).stop_text(), HasSubstr("majority"));
+}
+
+TEST(Takeover, RunningCollectivesAreAbortedOnce) {
+  Takeover run(3);
+  start_everywhere(run, 1);
+  run.world.settle();
+  start_everywhere(run, 2);  // not begun: the packets are lost with the master
+  run.lose({0, 1, 2});
+  for (std::size_t i = 0; i < 3; ++i) {
+    ASSERT_EQ(run.peer(i).count<Abort>(), 2u);
+    for (const Abort& abort : run.peer(i).all<Abort>()) EXPECT_TRUE(abort.aborted);
+    EXPECT_EQ(run.peer(i).count<Complete>(), 2u);
+    EXPECT_EQ(run.peer(i).state.operations(), 0u);
+  }
+}
+
+TEST(Takeover, AnOutcomeThatReachedOnePeerHoldsForAll) {
+  Takeover run(3);
+  start_everywhere(run, 1);
+  run.world.settle();
+  for (std::size_t i = 0; i < 3; ++i) {
+    run.peer(i).state.finish_collective(1, run.peer(i).all<Commence>()[0].sequence, false);
+    for (PeerAction& action : run.peer(i).state.take_actions())
+      run.world.master->packet(run.peer(i).link, action.packet, run.world.now);
+  }
+  run.peer(1).link = run.peer(2).link = 0;  // the notice reaches the first alone
+  run.world.settle();
+  EXPECT_EQ(run.peer(0).count<Complete>(), 1u);
+  EXPECT_EQ(run.peer(1).count<Complete>(), 0u);
+  run.lose({0, 1, 2});
+  for (std::size_t i = 0; i < 3; ++i) {
+    ASSERT_EQ(run.peer(i).count<Abort>(), 1u);
+    EXPECT_FALSE(run.peer(i).all<Abort>()[0].aborted);
+    EXPECT_EQ(run.peer(i).count<Complete>(), 1u);
+  }
+}
+
+TEST(Takeover, NewcomersThatOneKnowsAsAcceptedAreAcceptedForAll) {
+  Takeover run(2);
+  WorldPeer& newcomer = run.world.add(0, with_standby());
+  run.world.answers = false;
+  for (std::size_t i = 0; i < 2; ++i) run.peer(i).state.update_topology();
+  run.world.settle();
+  for (auto& peer : run.world.peers) peer->state.established(peer->all<Connect>().back().round, {});
+  for (auto& peer : run.world.peers) {
+    for (PeerAction& action : peer->state.take_actions())
+      run.world.master->packet(peer->link, action.packet, run.world.now);
+  }
+  run.peer(1).link = newcomer.link = 0;
+  run.world.settle();
+  EXPECT_EQ(run.peer(0).state.call(), Call::none);
+  EXPECT_FALSE(newcomer.state.accepted());
+  run.world.answers = true;
+  run.lose({0, 1, 2});
+  ASSERT_NE(run.standby.master(), nullptr);
+  for (auto& peer : run.world.peers) {
+    EXPECT_TRUE(peer->state.accepted());
+    EXPECT_EQ(peer->state.call(), Call::none);
+    EXPECT_EQ(peer->state.topology().ring.size(), 3u);
+  }
+}
+
+TEST(Takeover, OpenVotesAreCastAgain) {
+  Takeover run(3);
+  run.peer(0).state.update_topology();
+  run.peer(0).state.ask_pending();
+  run.world.settle();
+  run.lose({0, 1, 2});
+  for (std::size_t i = 1; i < 3; ++i) {
+    run.peer(i).state.update_topology();
+    run.peer(i).state.ask_pending();
+  }
+  run.pump();
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(run.peer(i).state.call(), Call::none);
+    EXPECT_EQ(run.peer(i).count<PendingAnswer>(), 1u);
+  }
+}
+
+TEST(Takeover, AStandbyWhoseMasterIsThereRefuses) {
+  Takeover run(2);
+  run.come(0);
+  run.pump();
+  EXPECT_EQ(run.standby.master(), nullptr);
+  EXPECT_EQ(run.peer(0).link, 0u);
+  EXPECT_FALSE(run.peer(0).state.stopped());  // it goes on looking
+}
+
+TEST(Takeover, AnOldMasterThatReturnsIsRefused) {
+  Takeover run(2);
+  run.lose({0, 1});
+  ASSERT_NE(run.standby.master(), nullptr);
+  // It learns from anybody of the new epoch, and stands down.
+  run.world.master->link_opened(900, "10.0.0.9", false, run.world.now);
+  run.world.master->packet(900, {run.standby.epoch(), Superseded{}}, run.world.now);
+  EXPECT_FALSE(run.world.master->active());
+  // Its packets are answered with the new epoch, and go no further.
+  run.peer(0).state.packet({make_epoch(1, 0), Commence{1, 1}}, run.world.now);
+  const std::vector<PeerAction> actions = run.peer(0).state.take_actions();
+  ASSERT_GE(actions.size(), 2u);
+  EXPECT_TRUE(std::holds_alternative<Superseded>(actions[0].packet.body));
+  EXPECT_EQ(actions[0].packet.epoch, run.standby.epoch());
+  EXPECT_EQ(actions[1].kind, PeerAction::Kind::close);
+}
+
+TEST(Takeover, AMasterThatLostItsStandbyAndMostPeersStandsDown) {
+  Takeover run(5);
+  run.world.master->link_closed(500, run.world.now);
+  run.world.kill(run.peer(0));
+  run.world.kill(run.peer(1));
+  EXPECT_TRUE(run.world.master->active());
+  run.world.kill(run.peer(2));
+  EXPECT_FALSE(run.world.master->active());
+  Takeover left(3);
+  left.world.master->link_closed(500, left.world.now);
+  left.peer(0).state.leave();
+  left.peer(1).state.leave();
+  left.world.settle();
+  EXPECT_TRUE(left.world.master->active());  // they said goodbye
+}
+
+TEST(Takeover, WithoutStandbysTheLossOfTheMasterIsSaidAtOnce) {
+  World world;
+  world.start(1);
+  world.peers[0]->state.link_closed(world.now);
+  EXPECT_TRUE(world.peers[0]->state.stopped());
+}
+
+}  // namespace
+}  // namespace laconic::control
