@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <stdexcept>
@@ -39,6 +40,8 @@ double receive_in(const LimitedHosts& hosts, int host, std::size_t bytes, std::a
   hosts.run(host, [&] {
     const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const sockaddr_in address = address_of(host, test_port);
+    const int again = 1;
+    ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &again, sizeof again);
     ASSERT_EQ(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     ::listen(listener, 4);
     ++listening;
@@ -72,23 +75,28 @@ void send_from(const LimitedHosts& hosts, int host, int to, std::size_t bytes) {
 }
 
 // Host 0 -> 1 and 1 -> 0 at the same time: each direction has its own bucket, so both take the time of one.
+// With a shared one they could never take less than twice that; a busy machine may, so the best of a few runs
+// counts.
 TEST_F(LimitedHostNetworks, EachHostAndDirectionHasItsOwnRate) {
   constexpr double rate = 20e6;
   constexpr std::size_t bytes = 1000000;
+  constexpr double ideal = bytes * 8 / rate;
   const LimitedHosts hosts(2, rate);
-  std::atomic<int> listening = 0;
-  double seconds[2] = {0, 0};
-  std::vector<std::thread> threads;
-  for (int host = 0; host < 2; ++host)
-    threads.emplace_back([&, host] { seconds[host] = receive_in(hosts, host, bytes, listening); });
-  while (listening < 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  for (int host = 0; host < 2; ++host)
-    threads.emplace_back([&, host] { send_from(hosts, host, 1 - host, bytes); });
-  for (std::thread& thread : threads) thread.join();
-  for (const double took : seconds) {
-    EXPECT_GE(took, bytes * 8 / rate * 0.9);
-    EXPECT_LE(took, bytes * 8 / rate * 1.7) << "two directions do not share";
+  double best = 1e9;
+  for (int run = 0; run < 5 && best > 1.6 * ideal; ++run) {
+    std::atomic<int> listening = 0;
+    double seconds[2] = {0, 0};
+    std::vector<std::thread> threads;
+    for (int host = 0; host < 2; ++host)
+      threads.emplace_back([&, host] { seconds[host] = receive_in(hosts, host, bytes, listening); });
+    while (listening < 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (int host = 0; host < 2; ++host)
+      threads.emplace_back([&, host] { send_from(hosts, host, 1 - host, bytes); });
+    for (std::thread& thread : threads) thread.join();
+    for (const double took : seconds) EXPECT_GE(took, 0.9 * ideal);
+    best = std::min(best, std::max(seconds[0], seconds[1]));
   }
+  EXPECT_LE(best, 1.6 * ideal) << "two directions do not share";
 }
 
 TEST_F(LimitedHostNetworks, RatesChangeAndFaultsComeOut) {
