@@ -33,6 +33,8 @@ class MessageSession : private LinkWatcher {
   // receive() waits `timeout` seconds at most (0: for ever).
   void send(std::size_t to, std::uint32_t tag, Bytes message);
   Bytes receive(std::size_t from, std::uint32_t tag, double timeout);
+  // Whether receive() returns at once; throws where it never will.
+  bool ready(std::size_t from, std::uint32_t tag);
   void abort(const std::string& reason);
   // Frames included.
   std::uint64_t sent_bytes() const { return sent_bytes_; }

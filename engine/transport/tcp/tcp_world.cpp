@@ -53,6 +53,9 @@ class TcpCommunicator : public Communicator {
         run_(std::move(run)),
         revision_(revision) {}
 
+  bool ready(int from, std::uint32_t tag) override {
+    return run_->session(revision_)->ready(static_cast<std::size_t>(from), tag);
+  }
   void abandon(std::string_view reason) override {
     const std::lock_guard lock(run_->mutex);
     if (run_->revision == revision_ && run_->messages) run_->messages->abort(std::string(reason));
@@ -318,6 +321,7 @@ class TcpRank : public Communicator {
       // The run has ended already.
     }
   }
+  bool ready(int from, std::uint32_t tag) override { return inner_->ready(from, tag); }
   void abandon(std::string_view reason) override {
     abandoned_ = true;
     inner_->abandon(reason);
