@@ -3,6 +3,7 @@
 // in front.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
