@@ -10,6 +10,8 @@ foreach(room engine runtime methods)
           FILES_MATCHING PATTERN "*.h")
 endforeach()
 
+install(FILES ${PROJECT_SOURCE_DIR}/capi/laconic.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/laconic)
+
 # The rooms are object libraries inside liblaconic, so the package describes the one library they became.
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/laconic)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/laconic-config.cmake.in

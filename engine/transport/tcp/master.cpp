@@ -165,16 +165,19 @@ struct Master::State {
   }
 
   void note_changes() {
-    const control::MasterState* machine = nullptr;
-    const std::lock_guard lock(mutex);
-    machine = standby ? standby->master() : first.get();
-    const bool leads_now = machine != nullptr && machine->active();
-    if (leads_now && !leading.exchange(true)) {
-      say(fmt::format("leads, with epoch {}", control::generation_of(machine->epoch())));
-    } else if (machine != nullptr && !machine->active() && leading.exchange(false)) {
-      down = true;
-      say("has stood down: there is a younger master, or may be");
+    std::string news;
+    {
+      const std::lock_guard lock(mutex);
+      const control::MasterState* machine = standby ? standby->master() : first.get();
+      if (machine == nullptr) return;
+      if (machine->active() && !leading.exchange(true)) {
+        news = fmt::format("leads, with epoch {}", control::generation_of(machine->epoch()));
+      } else if (!machine->active() && leading.exchange(false)) {
+        down = true;
+        news = "has stood down: there is a younger master, or may be";
+      }
     }
+    if (!news.empty()) say(news);
   }
 
   // ---- the link of a standby to the master it follows

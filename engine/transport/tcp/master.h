@@ -33,7 +33,7 @@ struct MasterOptions {
   // Seconds; see MasterSettings.
   double stall_notice = 10, stall_limit = 0;
   double ping_interval = 2, silence_limit = 15;
-  double takeover_grace = 1, election_limit = 10;
+  double takeover_grace = 2, election_limit = 10;
   // One line that whoever watches the master should see; called on its thread.
   std::function<void(std::string_view)> message;
 };

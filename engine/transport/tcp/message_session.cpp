@@ -173,6 +173,14 @@ Bytes MessageSession::receive(std::size_t from, std::uint32_t tag, double timeou
   return message;
 }
 
+bool MessageSession::ready(std::size_t from, std::uint32_t tag) {
+  const std::lock_guard lock(mutex_);
+  if (aborted_) lose_operation(reason_);
+  if (messages_.count({from, tag}) > 0) return true;
+  if (!lost_[from].empty()) lose_member(ring_.members[from], lost_[from]);
+  return false;
+}
+
 std::uint64_t MessageSession::received_bytes() const {
   std::uint64_t bytes = 0;
   for (const auto& inbox : inboxes_) bytes += inbox->wire_bytes;

@@ -3,6 +3,7 @@
 // in front.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -33,6 +34,8 @@ class MessageSession : private LinkWatcher {
   // receive() waits `timeout` seconds at most (0: for ever).
   void send(std::size_t to, std::uint32_t tag, Bytes message);
   Bytes receive(std::size_t from, std::uint32_t tag, double timeout);
+  // Whether receive() returns at once; throws where it never will.
+  bool ready(std::size_t from, std::uint32_t tag);
   void abort(const std::string& reason);
   // Frames included.
   std::uint64_t sent_bytes() const { return sent_bytes_; }

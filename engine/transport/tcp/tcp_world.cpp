@@ -53,6 +53,9 @@ class TcpCommunicator : public Communicator {
         run_(std::move(run)),
         revision_(revision) {}
 
+  bool ready(int from, std::uint32_t tag) override {
+    return run_->session(revision_)->ready(static_cast<std::size_t>(from), tag);
+  }
   void abandon(std::string_view reason) override {
     const std::lock_guard lock(run_->mutex);
     if (run_->revision == revision_ && run_->messages) run_->messages->abort(std::string(reason));
@@ -137,8 +140,8 @@ class TcpWorld : public ElasticWorld {
     ring_.members.push_back({});
   }
   ~TcpWorld() override {
+    run_->peer.leave();  // an operation that runs is not waited for
     end_messages();
-    run_->peer.leave();
   }
 
   int rank() const override { return static_cast<int>(ring_.position); }
@@ -318,6 +321,7 @@ class TcpRank : public Communicator {
       // The run has ended already.
     }
   }
+  bool ready(int from, std::uint32_t tag) override { return inner_->ready(from, tag); }
   void abandon(std::string_view reason) override {
     abandoned_ = true;
     inner_->abandon(reason);

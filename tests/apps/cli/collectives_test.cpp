@@ -1,0 +1,123 @@
+// laconic master, peer-bench and train --transport as their users meet them: commands that are started, join
+// and are killed.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "command.h"
+
+namespace laconic {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class Collectives : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "laconic-collectives-XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());
+  }
+  void TearDown() override {
+    for (const auto& command : commands_) {
+      if (command->running()) ::kill(command->pid(), SIGKILL);
+      command->finish();
+    }
+    fs::remove_all(folder_);
+  }
+  Command& start(std::vector<std::string> words) {
+    const fs::path scratch = folder_ / std::to_string(commands_.size());
+    fs::create_directories(scratch);
+    commands_.push_back(std::make_unique<Command>(scratch, words));
+    return *commands_.back();
+  }
+  CommandResult run(std::vector<std::string> words) { return start(std::move(words)).finish(); }
+  // A master at any free port; its address.
+  std::string start_master(std::vector<std::string> more = {}) {
+    const fs::path out = folder_ / std::to_string(commands_.size()) / "stdout";
+    std::vector<std::string> words = {"master", "--port", "0", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    Command& master = start(words);
+    while (master.running() && (!fs::exists(out) || read_text_file(out).find('\n') == std::string::npos))
+      pause();
+    return "tcp://127.0.0.1:" + nlohmann::json::parse(read_text_file(out))["port"].dump();
+  }
+  nlohmann::json status(const std::string& master) {
+    const CommandResult result = run({"master", "--status", master, "--json"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return nlohmann::json::parse(result.out, nullptr, false);
+  }
+  static void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(30)); }
+
+  fs::path folder_;
+  std::vector<std::unique_ptr<Command>> commands_;
+};
+
+TEST_F(Collectives, MembersJoinAndDieWhileARunTrains) {
+  const std::string master = start_master();
+  const std::vector<std::string> train = {
+      "train", "synthetic-classes", "--exchange", "ef-topk",          "--steps", "1500",        "--lr",
+      "0.05",  "--batch",           "8",          "--evaluate-every", "0",       "--transport", master,
+      "--json"};
+  std::vector<std::string> first_words = train;
+  first_words.insert(first_words.end(), {"--least-members", "2"});
+  Command& first = start(first_words);
+  Command& second = start(first_words);
+  const auto operations = [&] { return status(master)["operations"].get<int>(); };
+  while (operations() < 60) ASSERT_TRUE(first.running()) << first.finish().err;
+  ::kill(second.pid(), SIGKILL);
+  Command& third = start(first_words);
+  const CommandResult a = first.finish(), c = third.finish();
+  ASSERT_EQ(a.code, 0) << a.err;
+  ASSERT_EQ(c.code, 0) << c.err;
+  const auto one = nlohmann::json::parse(a.out), other = nlohmann::json::parse(c.out);
+  EXPECT_EQ(one["hash"], other["hash"]);
+  EXPECT_EQ(one["steps"], 1500);
+  // Whoever comes late is told that there is nothing to join; and settings that differ are, too.
+  const CommandResult late = run(first_words);
+  EXPECT_NE(late.code, 0);
+  EXPECT_THAT(late.err, HasSubstr("complete"));
+}
+
+TEST_F(Collectives, OtherSettingsAreRefused) {
+  const std::string master = start_master();
+  const auto train = [&](const std::string& rate) {
+    return std::vector<std::string>{
+        "train", "synthetic-classes", "--exchange", "dense",       "--steps", "1000000", "--lr",
+        rate,    "--least-members",   "2",          "--transport", master};
+  };
+  start(train("0.05"));
+  while (status(master)["peers"].empty()) pause();
+  const CommandResult other = run(train("0.06"));
+  EXPECT_EQ(other.code, 2) << other.err;
+  EXPECT_THAT(other.err, HasSubstr("settings"));
+  EXPECT_THAT(run({"train", "synthetic-classes", "--exchange", "dense", "--least-members", "2"}).err,
+              HasSubstr("--transport"));
+  EXPECT_THAT(run({"train", "synthetic-classes", "--transport", master}).err, HasSubstr("auto"));
+}
+
+TEST_F(Collectives, PeerBenchHoldsAllPeersToTheSameBits) {
+  const fs::path key = folder_ / "run.key";
+  write_file(key, std::string_view("0123456789abcdef0123456789abcdef"));
+  const std::string master = start_master({"--key-file", key.string(), "--tls"});
+  const std::vector<std::string> bench = {"peer-bench", master,       "--peers",    "3",    "--bytes", "1MB",
+                                          "--rounds",   "3",          "--quantize", "8",    "--pool",  "2",
+                                          "--json",     "--key-file", key.string(), "--tls"};
+  const CommandResult result = run(bench);
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto value = nlohmann::json::parse(result.out);
+  EXPECT_EQ(value["peers"], 3);
+  EXPECT_TRUE(value["agree"].get<bool>());
+  // Four thirds of a quarter of the bytes, and a little.
+  EXPECT_NEAR(value["sent_bytes"].get<double>() / 3 / 1e6, 1.0 / 3, 0.01);
+  EXPECT_EQ(run({"peer-bench", master, "--peers", "2"}).code, 2);  // without the key
+}
+
+}  // namespace
+}  // namespace laconic
