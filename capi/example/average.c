@@ -40,19 +40,19 @@ int main(int argc, char** argv) {
   int synchronised = 0;
 
   while (round < (uint64_t)rounds) {
-    /* All peers come here together, so they hear the same answer and do the same. */
-    int pending = 0;
-    check(laconic_peer_newcomers_pending(peer, &pending), "question");
-    if (pending) {
-      check(laconic_peer_update_topology(peer), "update");
-      synchronised = 0;
-    }
+    /* All peers do the same in the same order: newcomers, and those who let them in, begin with the state. */
     if (!synchronised) {
       const laconic_result result =
           laconic_synchronise(peer, state, 2, LACONIC_ENFORCE_POPULAR, &revision, NULL);
       if (result == LACONIC_ABORTED) continue;
       check(result, "synchronise");
       synchronised = 1;
+    }
+    int pending = 0;
+    check(laconic_peer_newcomers_pending(peer, &pending), "question");
+    if (pending) {
+      check(laconic_peer_update_topology(peer), "update");
+      synchronised = 0;
       continue;
     }
     if (laconic_peer_group_size(peer) < least && round == 0) {
