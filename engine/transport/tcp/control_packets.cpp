@@ -234,6 +234,7 @@ constexpr std::array packet_names = {
     "WELCOME",    "KICK",          "CONNECT",       "TOPOLOGY",    "PENDING",       "MEASURE",
     "COMMENCE",   "ABORT",         "COMPLETE",      "SYNC_PLAN",   "SYNC_RESULT",   "MISSING",
     "STATUS",     "PING",          "NOT_MASTER",    "ADOPTED",     "MEMBERSHIP",
+    "RUN_COMPLETE",
 };
 static_assert(packet_names.size() == std::variant_size_v<PacketBody>);
 

@@ -173,6 +173,8 @@ struct VoteTakeover {
 struct Superseded {};
 // The peer is done with the run; its link closes.
 struct Leave {};
+// The run is complete: there is nothing left to join.
+struct RunComplete {};
 // From a standby: it wants to hear of the membership.
 struct Follow {
   std::uint32_t place = 0;
@@ -338,7 +340,7 @@ using PacketBody =
                  StartCollective, CollectiveDone, VoteSync, HolderLost, SyncDone, AskStatus, Pong,
                  VoteTakeover, Superseded, Leave, Follow, Welcome, Kick, Connect, TopologyResult,
                  PendingAnswer, Measure, Commence, Abort, Complete, SyncPlan, SyncResult, Missing, Status,
-                 Ping, NotMaster, Adopted, Membership>;
+                 Ping, NotMaster, Adopted, Membership, RunComplete>;
 
 struct ControlPacket {
   Epoch epoch = 0;

@@ -196,6 +196,8 @@ void MasterState::join(const Stranger& from, const Join& packet) {
     refusal = fmt::format("the run has {} members already", most_members);
   } else if (who.p2p_port == 0 || who.state_port == 0 || who.benchmark_port == 0) {
     refusal = "a port is zero";
+  } else if (complete_ && who.settings == run_settings_) {
+    refusal = "the run is complete";
   } else if (!peers_.empty() && who.settings != run_settings_) {
     refusal = fmt::format("its settings of the run ({}) are not those of the others ({})",
                           to_hex(who.settings), to_hex(run_settings_));
@@ -209,7 +211,7 @@ void MasterState::join(const Stranger& from, const Join& packet) {
     close_stranger(from.link, KickReason::refused, refusal);
     return;
   }
-  if (peers_.empty()) run_settings_ = who.settings, loopback_ = from.loopback;
+  if (peers_.empty()) run_settings_ = who.settings, loopback_ = from.loopback, complete_ = false;
   Peer peer;
   peer.link = from.link;
   do {
@@ -256,6 +258,11 @@ void MasterState::peer_packet(Peer& peer, const PacketBody& body) {
     established(peer, *answer);
   } else if (!peer.accepted) {
     illegal();
+  } else if (std::holds_alternative<RunComplete>(body)) {
+    complete_ = true;
+    for (Peer& other : peers_) {
+      if (!other.accepted) kick(other, KickReason::refused, "the run is complete");
+    }
   } else if (std::holds_alternative<AskPending>(body)) {
     if (peer.asked_pending) return illegal();
     peer.asked_pending = true;

@@ -272,6 +272,7 @@ class MasterState {
   std::vector<std::uint32_t> lost_standbys_;
   // What all must share, while there are peers.
   Hash128 run_settings_{};
+  bool complete_ = false;  // nobody joins the run of these settings any more
   bool loopback_ = false;
   std::uint64_t operations_begun_ = 0, operations_aborted_ = 0;
   std::string last_abort_;

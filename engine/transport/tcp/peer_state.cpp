@@ -114,6 +114,13 @@ Refusal PeerState::ask_status() {
   return Refusal::none;
 }
 
+Refusal PeerState::complete() {
+  if (!accepted()) return Refusal::not_connected;
+  completed_ = true;
+  send(RunComplete{});
+  return Refusal::none;
+}
+
 void PeerState::leave() {
   if (phase_ == Phase::stopped) return;
   send(Leave{});
@@ -475,6 +482,7 @@ void PeerState::adopted(const Adopted& packet, double) {
   }
   next_revision_ = packet.next_revision;
   ring_broken_ = true;
+  if (completed_) send(RunComplete{});
 
   if (asked_pending_) {
     if (packet.pending_query.number > std::max(pending_query_.number, query_base_)) {

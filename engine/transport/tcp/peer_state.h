@@ -84,6 +84,7 @@ class PeerState {
   Refusal start_collective(std::uint64_t tag, const CollectiveTerms& terms);
   Refusal sync(VoteSync vote);
   Refusal ask_status();
+  Refusal complete();  // the run is: nobody else needs to join it
   void leave();
 
   // ---- answers; those to what is no more are ignored
@@ -164,7 +165,7 @@ class PeerState {
 
   Call call_ = Call::none;
   bool rewires_after_optimizing_ = false;
-  bool asked_pending_ = false;
+  bool asked_pending_ = false, completed_ = false;
   std::vector<Operation> operations_;
   std::vector<OperationOutcome> outcomes_;
   std::uint64_t last_sequence_ = 0;
