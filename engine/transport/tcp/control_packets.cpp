@@ -233,8 +233,7 @@ constexpr std::array packet_names = {
     "ASK_STATUS", "PONG",          "VOTE_TAKEOVER", "SUPERSEDED",  "LEAVE",         "FOLLOW",
     "WELCOME",    "KICK",          "CONNECT",       "TOPOLOGY",    "PENDING",       "MEASURE",
     "COMMENCE",   "ABORT",         "COMPLETE",      "SYNC_PLAN",   "SYNC_RESULT",   "MISSING",
-    "STATUS",     "PING",          "NOT_MASTER",    "ADOPTED",     "MEMBERSHIP",
-    "RUN_COMPLETE",
+    "STATUS",     "PING",          "NOT_MASTER",    "ADOPTED",     "MEMBERSHIP",    "RUN_COMPLETE",
 };
 static_assert(packet_names.size() == std::variant_size_v<PacketBody>);
 

@@ -35,6 +35,7 @@ constexpr Epoch make_epoch(std::uint64_t generation, std::uint32_t place) {
   return generation << 20 | (place & 0xFFFFF);
 }
 constexpr std::uint64_t generation_of(Epoch epoch) { return epoch >> 20; }
+constexpr std::uint32_t place_of(Epoch epoch) { return static_cast<std::uint32_t>(epoch & 0xFFFFF); }
 
 using PeerId = std::array<std::uint8_t, 16>;  // random, given by the master
 std::string name_of(const PeerId& id);        // its first 4 bytes in hexadecimal, for messages
@@ -160,7 +161,8 @@ struct VoteTakeover {
   bool accepted = false;
   std::uint64_t membership = 0;  // version of
   std::vector<PeerId> members;   // the accepted peers it knows
-  Decision accept_round, rewire_round, pending_query, sync;
+  Decision accept_round;         // or optimize: of all groups
+  Decision rewire_round, pending_query, sync;
   std::uint64_t open_round = 0;  // it was asked to connect, and does not know how that ended
   std::uint32_t open_world = 0;  // peers of all groups there, where newcomers were to be accepted; else 0
   std::uint64_t open_sync = 0;
@@ -328,7 +330,7 @@ struct Adopted {
   Decision pending_query;
   std::uint64_t next_revision = 0;  // of the receiver's group
 };
-// To standbys, whenever it changes.
+// To standbys, whenever it changes; they confirm it by its version, without the members.
 struct Membership {
   std::uint64_t version = 0;
   std::vector<PeerId> members;

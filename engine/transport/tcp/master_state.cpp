@@ -15,6 +15,20 @@ namespace laconic::control {
 MasterState::MasterState(const MasterSettings& settings, double now)
     : settings_(settings), epoch_(make_epoch(1, settings.place)), began_(now), now_(now) {}
 
+// While it is withheld, pings still go out, and so does everything to those who are no peers.
+std::vector<LinkAction> MasterState::take_actions() {
+  if (!withheld_) return std::exchange(actions_, {});
+  std::vector<LinkAction> now, later;
+  for (LinkAction& action : actions_) {
+    const bool ping = action.packet && std::holds_alternative<Ping>(action.packet->body);
+    const bool standby = std::any_of(standbys_.begin(), standbys_.end(),
+                                     [&](const Standby& each) { return each.link == action.link; });
+    (ping || standby ? now : later).push_back(std::move(action));
+  }
+  actions_ = std::move(later);
+  return now;
+}
+
 // ---------------------------------------------------------------------------------------------- sending
 
 void MasterState::send(LinkId link, PacketBody body) {
@@ -41,6 +55,13 @@ void MasterState::close_stranger(LinkId link, KickReason reason, std::string tex
 }
 
 void MasterState::stand_down(KickReason reason, const std::string& text) {
+  // What was withheld is never said.
+  if (std::exchange(withheld_, false)) {
+    std::erase_if(actions_, [&](const LinkAction& action) {
+      return !action.close && std::none_of(strangers_.begin(), strangers_.end(),
+                                           [&](const Stranger& each) { return each.link == action.link; });
+    });
+  }
   const auto refuse = [&](LinkId link) {
     send(link, Kick{reason, text});
     actions_.back().close = true;
@@ -148,10 +169,11 @@ void MasterState::link_closed(LinkId link, double now) {
   for (const Standby& standby : standbys_) {
     if (standby.link != link) continue;
     // It may believe that this master is dead, and ask those whom it knows.
-    if (lost_standbys_.empty() && !contested_) electorate_ = accepted_ids();
-    lost_standbys_.push_back(standby.place);
+    std::erase_if(lost_standbys_, [&](const LostStandby& lost) { return lost.place == standby.place; });
+    lost_standbys_.push_back({standby.place, standby.known});
   }
-  std::erase_if(standbys_, [&](const Standby& standby) { return standby.link == link; });
+  if (std::erase_if(standbys_, [&](const Standby& standby) { return standby.link == link; }) > 0)
+    return check_majority();
   if (Peer* peer = find(link)) {
     peer->leaving = true;
     evaluate();
@@ -159,7 +181,15 @@ void MasterState::link_closed(LinkId link, double now) {
 }
 
 void MasterState::standby_packet(LinkId link, const ControlPacket& packet) {
+  const auto standby = std::find_if(standbys_.begin(), standbys_.end(),
+                                    [&](const Standby& each) { return each.link == link; });
+  standby->heard = now_;
   if (std::holds_alternative<Pong>(packet.body)) return;
+  if (const auto* known = std::get_if<Membership>(&packet.body);
+      known && packet.epoch == epoch_ && known->version <= membership_) {
+    standby->known = std::max(standby->known, known->version);
+    return check_majority();
+  }
   send(link, Kick{KickReason::illegal, fmt::format("a standby does not send {}", name_of(packet.body))});
   actions_.back().close = true;
   link_closed(link, now_);
@@ -177,9 +207,16 @@ void MasterState::stranger_packet(LinkId link, const ControlPacket& packet) {
     send(link, status(now_));
   } else if (const auto* follow = std::get_if<Follow>(&packet.body); follow && !stranger.observer) {
     strangers_.erase(found);
-    standbys_.push_back({link, follow->place});
-    std::erase(lost_standbys_, follow->place);
+    // One that was never here knows of no membership before this one.
+    if (!has_standbys()) electorates_ = {{membership_, accepted_ids()}};
+    std::uint64_t known = membership_;
+    for (const LostStandby& lost : lost_standbys_) {
+      if (lost.place == follow->place) known = lost.known;
+    }
+    std::erase_if(lost_standbys_, [&](const LostStandby& lost) { return lost.place == follow->place; });
+    standbys_.push_back({link, follow->place, known, now_, now_});
     send(link, Membership{membership_, accepted_ids()});
+    check_majority();
   } else if (std::holds_alternative<VoteTakeover>(packet.body)) {
     close_stranger(link, KickReason::refused, "this master runs without it; it can only join anew");
   } else if (!std::holds_alternative<Pong>(packet.body)) {
@@ -244,7 +281,7 @@ void MasterState::peer_packet(Peer& peer, const PacketBody& body) {
   } else if (std::holds_alternative<AskStatus>(body)) {
     send(peer, status(now_));
   } else if (std::holds_alternative<Leave>(body)) {
-    std::erase(electorate_, peer.member.id);
+    for (Electorate& electorate : electorates_) std::erase(electorate.members, peer.member.id);
     actions_.push_back({peer.link, std::nullopt, true});
     peer.leaving = true;
   } else if (!peer.accepted && peer.phase != PeerPhase::connecting) {
@@ -340,18 +377,37 @@ void MasterState::remove_peer(std::size_t index) {
 
 void MasterState::membership_changed() {
   ++membership_;
+  if (!has_standbys()) return;
+  electorates_.push_back({membership_, accepted_ids()});
   for (const Standby& standby : standbys_) send(standby.link, Membership{membership_, accepted_ids()});
 }
 
 void MasterState::check_majority() {
-  if (!active_ || (!contested_ && lost_standbys_.empty())) return;
-  std::size_t present = 0;
-  for (const PeerId& id : electorate_) present += find(id) != nullptr;
-  if (2 * present < electorate_.size()) {
-    stand_down(KickReason::no_majority,
-               fmt::format("{} of {} peers are left, and the others may have agreed on another master",
-                           present, electorate_.size()));
+  const bool was_withheld = std::exchange(withheld_, false);
+  if (!active_ || !has_standbys()) return;
+  std::uint64_t confirmed = membership_, confirmed_by_lost = membership_;
+  for (const Standby& standby : standbys_) confirmed = std::min(confirmed, standby.known);
+  for (const LostStandby& lost : lost_standbys_) confirmed_by_lost = std::min(confirmed_by_lost, lost.known);
+  confirmed = std::min(confirmed, confirmed_by_lost);
+  while (electorates_.size() > 1 && electorates_[1].version <= confirmed)
+    electorates_.erase(electorates_.begin());
+  for (std::size_t i = 0; i < electorates_.size(); ++i) {
+    const std::vector<PeerId>& members = electorates_[i].members;
+    std::size_t present = 0;
+    for (const PeerId& id : members) present += find(id) != nullptr;
+    if (2 * present >= members.size()) continue;
+    withheld_ = true;
+    const bool last = i + 1 == electorates_.size();
+    if (last || confirmed_by_lost < electorates_[i + 1].version) {
+      return stand_down(
+          KickReason::no_majority,
+          fmt::format("{} of {} peers are left, and the others may have agreed on another master", present,
+                      members.size()));
+    }
   }
+  // Nobody was to blame for that time.
+  if (was_withheld && !withheld_)
+    visit_waits([&](Stall& stall, const Wait&, const std::vector<LinkId>&) { stall.since = now_; });
 }
 
 // -------------------------------------------------------------------------------------------- waiting
@@ -430,7 +486,7 @@ double MasterState::next_deadline() const {
   double next = std::numeric_limits<double>::infinity();
   if (!active_) return next;
   const auto consider = [&](const Stall& stall) {
-    if (stall.since < 0) return;
+    if (stall.since < 0 || withheld_) return;
     if (settings_.stall_notice > 0 && !stall.told)
       next = std::min(next, stall.since + settings_.stall_notice);
     if (settings_.stall_limit > 0) next = std::min(next, stall.since + settings_.stall_limit);
@@ -444,16 +500,30 @@ double MasterState::next_deadline() const {
     if (settings_.handshake_limit > 0 && !stranger.observer)
       next = std::min(next, stranger.opened + settings_.handshake_limit);
   }
-  for (const Peer& peer : peers_) {
-    if (settings_.ping_interval > 0) next = std::min(next, peer.pinged + settings_.ping_interval);
-    if (settings_.silence_limit > 0) next = std::min(next, peer.heard + settings_.silence_limit);
-  }
+  const auto consider_link = [&](const auto& each) {
+    if (settings_.ping_interval > 0) next = std::min(next, each.pinged + settings_.ping_interval);
+    if (settings_.silence_limit > 0) next = std::min(next, each.heard + settings_.silence_limit);
+  };
+  for (const Peer& peer : peers_) consider_link(peer);
+  for (const Standby& standby : standbys_) consider_link(standby);
   return next;
 }
 
 void MasterState::tick(double now) {
   now_ = now;
   if (!active_) return;
+  for (Standby& standby : std::vector<Standby>(standbys_)) {
+    if (settings_.silence_limit > 0 && now >= standby.heard + settings_.silence_limit) {
+      actions_.push_back({standby.link, std::nullopt, true});
+      link_closed(standby.link, now);
+      if (!active_) return;
+    }
+  }
+  for (Standby& standby : standbys_) {
+    if (settings_.ping_interval <= 0 || now < standby.pinged + settings_.ping_interval) continue;
+    standby.pinged = now;
+    send(standby.link, Ping{});
+  }
   for (std::size_t i = 0; settings_.handshake_limit > 0 && i < strangers_.size();) {
     if (!strangers_[i].observer && now >= strangers_[i].opened + settings_.handshake_limit) {
       close_stranger(strangers_[i].link, KickReason::refused, "it did not say what it wants");
@@ -476,6 +546,7 @@ void MasterState::tick(double now) {
   std::vector<Overdue> overdue;
   std::vector<LinkId> all_waiting;
   visit_waits([&](Stall& stall, Wait wait, const std::vector<LinkId>& waiting) {
+    if (withheld_) return;  // peers cannot go on
     all_waiting.insert(all_waiting.end(), waiting.begin(), waiting.end());
     if (settings_.stall_notice > 0 && !stall.told && now >= stall.since + settings_.stall_notice) {
       stall.told = true;

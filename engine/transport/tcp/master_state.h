@@ -17,6 +17,16 @@
 // - A ring is planned when a round begins, not when the one before failed: a peer that could not be reached
 //   because it died is then gone, and nobody is kicked for having said so.
 // - The revision of the shared state rises when a synchronisation ends well, not when it is voted for.
+//
+// One run, one master. A standby leads with more than half of a membership that it or one of its voters has
+// heard of. The master keeps every membership that might still be counted by, and has at least half of each:
+// - Where departures leave it with less, all that peers would be told is withheld until the standbys have
+//   confirmed the new membership. It stands down where one that has not is lost.
+// - Newcomers need no confirmation: all old members present have answered Connect, which tells how many there
+//   will be, before anybody is accepted; whoever of them comes to a standby raises its count.
+// What this does not cover: with two or more standbys, one that confirmed the departure of a majority and
+// then lost the master leads with the rest, while another that had lost the master before may lead with that
+// majority. The runs then have different epochs and different peers.
 #pragma once
 
 #include <cstdint>
@@ -66,8 +76,10 @@ class MasterState {
     VoteTakeover vote;
   };
   // A standby that becomes a master with the agreement of `voters`, out of `members`, the last accepted ones.
+  // `rivals`: places of the other masters that may know of the run and have not heard of this one.
   MasterState(const MasterSettings& settings, Epoch epoch, std::uint64_t membership,
-              std::vector<PeerId> members, const std::vector<Voter>& voters, double now);
+              std::vector<PeerId> members, const std::vector<Voter>& voters,
+              const std::vector<std::uint32_t>& rivals, double now);
 
   // `address` is what other peers reach it by.
   void link_opened(LinkId link, std::string address, bool loopback, double now);
@@ -79,8 +91,8 @@ class MasterState {
   // When tick has something to do; infinity: only after other input.
   double next_deadline() const;
 
-  // In the order they are to be done; empties the list.
-  std::vector<LinkAction> take_actions() { return std::exchange(actions_, {}); }
+  // In the order they are to be done; empties the list, but for what waits for a standby.
+  std::vector<LinkAction> take_actions();
 
   // False once it has stood down for a younger master, or because too few peers were left beside a standby
   // that it has lost. Then all links are closed.
@@ -119,6 +131,16 @@ class MasterState {
   struct Standby {
     LinkId link;
     std::uint32_t place;
+    std::uint64_t known;  // the membership that it has confirmed
+    double heard, pinged;
+  };
+  struct LostStandby {
+    std::uint32_t place;
+    std::uint64_t known;
+  };
+  struct Electorate {
+    std::uint64_t version;
+    std::vector<PeerId> members;  // without those who said goodbye: they vote for nobody
   };
   struct Peer {
     LinkId link = 0;
@@ -189,6 +211,7 @@ class MasterState {
   void stand_down(KickReason reason, const std::string& text);
   void check_majority();
   void membership_changed();
+  bool has_standbys() const { return !standbys_.empty() || !lost_standbys_.empty(); }
   void visit_waits(const std::function<void(Stall&, Wait, const std::vector<LinkId>& waiting)>& visit);
   Wait make_wait(WaitKind kind, std::uint32_t group, std::uint64_t tag, const Stall& stall) const;
   void join(const Stranger& from, const Join& packet);
@@ -266,10 +289,11 @@ class MasterState {
   std::vector<std::pair<PeerId, PeerId>> unreachable_;  // (who says so, whom), in the order they were told
   Stall accept_wait_, optimize_wait_, measuring_wait_, query_wait_;
   std::uint64_t rounds_ = 0, queries_ = 0, syncs_ = 0, sequence_ = 0, membership_ = 0, ids_given_ = 0;
-  // Of these more than half can agree on a standby that the master has lost sight of.
-  std::vector<PeerId> electorate_;
-  bool contested_ = false;  // by other standbys, since this one took over
-  std::vector<std::uint32_t> lost_standbys_;
+  // Of any of these more than half can agree on a standby: from the latest membership that all standbys have
+  // confirmed to the present one, oldest first.
+  std::vector<Electorate> electorates_;
+  std::vector<LostStandby> lost_standbys_;
+  bool withheld_ = false;  // peers are told nothing until a standby has confirmed who is left
   // What all must share, while there are peers.
   Hash128 run_settings_{};
   bool complete_ = false;  // nobody joins the run of these settings any more

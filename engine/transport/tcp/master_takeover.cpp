@@ -8,14 +8,11 @@
 namespace laconic::control {
 
 MasterState::MasterState(const MasterSettings& settings, Epoch epoch, std::uint64_t membership,
-                         std::vector<PeerId> members, const std::vector<Voter>& voters, double now)
-    : settings_(settings),
-      epoch_(epoch),
-      began_(now),
-      now_(now),
-      membership_(membership + 1),
-      electorate_(std::move(members)),
-      contested_(true) {
+                         std::vector<PeerId> members, const std::vector<Voter>& voters,
+                         const std::vector<std::uint32_t>& rivals, double now)
+    : settings_(settings), epoch_(epoch), began_(now), now_(now), membership_(membership + 1) {
+  electorates_.push_back({membership, std::move(members)});
+  for (const std::uint32_t place : rivals) lost_standbys_.push_back({place, 0});
   restore_counters(voters);
   run_settings_ = voters.front().vote.introduction.settings;
   loopback_ = voters.front().loopback;
@@ -66,6 +63,7 @@ MasterState::MasterState(const MasterSettings& settings, Epoch epoch, std::uint6
   }
   adopted.membership = membership_;
   adopted.members = accepted_ids();
+  electorates_.push_back({membership_, adopted.members});
   for (const Peer& peer : peers_) {
     adopted.next_revision = find_group(peer.member.group)->next_revision;
     send(peer, adopted);

@@ -216,11 +216,10 @@ void MasterState::finish_round(const Round& round) {
       group_of(peer).broken = true;
     }
   }
-  if (round.purpose == RoundPurpose::accept_newcomers) {
-    electorate_ = accepted_ids();
-    contested_ = false;
-  }
   if (accepted_some) membership_changed();
+  // Whoever is left of any earlier membership took part, and would tell a standby of this one.
+  if (round.purpose == RoundPurpose::accept_newcomers && !withheld_)
+    electorates_ = {{membership_, accepted_ids()}};
   const TopologyResult result{round.number, success, membership_, accepted_ids(), queries_};
   for (Peer& peer : peers_) {
     if (peer.round != round.number) continue;

@@ -21,6 +21,11 @@ std::string_view name_of(Refusal refusal) {
   return names[static_cast<std::size_t>(refusal)];
 }
 
+namespace {
+constexpr const char* gone_on =
+    "the lost master had dropped it and the run has gone on without it; it can only join anew";
+}
+
 PeerState::PeerState(PeerSettings settings) : settings_(std::move(settings)) {
   require(settings_.masters > 0, "a peer knows a master");
 }
@@ -150,6 +155,7 @@ void PeerState::finish_collective(std::uint64_t tag, std::uint64_t sequence, boo
   Operation* operation = find(tag);
   if (operation == nullptr || operation->sequence != sequence || operation->step != Step::running) return;
   operation->step = Step::done;
+  operation->failed = failed;
   if (!operation->reported)
     send(CollectiveDone{tag, sequence, failed, std::move(reason), sent_bytes, received_bytes});
 }
@@ -161,6 +167,7 @@ void PeerState::holder_lost(std::uint64_t sync, const PeerId& holder) {
 void PeerState::sync_done(std::uint64_t sync, bool failed, std::string reason, std::uint64_t sent_bytes,
                           std::uint64_t received_bytes) {
   if (sync == 0 || sync != open_sync_ || std::exchange(sync_answered_, true)) return;
+  sync_failed_ = failed;
   send(SyncDone{sync, failed, std::move(reason), sent_bytes, received_bytes});
 }
 
@@ -329,9 +336,13 @@ void PeerState::member_packet(const PacketBody& body) {
     events_.emplace_back(*commence);
   } else if (const auto* abort = std::get_if<Abort>(&body)) {
     Operation* operation = find(abort->tag);
-    if (operation == nullptr || operation->seen != AbortSeen::none ||
-        operation->sequence != abort->sequence || (!abort->aborted && operation->step != Step::done))
+    if (operation == nullptr || operation->seen != AbortSeen::none || operation->sequence != abort->sequence)
       return illegal(body);
+    if (!abort->aborted && (operation->step != Step::done || operation->failed)) {
+      // The lost master may have dropped this peer, and the others have ended it by themselves.
+      if (operation->reported) return stop(KickReason::refused, gone_on);
+      return illegal(body);
+    }
     operation->seen = abort->aborted ? AbortSeen::aborted : AbortSeen::went_well;
     ring_broken_ |= abort->aborted;
     events_.emplace_back(*abort);
@@ -354,7 +365,7 @@ void PeerState::member_packet(const PacketBody& body) {
       if (key.index >= keys) return illegal(body);
     }
     if (again && sync_answered_) return;  // crossed with the answer
-    if (!again) sync_answered_ = false;
+    if (!again) sync_answered_ = sync_failed_ = false;
     open_sync_ = plan->sync;
     events_.emplace_back(*plan);
   } else if (const auto* synced = std::get_if<SyncResult>(&body)) {
@@ -367,7 +378,9 @@ void PeerState::member_packet(const PacketBody& body) {
 
 void PeerState::topology_result(const TopologyResult& result) {
   const bool newcomers = proposed_.purpose == RoundPurpose::accept_newcomers;
-  (newcomers ? accept_round_ : rewire_round_) = {result.round, result.success};
+  // Of rounds of all groups one follows the other, and so do those of one group.
+  (proposed_.purpose == RoundPurpose::rewire ? rewire_round_ : accept_round_) = {result.round,
+                                                                                 result.success};
   open_round_ = 0;
   accepted_ = true;
   membership_ = result.membership;
@@ -468,6 +481,8 @@ void PeerState::adopted(const Adopted& packet, double) {
   if (round != nullptr) {
     topology_result({round->number, round->yes, packet.membership, packet.members, 0});
     if (round->yes) vote_again();  // where a call waits on
+  } else if (synced != nullptr && synced->yes && (!sync_answered_ || sync_failed_)) {
+    return stop(KickReason::refused, gone_on);
   } else if (synced != nullptr) {
     sync_result({synced->number, synced->yes, packet.next_revision, {}});
   } else if (open_sync_ != 0) {

@@ -133,6 +133,7 @@ class PeerState {
     CollectiveTerms terms;
     Step step = Step::voted;
     AbortSeen seen = AbortSeen::none;
+    bool failed = false;    // here
     bool reported = false;  // to a standby, which will end it
   };
 
@@ -181,7 +182,7 @@ class PeerState {
 
   std::optional<VoteSync> sync_vote_;
   std::uint64_t open_sync_ = 0, next_revision_ = 0;
-  bool sync_answered_ = false;
+  bool sync_answered_ = false, sync_failed_ = false;
 };
 
 }  // namespace laconic::control

@@ -33,6 +33,7 @@ void StandbyState::upstream_opened(double now) {
   now_ = now;
   if (master_ || connected_) return;
   connected_ = true;
+  heard_ = now;
   upstream_.push_back({UpstreamAction::Kind::send, 0, {epoch_, Follow{settings_.master.place}}});
 }
 
@@ -44,6 +45,7 @@ void StandbyState::upstream_closed(double now) {
 void StandbyState::upstream_packet(const ControlPacket& packet, double now) {
   now_ = now;
   if (master_ || !connected_) return;
+  heard_ = now;
   if (std::holds_alternative<Ping>(packet.body)) {
     upstream_.push_back({UpstreamAction::Kind::send, 0, {epoch_, Pong{}}});
     return;
@@ -57,6 +59,7 @@ void StandbyState::upstream_packet(const ControlPacket& packet, double now) {
   epoch_ = packet.epoch;
   membership_ = news->version;
   members_ = news->members;
+  upstream_.push_back({UpstreamAction::Kind::send, 0, {epoch_, Membership{membership_, {}}}});
   if (!std::exchange(follows_, true)) refuse_voters("the master is there");
 }
 
@@ -127,6 +130,7 @@ void StandbyState::add_voter(LinkId link, const ControlPacket& packet) {
   const Stranger from = *found;
   strangers_.erase(found);
   const auto& vote = std::get<VoteTakeover>(packet.body);
+  if (voters_.size() >= most_members) return refuse(link, NotMaster{"too many peers are here"});
   if (follows_) return refuse(link, NotMaster{"the master is there"});
   if (membership_ == 0) return refuse(link, NotMaster{"it has not heard of this run"});
   if (packet.epoch < epoch_ || (!voters_.empty() && packet.epoch < voters_epoch_))
@@ -168,11 +172,15 @@ std::vector<PeerId> StandbyState::missing() const {
 }
 
 namespace {
-// The latest round in which voters were connecting to newcomers when they lost the master, if any.
+// The latest round in which voters were connecting to newcomers when they lost the master, if none of them
+// knows how it ended: who does has a membership as well.
 const VoteTakeover* open_acceptance(const std::vector<MasterState::Voter>& voters) {
   const VoteTakeover* open = nullptr;
+  std::uint64_t ended = 0;
+  for (const MasterState::Voter& voter : voters) ended = std::max(ended, voter.vote.accept_round.number);
   for (const MasterState::Voter& voter : voters) {
-    if (voter.vote.open_world != 0 && (open == nullptr || voter.vote.open_round > open->open_round))
+    if (voter.vote.open_world != 0 && voter.vote.open_round > ended &&
+        (open == nullptr || voter.vote.open_round > open->open_round))
       open = &voter.vote;
   }
   return open;
@@ -220,10 +228,15 @@ void StandbyState::lead() {
       refuse(voter.link, Kick{KickReason::refused, "the run has gone on without it; it can only join anew"});
     }
   }
-  const std::uint64_t generation = std::max(generation_of(epoch_), generation_of(voters_epoch_)) + 1;
+  const Epoch lost = std::max(epoch_, voters_epoch_);
+  std::vector<std::uint32_t> rivals;
+  for (std::uint32_t place = 0; place < settings_.masters; ++place) {
+    if (place != settings_.master.place && place != place_of(lost)) rivals.push_back(place);
+  }
+  const std::uint64_t generation = generation_of(lost) + 1;
   epoch_ = make_epoch(generation, settings_.master.place);
-  master_ =
-      std::make_unique<MasterState>(settings_.master, epoch_, version, std::move(members), survivors, now_);
+  master_ = std::make_unique<MasterState>(settings_.master, epoch_, version, std::move(members), survivors,
+                                          rivals, now_);
   for (Stranger& stranger : strangers_)
     master_->link_opened(stranger.link, std::move(stranger.address), stranger.loopback, now_);
   strangers_.clear();
@@ -235,6 +248,8 @@ double StandbyState::next_deadline() const {
   if (master_) return master_->next_deadline();
   double next = std::numeric_limits<double>::infinity();
   if (retry_at_ >= 0) next = retry_at_;
+  if (connected_ && settings_.master.silence_limit > 0)
+    next = std::min(next, heard_ + settings_.master.silence_limit);
   if (first_vote_ >= 0) {
     if (!told_ && settings_.master.stall_notice > 0)
       next = std::min(next, first_vote_ + settings_.master.stall_notice);
@@ -254,6 +269,10 @@ void StandbyState::tick(double now) {
   if (retry_at_ >= 0 && now >= retry_at_) {
     retry_at_ = -1;
     upstream_.push_back({UpstreamAction::Kind::connect, upstream_master_, {}});
+  }
+  if (connected_ && settings_.master.silence_limit > 0 && now >= heard_ + settings_.master.silence_limit) {
+    upstream_.push_back({UpstreamAction::Kind::close, 0, {}});
+    connect_next(now);
   }
   for (std::size_t i = 0; settings_.master.handshake_limit > 0 && i < strangers_.size();) {
     if (now >= strangers_[i].opened + settings_.master.handshake_limit) {

@@ -89,7 +89,7 @@ class StandbyState {
   std::vector<PeerId> members_;
   bool follows_ = false, connected_ = false;
   std::uint32_t upstream_master_ = 0;
-  double retry_at_ = -1;
+  double retry_at_ = -1, heard_ = 0;
   std::vector<Stranger> strangers_;
   std::vector<MasterState::Voter> voters_;
   Epoch voters_epoch_ = 0;

@@ -73,7 +73,8 @@ std::vector<PacketBody> filled_packets() {
       Ping{3},
       NotMaster{"standby"},
       Adopted{1, {id(1)}, {{1, true}}, {{2, false}}, {3, true}, 4},
-      Membership{1, {id(1), id(2)}}};
+      Membership{1, {id(1), id(2)}},
+      RunComplete{}};
 }
 
 TEST(ControlPackets, EveryKindIsReadAsItWasWritten) {

@@ -90,7 +90,8 @@ void start_everywhere(Takeover& run, std::uint64_t tag) {
   CollectiveTerms terms;
   terms.count = 10;
   for (auto& peer : run.world.peers) {
-    if (peer->state.accepted()) EXPECT_EQ(peer->state.start_collective(tag, terms), Refusal::none);
+    if (!peer->state.accepted()) continue;
+    EXPECT_EQ(peer->state.start_collective(tag, terms), Refusal::none);
   }
 }
 
@@ -265,6 +266,67 @@ TEST(Takeover, AMasterThatLostItsStandbyAndMostPeersStandsDown) {
   left.peer(1).state.leave();
   left.world.settle();
   EXPECT_TRUE(left.world.master->active());  // they said goodbye
+}
+
+TEST(Takeover, WhatFollowsFromALostMajorityWaitsForTheStandby) {
+  Takeover run(3);
+  start_everywhere(run, 1);
+  run.world.settle();
+  run.world.kill(run.peer(0));
+  EXPECT_EQ(run.peer(2).count<Abort>(), 1u);  // two of three are a majority
+  run.peer(2).state.finish_collective(1, run.peer(2).all<Commence>()[0].sequence, true);
+  run.world.kill(run.peer(1));
+  EXPECT_EQ(run.peer(2).count<Complete>(), 0u);
+  const Epoch epoch = run.world.master->epoch();
+  const std::uint64_t version = run.world.master->status(run.world.now).membership;
+  run.world.master->packet(500, {epoch, Membership{version - 1, {}}}, run.world.now);
+  run.world.settle();
+  EXPECT_EQ(run.peer(2).count<Complete>(), 1u);  // one of the two that it knows of is not less than half
+  EXPECT_TRUE(run.world.master->active());
+}
+
+TEST(Takeover, AMasterWhoseStandbyIsLostBeforeItConfirmsStandsDown) {
+  Takeover run(3);
+  start_everywhere(run, 1);
+  run.world.settle();
+  run.peer(2).state.finish_collective(1, run.peer(2).all<Commence>()[0].sequence, true);
+  run.world.settle();
+  run.world.kill(run.peer(0));
+  run.world.kill(run.peer(1));
+  EXPECT_TRUE(run.world.master->active());
+  run.world.master->link_closed(500, run.world.now);
+  EXPECT_FALSE(run.world.master->active());
+  run.world.settle();
+  EXPECT_EQ(run.peer(2).count<Complete>(), 0u);  // what was withheld is never said
+}
+
+TEST(Takeover, AStandbyConfirmsWhatItHears) {
+  StandbyState standby(standby_settings(), 0);
+  standby.upstream_opened(0);
+  standby.take_upstream_actions();
+  standby.upstream_packet({make_epoch(1, 0), Membership{7, {PeerId{1}}}}, 0);
+  const std::vector<UpstreamAction> actions = standby.take_upstream_actions();
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(std::get<Membership>(actions[0].packet.body).version, 7u);
+}
+
+TEST(Takeover, WhoWasDroppedDuringASynchronisationThatEndedCannotFollow) {
+  Takeover run(3);
+  for (auto& peer : run.world.peers) {
+    VoteSync vote;
+    vote.keys.resize(1);
+    vote.keys[0].name = "weights";
+    EXPECT_EQ(peer->state.sync(vote), Refusal::none);
+  }
+  run.world.settle();
+  for (auto& peer : run.world.peers) ASSERT_EQ(peer->count<SyncPlan>(), 1u);
+  run.world.kill(run.peer(2));
+  for (std::size_t i = 0; i < 2; ++i) run.peer(i).state.sync_done(run.peer(i).all<SyncPlan>()[0].sync, false);
+  run.world.settle();
+  EXPECT_EQ(run.peer(0).count<SyncResult>(), 1u);
+  run.lose({0, 1, 2});  // the standby has not heard that the third was dropped
+  EXPECT_THAT(run.peer(2).stop_text(), HasSubstr("join anew"));
+  EXPECT_EQ(run.peer(0).count<Stopped>(), 0u);
 }
 
 TEST(Takeover, WithoutStandbysTheLossOfTheMasterIsSaidAtOnce) {
