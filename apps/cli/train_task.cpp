@@ -116,7 +116,8 @@ class TrainingRun {
     if (result_.resumed_from > 0) fmt::print(", resumed after step {}", result_.resumed_from);
     fmt::print("\n");
     if (elastic_) {
-      fmt::print("{} groups of members, {} of state taken over from others\n", result_.groups,
+      fmt::print("{} {} of members, {} of state taken over from others\n", result_.groups,
+                 result_.groups == 1 ? "group" : "groups",
                  human_bytes(result_.state_bytes));
     }
     if (result_.rounds > 0) {

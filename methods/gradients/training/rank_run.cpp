@@ -114,7 +114,7 @@ ExchangeRequest RankRun::exchange_request() const {
   request.steps = static_cast<std::uint64_t>(settings_.steps);
   request.steps_per_epoch = static_cast<std::uint64_t>(order_->steps_per_epoch());
   request.bucket_bytes = settings_.bucket_bytes;
-  if (leads()) request.message = listener_.message;
+  if (leads() && result_.groups <= 1) request.message = listener_.message;
   return request;
 }
 
