@@ -1,6 +1,7 @@
 // Any bytes as control packets: they are refused as corrupt, or are exactly what would be written for what
 // was read. What can be read then goes to a master with peers, and to a peer, in the name of one of them: it
 // may be kicked, and nothing else may break.
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 
@@ -41,7 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   settings.master.place = 1;
   StandbyState standby(settings, 0);
   standby.upstream_opened(0);
-  standby.upstream_packet({make_epoch(1, 0), Membership{1, {PeerId{}}}}, 0);
+  standby.upstream_packet({make_epoch(1, 0), Membership{1, {PeerId{}}, 1}}, 0);
   standby.upstream_closed(0);
   PeerState peer(PeerSettings{fuzzed_peer()});
   peer.join(0);

@@ -210,7 +210,7 @@ void describe(A& a, P& p) {
     a(p.membership), ids(a, p.members), describe_decisions(a, p.rounds), describe_decisions(a, p.syncs);
     describe_decision(a, p.pending_query), a(p.next_revision);
   } else if constexpr (std::is_same_v<T, Membership>) {
-    a(p.version), ids(a, p.members);
+    a(p.version), ids(a, p.members), a(p.settled);
   } else {
     static_assert(std::is_empty_v<T>, "a packet whose fields are not listed");
   }

@@ -334,6 +334,7 @@ struct Adopted {
 struct Membership {
   std::uint64_t version = 0;
   std::vector<PeerId> members;
+  std::uint64_t settled = 0;  // of earlier versions than this one none counts any more
 };
 
 // The id of a packet is its place here, beginning with 1: new ones go to the end.

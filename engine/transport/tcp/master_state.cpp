@@ -23,7 +23,11 @@ std::vector<LinkAction> MasterState::take_actions() {
     const bool ping = action.packet && std::holds_alternative<Ping>(action.packet->body);
     const bool standby = std::any_of(standbys_.begin(), standbys_.end(),
                                      [&](const Standby& each) { return each.link == action.link; });
-    (ping || standby ? now : later).push_back(std::move(action));
+    // A newcomer is welcomed before it is pinged.
+    const bool comes = std::any_of(later.begin(), later.end(), [&](const LinkAction& each) {
+      return each.link == action.link && each.packet && std::holds_alternative<Welcome>(each.packet->body);
+    });
+    ((ping && !comes) || standby ? now : later).push_back(std::move(action));
   }
   actions_ = std::move(later);
   return now;
@@ -215,7 +219,7 @@ void MasterState::stranger_packet(LinkId link, const ControlPacket& packet) {
     }
     std::erase_if(lost_standbys_, [&](const LostStandby& lost) { return lost.place == follow->place; });
     standbys_.push_back({link, follow->place, known, now_, now_});
-    send(link, Membership{membership_, accepted_ids()});
+    send(link, Membership{membership_, accepted_ids(), electorates_.front().version});
     check_majority();
   } else if (std::holds_alternative<VoteTakeover>(packet.body)) {
     close_stranger(link, KickReason::refused, "this master runs without it; it can only join anew");
@@ -379,7 +383,12 @@ void MasterState::membership_changed() {
   ++membership_;
   if (!has_standbys()) return;
   electorates_.push_back({membership_, accepted_ids()});
-  for (const Standby& standby : standbys_) send(standby.link, Membership{membership_, accepted_ids()});
+  tell_standbys();
+}
+
+void MasterState::tell_standbys() {
+  for (const Standby& standby : standbys_)
+    send(standby.link, Membership{membership_, accepted_ids(), electorates_.front().version});
 }
 
 void MasterState::check_majority() {
@@ -389,8 +398,10 @@ void MasterState::check_majority() {
   for (const Standby& standby : standbys_) confirmed = std::min(confirmed, standby.known);
   for (const LostStandby& lost : lost_standbys_) confirmed_by_lost = std::min(confirmed_by_lost, lost.known);
   confirmed = std::min(confirmed, confirmed_by_lost);
+  const std::uint64_t settled = electorates_.front().version;
   while (electorates_.size() > 1 && electorates_[1].version <= confirmed)
     electorates_.erase(electorates_.begin());
+  if (electorates_.front().version != settled) tell_standbys();
   for (std::size_t i = 0; i < electorates_.size(); ++i) {
     const std::vector<PeerId>& members = electorates_[i].members;
     std::size_t present = 0;

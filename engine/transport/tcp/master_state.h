@@ -18,15 +18,17 @@
 //   because it died is then gone, and nobody is kicked for having said so.
 // - The revision of the shared state rises when a synchronisation ends well, not when it is voted for.
 //
-// One run, one master. A standby leads with more than half of a membership that it or one of its voters has
-// heard of. The master keeps every membership that might still be counted by, and has at least half of each:
+// One run, one master. Memberships, the accepted peers at a time, are numbered. Standbys are told of each,
+// and confirm it; one that all standbys have confirmed is settled, and earlier ones count no more. A standby
+// leads with more than half of each membership that it knows from the settled one on, and of the latest that
+// one of its voters has heard of. The master has at least half of each from the settled one on:
 // - Where departures leave it with less, all that peers would be told is withheld until the standbys have
-//   confirmed the new membership. It stands down where one that has not is lost.
-// - Newcomers need no confirmation: all old members present have answered Connect, which tells how many there
-//   will be, before anybody is accepted; whoever of them comes to a standby raises its count.
-// What this does not cover: with two or more standbys, one that confirmed the departure of a majority and
-// then lost the master leads with the rest, while another that had lost the master before may lead with that
-// majority. The runs then have different epochs and different peers.
+//   confirmed who is left. It stands down where one is lost that has not.
+// - Newcomers need no confirmation: all members present have answered Connect, which tells how many there
+// will
+//   be, before anybody is accepted; whoever of them comes to a standby raises its count.
+// Two standbys with majorities of the same membership would share a voter, which has one link at a time.
+// The price is that where half of the peers and a standby are lost at once, the other half stops.
 #pragma once
 
 #include <cstdint>
@@ -75,11 +77,16 @@ class MasterState {
     bool loopback = false;
     VoteTakeover vote;
   };
-  // A standby that becomes a master with the agreement of `voters`, out of `members`, the last accepted ones.
+  // The accepted peers at a time.
+  struct Electorate {
+    std::uint64_t version;
+    std::vector<PeerId> members;  // later without those who said goodbye: they vote for nobody
+  };
+  // A standby that becomes a master with the agreement of `voters`, a majority of each of `electorates`, the
+  // latest of which comes last.
   // `rivals`: places of the other masters that may know of the run and have not heard of this one.
-  MasterState(const MasterSettings& settings, Epoch epoch, std::uint64_t membership,
-              std::vector<PeerId> members, const std::vector<Voter>& voters,
-              const std::vector<std::uint32_t>& rivals, double now);
+  MasterState(const MasterSettings& settings, Epoch epoch, std::vector<Electorate> electorates,
+              const std::vector<Voter>& voters, const std::vector<std::uint32_t>& rivals, double now);
 
   // `address` is what other peers reach it by.
   void link_opened(LinkId link, std::string address, bool loopback, double now);
@@ -138,10 +145,6 @@ class MasterState {
     std::uint32_t place;
     std::uint64_t known;
   };
-  struct Electorate {
-    std::uint64_t version;
-    std::vector<PeerId> members;  // without those who said goodbye: they vote for nobody
-  };
   struct Peer {
     LinkId link = 0;
     Member member;
@@ -157,8 +160,8 @@ class MasterState {
     std::optional<VoteSync> sync_vote;
     std::vector<SyncPlan::DirtyKey> dirty;
     std::vector<PeerId> lost_holders;
-    bool starving = false;      // has nobody to fetch from, until somebody else has fetched
-    bool starved_once = false;  // and a synchronisation failed for it
+    bool starving = false;           // has nobody to fetch from, until somebody else has fetched
+    std::vector<PeerId> starved_of;  // those it could not fetch from when synchronisations failed for it
     std::uint64_t sent_bytes = 0, received_bytes = 0;
     double heard = 0, pinged = 0;
   };
@@ -211,6 +214,7 @@ class MasterState {
   void stand_down(KickReason reason, const std::string& text);
   void check_majority();
   void membership_changed();
+  void tell_standbys();
   bool has_standbys() const { return !standbys_.empty() || !lost_standbys_.empty(); }
   void visit_waits(const std::function<void(Stall&, Wait, const std::vector<LinkId>& waiting)>& visit);
   Wait make_wait(WaitKind kind, std::uint32_t group, std::uint64_t tag, const Stall& stall) const;

@@ -200,13 +200,17 @@ void MasterState::holder_lost(Peer& peer, const HolderLost& packet) {
   plan_sync(group, peer);
 }
 
-// Those that are left can fetch from nobody. The first time the synchronisation fails for all, since the
-// holder may be dead and is then missing from the next; the second time it is they who cannot reach it.
+// Those that are left can fetch from nobody. The synchronisation then fails for all, since the holder may be
+// dead and is missing from the next one; where it is not, it is they who cannot reach it.
 void MasterState::give_up_sync(Group& group) {
   bool kicked = false;
   for (Peer& peer : peers_) {
     if (peer.leaving || peer.member.group != group.number || peer.phase != PeerPhase::sync_fetch) continue;
-    if (std::exchange(peer.starved_once, true)) {
+    const bool again = std::any_of(peer.lost_holders.begin(), peer.lost_holders.end(), [&](const PeerId& id) {
+      return std::find(peer.starved_of.begin(), peer.starved_of.end(), id) != peer.starved_of.end();
+    });
+    peer.starved_of.insert(peer.starved_of.end(), peer.lost_holders.begin(), peer.lost_holders.end());
+    if (again) {
       kick(peer, KickReason::unreachable, "it can fetch the shared state from nobody");
       kicked = true;
     } else {
@@ -224,7 +228,7 @@ void MasterState::sync_done(Peer& peer, const SyncDone& packet) {
     return kick(peer, KickReason::illegal, fmt::format("SYNC_DONE while {}", name_of(peer.phase)));
   const bool fetched = peer.phase == PeerPhase::sync_fetch && !packet.failed;
   peer.phase = PeerPhase::vote_sync_done;
-  peer.starved_once &= !fetched;
+  if (fetched) peer.starved_of.clear();
   if (fetched) {
     // Now it can serve those who reach nobody else.
     group.sync->holders.push_back(peer.member.id);

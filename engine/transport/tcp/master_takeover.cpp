@@ -7,11 +7,15 @@
 
 namespace laconic::control {
 
-MasterState::MasterState(const MasterSettings& settings, Epoch epoch, std::uint64_t membership,
-                         std::vector<PeerId> members, const std::vector<Voter>& voters,
-                         const std::vector<std::uint32_t>& rivals, double now)
-    : settings_(settings), epoch_(epoch), began_(now), now_(now), membership_(membership + 1) {
-  electorates_.push_back({membership, std::move(members)});
+MasterState::MasterState(const MasterSettings& settings, Epoch epoch, std::vector<Electorate> electorates,
+                         const std::vector<Voter>& voters, const std::vector<std::uint32_t>& rivals,
+                         double now)
+    : settings_(settings),
+      epoch_(epoch),
+      began_(now),
+      now_(now),
+      membership_(electorates.back().version + 1),
+      electorates_(std::move(electorates)) {
   for (const std::uint32_t place : rivals) lost_standbys_.push_back({place, 0});
   restore_counters(voters);
   run_settings_ = voters.front().vote.introduction.settings;

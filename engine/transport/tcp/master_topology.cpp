@@ -216,10 +216,15 @@ void MasterState::finish_round(const Round& round) {
       group_of(peer).broken = true;
     }
   }
-  if (accepted_some) membership_changed();
   // Whoever is left of any earlier membership took part, and would tell a standby of this one.
-  if (round.purpose == RoundPurpose::accept_newcomers && !withheld_)
-    electorates_ = {{membership_, accepted_ids()}};
+  if (round.purpose == RoundPurpose::accept_newcomers && !withheld_ && has_standbys()) {
+    electorates_.clear();
+    if (!accepted_some) {
+      electorates_.push_back({membership_, accepted_ids()});
+      tell_standbys();
+    }
+  }
+  if (accepted_some) membership_changed();
   const TopologyResult result{round.number, success, membership_, accepted_ids(), queries_};
   for (Peer& peer : peers_) {
     if (peer.round != round.number) continue;

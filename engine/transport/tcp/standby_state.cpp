@@ -57,9 +57,13 @@ void StandbyState::upstream_packet(const ControlPacket& packet, double now) {
     return;
   }
   epoch_ = packet.epoch;
-  membership_ = news->version;
-  members_ = news->members;
-  upstream_.push_back({UpstreamAction::Kind::send, 0, {epoch_, Membership{membership_, {}}}});
+  std::erase_if(memberships_, [&](const MasterState::Electorate& each) {
+    return each.version < news->settled || each.version >= news->version;
+  });
+  // Without end, only where the master does not settle anything.
+  if (memberships_.size() == 2 * most_members) memberships_.erase(memberships_.begin() + 1);
+  memberships_.push_back({news->version, news->members});
+  upstream_.push_back({UpstreamAction::Kind::send, 0, {epoch_, Membership{news->version, {}, 0}}});
   if (!std::exchange(follows_, true)) refuse_voters("the master is there");
 }
 
@@ -113,7 +117,7 @@ void StandbyState::packet(LinkId link, const ControlPacket& packet, double now) 
   if (std::holds_alternative<AskStatus>(packet.body)) {
     Status status;
     if (first_vote_ >= 0) status.waits.push_back({WaitKind::takeover, 0, 0, now - first_vote_, missing()});
-    status.membership = membership_;
+    status.membership = memberships_.empty() ? 0 : memberships_.back().version;
     actions_.push_back({link, ControlPacket{epoch_, std::move(status)}, false});
   } else if (std::holds_alternative<VoteTakeover>(packet.body)) {
     add_voter(link, packet);
@@ -132,7 +136,8 @@ void StandbyState::add_voter(LinkId link, const ControlPacket& packet) {
   const auto& vote = std::get<VoteTakeover>(packet.body);
   if (voters_.size() >= most_members) return refuse(link, NotMaster{"too many peers are here"});
   if (follows_) return refuse(link, NotMaster{"the master is there"});
-  if (membership_ == 0) return refuse(link, NotMaster{"it has not heard of this run"});
+  if (memberships_.empty() || memberships_.back().version == 0)
+    return refuse(link, NotMaster{"it has not heard of this run"});
   if (packet.epoch < epoch_ || (!voters_.empty() && packet.epoch < voters_epoch_))
     return refuse(link, Kick{KickReason::refused, "it belongs to an older master and can only join anew"});
   if (!voters_.empty() && packet.epoch > voters_epoch_) refuse_voters("there was a younger master");
@@ -149,22 +154,23 @@ void StandbyState::add_voter(LinkId link, const ControlPacket& packet) {
   voters_.push_back({link, from.address, from.loopback, vote});
 }
 
-namespace {
-// The latest that anybody knows of.
-std::pair<std::uint64_t, std::vector<PeerId>> latest_membership(
-    std::uint64_t version, const std::vector<PeerId>& members,
-    const std::vector<MasterState::Voter>& voters) {
+// The last is the latest that anybody knows of.
+std::vector<MasterState::Electorate> StandbyState::electorates() const {
+  std::vector<MasterState::Electorate> all = memberships_;
   const VoteTakeover* latest = nullptr;
-  for (const MasterState::Voter& voter : voters) {
-    if (voter.vote.membership > version) version = voter.vote.membership, latest = &voter.vote;
+  for (const MasterState::Voter& voter : voters_) {
+    const std::uint64_t known = latest ? latest->membership : all.empty() ? 0 : all.back().version;
+    if (voter.vote.membership > known) latest = &voter.vote;
   }
-  return {version, latest ? latest->members : members};
+  if (latest != nullptr) all.push_back({latest->membership, latest->members});
+  return all;
 }
-}  // namespace
 
 std::vector<PeerId> StandbyState::missing() const {
   std::vector<PeerId> absent;
-  for (const PeerId& id : latest_membership(membership_, members_, voters_).second) {
+  const std::vector<MasterState::Electorate> all = electorates();
+  if (all.empty()) return absent;
+  for (const PeerId& id : all.back().members) {
     if (std::none_of(voters_.begin(), voters_.end(), [&](const auto& voter) { return voter.vote.id == id; }))
       absent.push_back(id);
   }
@@ -194,12 +200,28 @@ bool belongs(const VoteTakeover& vote, const std::vector<PeerId>& members, const
 }  // namespace
 
 StandbyState::Turnout StandbyState::turnout() const {
-  const std::vector<PeerId> members = latest_membership(membership_, members_, voters_).second;
+  const std::vector<MasterState::Electorate> all = electorates();
   const VoteTakeover* open = open_acceptance(voters_);
-  Turnout turnout{members.size(), 0};
-  if (open != nullptr) turnout.members = std::max<std::size_t>(turnout.members, open->open_world);
-  for (const MasterState::Voter& voter : voters_) turnout.present += belongs(voter.vote, members, open);
-  return turnout;
+  Turnout least;
+  const auto consider = [&](Turnout turnout) {
+    const auto lead_of = [](const Turnout& t) {
+      return 2 * static_cast<std::int64_t>(t.present) - static_cast<std::int64_t>(t.members);
+    };
+    if (least.members == 0 || lead_of(turnout) < lead_of(least)) least = turnout;
+  };
+  for (const MasterState::Electorate& each : all) {
+    Turnout turnout{each.members.size(), 0};
+    for (const MasterState::Voter& voter : voters_)
+      turnout.present += belongs(voter.vote, each.members, nullptr);
+    consider(turnout);
+  }
+  if (open != nullptr) {
+    Turnout turnout{open->open_world, 0};
+    for (const MasterState::Voter& voter : voters_)
+      turnout.present += belongs(voter.vote, all.back().members, open);
+    consider(turnout);
+  }
+  return least;
 }
 
 void StandbyState::evaluate() {
@@ -208,9 +230,9 @@ void StandbyState::evaluate() {
     told_ = false;
     return;
   }
-  const auto [members, present] = turnout();
-  if (members > 0 && present >= members) return lead();
-  if (2 * present > members) {
+  const Turnout least = turnout();
+  if (least.majority() && missing().empty() && least.present >= least.members) return lead();
+  if (least.majority()) {
     if (majority_since_ < 0) majority_since_ = now_;
   } else {
     majority_since_ = -1;
@@ -218,7 +240,8 @@ void StandbyState::evaluate() {
 }
 
 void StandbyState::lead() {
-  auto [version, members] = latest_membership(membership_, members_, voters_);
+  std::vector<MasterState::Electorate> all = electorates();
+  const std::vector<PeerId>& members = all.back().members;
   const VoteTakeover* open = open_acceptance(voters_);
   std::vector<MasterState::Voter> survivors;
   for (const MasterState::Voter& voter : voters_) {
@@ -235,8 +258,7 @@ void StandbyState::lead() {
   }
   const std::uint64_t generation = generation_of(lost) + 1;
   epoch_ = make_epoch(generation, settings_.master.place);
-  master_ = std::make_unique<MasterState>(settings_.master, epoch_, version, std::move(members), survivors,
-                                          rivals, now_);
+  master_ = std::make_unique<MasterState>(settings_.master, epoch_, std::move(all), survivors, rivals, now_);
   for (Stranger& stranger : strangers_)
     master_->link_opened(stranger.link, std::move(stranger.address), stranger.loopback, now_);
   strangers_.clear();
@@ -295,8 +317,8 @@ void StandbyState::tick(double now) {
   if (majority_since_ >= 0) {
     if (now >= majority_since_ + settings_.grace) lead();
   } else if (now >= first_vote_ + settings_.election_limit) {
-    const auto [members, present] = turnout();
-    refuse_voters(fmt::format("{} of {} peers came, which is no majority", present, members));
+    const Turnout least = turnout();
+    refuse_voters(fmt::format("{} of {} peers came, which is no majority", least.present, least.members));
   }
 }
 

@@ -3,10 +3,9 @@
 // agree it becomes the master of a new epoch (a vote binds a peer while its link is open, so it supports one
 // standby at a time). It waits a little for the others, since whoever comes later can only join anew.
 //
-// Membership is counted by the latest version that the standby or any of its voters has heard of; where
-// voters were connecting to newcomers when they lost the master, which may have accepted them, by the larger
-// of the two. A standby whose master is there refuses votes, so a peer that alone lost its link does not
-// split the run.
+// Which memberships count is in master_state.h. Where voters were connecting to newcomers when they lost the
+// master, which may have accepted them, there must be a majority with the newcomers as well. A standby whose
+// master is there refuses votes, so a peer that alone lost its link does not split the run.
 #pragma once
 
 #include <cstdint>
@@ -75,18 +74,19 @@ class StandbyState {
   void lead();
   void connect_next(double now);
   std::vector<PeerId> missing() const;
-  // Of how many peers a majority is needed, and how many of them are here.
+  // Where several memberships count, of the one that lacks most.
   struct Turnout {
     std::size_t members = 0, present = 0;
+    bool majority() const { return 2 * present > members; }
   };
   Turnout turnout() const;
+  std::vector<MasterState::Electorate> electorates() const;
 
   StandbySettings settings_;
   double now_;
   std::unique_ptr<MasterState> master_;
   Epoch epoch_ = 0;
-  std::uint64_t membership_ = 0;
-  std::vector<PeerId> members_;
+  std::vector<MasterState::Electorate> memberships_;  // from the settled one on
   bool follows_ = false, connected_ = false;
   std::uint32_t upstream_master_ = 0;
   double retry_at_ = -1, heard_ = 0;

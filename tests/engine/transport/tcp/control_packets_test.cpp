@@ -73,7 +73,7 @@ std::vector<PacketBody> filled_packets() {
       Ping{3},
       NotMaster{"standby"},
       Adopted{1, {id(1)}, {{1, true}}, {{2, false}}, {3, true}, 4},
-      Membership{1, {id(1), id(2)}},
+      Membership{2, {id(1), id(2)}, 1},
       RunComplete{}};
 }
 
@@ -128,7 +128,8 @@ TEST(ControlPackets, UnknownIdsAndValuesAreRefused) {
 
 TEST(ControlPackets, LengthsAreBoundedBeforeAnythingIsAllocated) {
   Bytes membership = encode({1, Membership{1, {}}});
-  for (std::size_t i = membership.size() - 4; i < membership.size(); ++i) membership[i] = std::byte{0xFF};
+  for (std::size_t i = membership.size() - 12; i < membership.size() - 8; ++i)
+    membership[i] = std::byte{0xFF};
   EXPECT_THROW(decode(id_of(Membership{}), membership), Error);
   Membership many{1, std::vector<PeerId>(most_members)};
   EXPECT_NO_THROW(decode(id_of(many), encode({1, many})));

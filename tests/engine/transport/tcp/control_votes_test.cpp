@@ -27,7 +27,7 @@ void finish(World& world, WorldPeer& peer, std::uint64_t tag, bool failed = fals
 }
 void start_all(World& world, std::uint64_t tag, std::uint64_t count = 10) {
   for (auto& peer : world.peers) {
-    if (!peer->state.accepted()) continue;
+    if (!peer->state.accepted() || peer->link == 0) continue;
     ASSERT_EQ(peer->state.start_collective(tag, terms(count)), Refusal::none);
   }
   world.settle();

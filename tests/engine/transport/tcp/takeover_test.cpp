@@ -279,7 +279,7 @@ TEST(Takeover, WhatFollowsFromALostMajorityWaitsForTheStandby) {
   EXPECT_EQ(run.peer(2).count<Complete>(), 0u);
   const Epoch epoch = run.world.master->epoch();
   const std::uint64_t version = run.world.master->status(run.world.now).membership;
-  run.world.master->packet(500, {epoch, Membership{version - 1, {}}}, run.world.now);
+  run.world.master->packet(500, {epoch, Membership{version - 1, {}, 0}}, run.world.now);
   run.world.settle();
   EXPECT_EQ(run.peer(2).count<Complete>(), 1u);  // one of the two that it knows of is not less than half
   EXPECT_TRUE(run.world.master->active());
@@ -304,7 +304,7 @@ TEST(Takeover, AStandbyConfirmsWhatItHears) {
   StandbyState standby(standby_settings(), 0);
   standby.upstream_opened(0);
   standby.take_upstream_actions();
-  standby.upstream_packet({make_epoch(1, 0), Membership{7, {PeerId{1}}}}, 0);
+  standby.upstream_packet({make_epoch(1, 0), Membership{7, {PeerId{1}}, 7}}, 0);
   const std::vector<UpstreamAction> actions = standby.take_upstream_actions();
   ASSERT_EQ(actions.size(), 1u);
   EXPECT_EQ(std::get<Membership>(actions[0].packet.body).version, 7u);
