@@ -1,11 +1,12 @@
-// The parsers of bulk connections: frame headers, the first words of a peer, requests for a shared state, and
-// quantised blocks of any bytes.
+// The parsers of bulk connections: frame headers, the first words of a peer, summaries of and requests for a
+// shared state, and quantised blocks of any bytes.
 #include <cstdlib>
 #include <vector>
 
 #include "engine/base/error.h"
 #include "engine/transport/tcp/block_quantizer.h"
 #include "engine/transport/tcp/peer_links.h"
+#include "engine/transport/tcp/state_summary.h"
 #include "engine/transport/tcp/state_transfer.h"
 
 namespace {
@@ -34,6 +35,24 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (!std::equal(again.begin(), again.end(), raw.begin())) std::abort();
     });
   }
+  attempt([&] {
+    const StateSummary summary = decode_summary(bytes);
+    const Bytes again = encode_summary(summary);
+    if (!std::equal(again.begin(), again.end(), bytes.begin(), bytes.end())) std::abort();
+    std::uint64_t sum = 0;
+    bool fits = true;
+    constexpr std::uint64_t memory = 1ull << 40;
+    for (const std::uint64_t size : summary.sizes) {
+      fits = fits && size <= memory && sum + size <= memory;
+      sum += fits ? size : 0;
+    }
+    try {
+      require_memory_for(summary.sizes, memory);
+      if (!fits) std::abort();
+    } catch (const Error& error) {
+      if (fits || error.kind() != ErrorKind::input) std::abort();
+    }
+  });
   attempt([&] {
     const PeerHello hello = decode_hello(bytes);
     const Bytes again = encode_hello(hello);

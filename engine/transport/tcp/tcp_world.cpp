@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <mutex>
 #include <thread>
 
 #include "engine/base/error.h"
 #include "engine/transport/collectives.h"
 #include "engine/transport/tcp/message_session.h"
+#include "engine/transport/tcp/state_summary.h"
 
 namespace laconic {
 namespace {
@@ -73,66 +73,6 @@ class TcpCommunicator : public Communicator {
   std::shared_ptr<TcpRun> run_;
   std::uint64_t revision_;
 };
-
-// What a member has of the state, for the others to compare.
-struct StateSummary {
-  std::uint64_t revision = 0;
-  std::vector<std::uint64_t> sizes;
-  Hash128 names{}, content{};
-};
-
-Bytes encode(const StateSummary& summary) {
-  ByteWriter out;
-  out.u64(summary.revision);
-  out.append(std::as_bytes(std::span(summary.names)));
-  out.append(std::as_bytes(std::span(summary.content)));
-  for (const std::uint64_t size : summary.sizes) out.u64(size);
-  return out.take();
-}
-
-StateSummary decode_summary(ByteSpan bytes) {
-  ByteReader in(bytes, "summary of a state");
-  StateSummary summary;
-  summary.revision = in.u64();
-  std::memcpy(summary.names.data(), in.take(16).data(), 16);
-  std::memcpy(summary.content.data(), in.take(16).data(), 16);
-  while (!in.at_end()) summary.sizes.push_back(in.u64());
-  return summary;
-}
-
-StateSummary summary_of(std::uint64_t revision, const std::vector<SharedPart>& state) {
-  StateSummary summary;
-  summary.revision = revision;
-  StreamingHash128 names, content;
-  for (const SharedPart& part : state) {
-    const std::uint64_t lengths[] = {part.name.size(), part.bytes.size()};
-    names.update(std::as_bytes(std::span(lengths, 1)));
-    names.update(part.name);
-    content.update(std::as_bytes(std::span(lengths)));
-    content.update(part.bytes);
-    summary.sizes.push_back(part.bytes.size());
-  }
-  summary.names = names.digest();
-  summary.content = content.digest();
-  return summary;
-}
-
-// Of the members that are furthest, the state that most of them hold; the smallest hash of equals.
-std::size_t elected_member(const std::vector<StateSummary>& summaries) {
-  std::uint64_t furthest = 0;
-  for (const StateSummary& summary : summaries) furthest = std::max(furthest, summary.revision);
-  std::map<Hash128, std::size_t> holders;
-  for (const StateSummary& summary : summaries) {
-    if (summary.revision == furthest) ++holders[summary.content];
-  }
-  const auto elected = std::max_element(holders.begin(), holders.end(), [](const auto& a, const auto& b) {
-    return a.second < b.second || (a.second == b.second && a.first > b.first);
-  });
-  for (std::size_t i = 0; i < summaries.size(); ++i) {
-    if (summaries[i].revision == furthest && summaries[i].content == elected->first) return i;
-  }
-  return 0;
-}
 
 class TcpWorld : public ElasticWorld {
  public:
@@ -247,7 +187,8 @@ bool TcpWorld::gather_summaries(const StateSummary& own, std::vector<StateSummar
       of_revision = run_->revision;
     }
     TcpCommunicator communicator(run_, session_->ring(), of_revision);
-    for (const Bytes& bytes : all_gather(communicator, encode(own))) all.push_back(decode_summary(bytes));
+    for (const Bytes& bytes : all_gather(communicator, encode_summary(own)))
+      all.push_back(decode_summary(bytes));
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::io) throw;
     succeeded = false;
@@ -278,6 +219,11 @@ SharedStateReport TcpWorld::synchronise(std::uint64_t revision, std::vector<Shar
                     [&](const StateSummary& s) { return s.content == elected.content; }))
       return report;
 
+    // What another member claims makes no room here before it can be true, and where this one holds the state
+    // the lengths are its own.
+    const std::vector<std::uint64_t>& sizes = holds(own) ? own.sizes : elected.sizes;
+    if (!holds(own)) require_memory_for(sizes, machine_memory());
+
     // Into memory of its own: where it fails, the state is as it was.
     SharedState shared;
     shared.revision = run_->peer.next_revision();
@@ -285,7 +231,7 @@ SharedStateReport TcpWorld::synchronise(std::uint64_t revision, std::vector<Shar
     std::vector<Bytes> received(state.size());
     for (std::size_t i = 0; i < state.size(); ++i) {
       received[i] = state[i].bytes;
-      received[i].resize(elected.sizes[i]);
+      received[i].resize(sizes[i]);
       shared.entries.push_back(
           {{state[i].name.empty() ? "state" : state[i].name, NumberType::u8, received[i]}, false});
     }

@@ -190,6 +190,7 @@ TEST_P(BulkLinks, ASenderThatEndsGivesItsMemoryBackAtOnce) {
   EXPECT_TRUE(next.wait(more.size()));
   EXPECT_TRUE(next.bytes() == more);
   group.links(1).end(1, 11);
+  group.links(0).end(1, 11);
 }
 
 TEST_P(BulkLinks, BrokenFramesEndTheConnectionWithAReason) {
@@ -306,6 +307,7 @@ TEST(BulkPools, GrowCloseAndReportTheirEnd) {
   group.links(0).send(group.id(1), 2, {1, 2, 0}, text, nullptr, nullptr);
   EXPECT_TRUE(sink.wait(3));
   group.links(1).end(1, 2);
+  group.links(0).end(1, 2);
 }
 
 TEST(BulkPools, PacedConnectionsKeepToTheirRate) {
