@@ -123,6 +123,15 @@ void MasterLink::connect(Lock& lock, std::uint32_t master) {
     fault = error.what();
     // Another key or protocol will not be the right one a moment later.
     hopeless = error.kind() == ErrorKind::input || error.kind() == ErrorKind::usage;
+    if (!hopeless) {
+      // Nor will somebody who is there and has refused twice; who is not there yet may come.
+      try {
+        connect_to(masters_.at(master), 1);
+        hopeless = ++refusals_ >= 2;
+      } catch (const Error&) {
+        refusals_ = 0;
+      }
+    }
   }
   lock.lock();
   if (number != link_number_ || state_.stopped()) {

@@ -198,7 +198,9 @@ void churn(double seconds, bool two_at_once, std::uint64_t seed) {
       const auto own_death = died.find(process);
       const double until = own_death == died.end() ? stopped : own_death->second;
       if (own.front() >= death.time || until < death.time + 2) continue;
-      const auto next = std::upper_bound(own.begin(), own.end(), death.time + 0.001);
+      // The first step after the death may have been done with the dead one; the second was not.
+      auto next = std::upper_bound(own.begin(), own.end(), death.time);
+      if (next != own.end()) ++next;
       slowest = std::max(slowest, (next == own.end() ? until : *next) - death.time);
       ++recoveries;
     }
