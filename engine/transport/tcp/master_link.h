@@ -64,9 +64,9 @@ class MasterLink {
   std::unique_ptr<FramedLink> link_;
   std::vector<std::unique_ptr<FramedLink>> dying_;  // ended on the thread, outside the lock
   std::uint64_t link_number_ = 0;
-  int refusals_ = 0;  // in a row; of the thread
   std::optional<std::uint32_t> wanted_;
   bool lost_ = false, stopping_ = false, carrying_out_ = false;
+  int refusals_ = 0;  // by a master that is there, in a row; of the thread
   std::string fault_;
   std::thread thread_;
 };
