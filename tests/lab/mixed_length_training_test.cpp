@@ -130,7 +130,7 @@ TEST(MixedLengthTraining, GradientIsTheSameForEveryPlan) {
   for (const int ranks : {2, 4, 5}) {
     request.ranks = ranks;
     for (const Schedule schedule : schedules) {
-            request.plan = planning(static_cast<std::uint32_t>(ranks), schedule);
+      request.plan = planning(static_cast<std::uint32_t>(ranks), schedule);
       const MixedLengthResult got = load_lab().mixed_length_training(request);
       const std::string what = std::to_string(ranks) + " ranks, " + std::string(name_of(schedule));
       expect_equal(got.gradient, alone.gradient, 1e-5, what);
