@@ -62,7 +62,7 @@ class Collectives : public testing::Test {
 TEST_F(Collectives, MembersJoinAndDieWhileARunTrains) {
   const std::string master = start_master();
   const std::vector<std::string> train = {
-      "train", "synthetic-classes", "--exchange", "ef-topk",          "--steps", "400",         "--lr",
+      "train", "synthetic-classes", "--exchange", "ef-topk",          "--steps", "2000",        "--lr",
       "0.05",  "--batch",           "8",          "--evaluate-every", "0",       "--transport", master,
       "--json"};
   std::vector<std::string> first_words = train;
@@ -78,7 +78,7 @@ TEST_F(Collectives, MembersJoinAndDieWhileARunTrains) {
   ASSERT_EQ(c.code, 0) << c.err;
   const auto one = nlohmann::json::parse(a.out), other = nlohmann::json::parse(c.out);
   EXPECT_EQ(one["hash"], other["hash"]);
-  EXPECT_EQ(one["steps"], 400);
+  EXPECT_EQ(one["steps"], 2000);
   // Whoever comes late is told that there is nothing to join; and settings that differ are, too.
   const CommandResult late = run(first_words);
   EXPECT_NE(late.code, 0);
