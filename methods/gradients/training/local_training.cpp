@@ -37,6 +37,7 @@ class LocalRankTraining : private RankRun {
   TrainingResult run() {
     if (group_.elastic()) {
       if (settings_.resume) resume_shared();
+      safe_step_ = state_.step;
       regroup();
       wait_for_members([this] { regroup(); });
     } else {
@@ -52,13 +53,14 @@ class LocalRankTraining : private RankRun {
         if (!settings_.checkpoint.empty()) save();
         end_rounds();
         compare_replicas(rule_->shared());
+        evaluate(rule_->shared());
+        share_evaluation();
         count_bytes();
         break;
       } catch (const GroupChanged&) {
         regroup();
       }
     }
-    evaluate(rule_->shared());
     result_.rounds = rounds_;
     result_.tau = length_->tau();
     if (group_.elastic()) group_.finish();
@@ -139,14 +141,6 @@ class LocalRankTraining : private RankRun {
     if (length_->found()) length_->set_tau(std::max<std::int64_t>(local.tau, 1));
     last_rate_ = local.rate;
   }
-  void resume_shared() {
-    shared_at_start_ =
-        load_shared_training(settings_.checkpoint, elastic_settings_text(task_, settings_), state_);
-    safe_step_ = state_.step;
-    result_.resumed_from = state_.step;
-    if (listener_.message) listener_.message(fmt::format("goes on after step {}", state_.step));
-  }
-
   std::unique_ptr<GradientExchange> make_carrier() {
     if (!settings_.exchange) return dense_exchange(tensors_, DenseForm::f32, settings_.bucket_bytes);
     TrainingExchange made = settings_.exchange(exchange_request());
@@ -413,7 +407,6 @@ class LocalRankTraining : private RankRun {
   std::int64_t rounds_ = 0;
   // What an elastic run falls back to: the rounds whose means are in the common point.
   std::int64_t safe_step_ = 0, safe_rounds_ = 0;
-  Bytes shared_at_start_;
   double last_rate_ = 0;
   bool broken_ = false, broken_before_ = false, warned_ = false;
   int refused_in_a_row_ = 0;

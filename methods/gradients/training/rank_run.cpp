@@ -65,6 +65,13 @@ void RankRun::order_examples() {
   }
 }
 
+void RankRun::resume_shared() {
+  shared_at_start_ =
+      load_shared_training(settings_.checkpoint, elastic_settings_text(task_, settings_), state_);
+  result_.resumed_from = state_.step;
+  if (listener_.message) listener_.message(fmt::format("goes on after step {}", state_.step));
+}
+
 void RankRun::renew_group() {
   const int before = members_;
   group_.renew();

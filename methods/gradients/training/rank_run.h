@@ -44,7 +44,9 @@ class RankRun {
   // This rank's examples in the group as it is.
   void order_examples();
 
-  // Elastic runs. The next group; says so when it has another size.
+  // Elastic runs. What a checkpoint holds is offered to the first group.
+  void resume_shared();
+  // The next group; says so when it has another size.
   void renew_group();
   // The same shared state on all members; true when this one was given it.
   bool synchronise(Bytes& exchange);
@@ -100,6 +102,7 @@ class RankRun {
   TrainingState state_;
   TrainingResult result_;
   PacedProgress progress_;
+  Bytes shared_at_start_;   // of the exchange, from the checkpoint of an elastic run
   bool newcomers_ = false;  // of an elastic run: some wait
   bool unshared_ = false;   // an evaluation that only rank 0 knows
 

@@ -135,13 +135,6 @@ class RankTraining : private RankRun {
     }
   }
 
-  void resume_shared() {
-    shared_at_start_ =
-        load_shared_training(settings_.checkpoint, elastic_settings_text(task_, settings_), state_);
-    result_.resumed_from = state_.step;
-    if (listener_.message) listener_.message(fmt::format("goes on after step {}", state_.step));
-  }
-
   // On examples of the first steps, as many as tell the curvature of a rank's data.
   std::vector<double> smoothness_of_ranks() {
     constexpr std::size_t enough = 256;
@@ -284,7 +277,6 @@ class RankTraining : private RankRun {
 
   std::unique_ptr<GradientExchange> exchange_;
   std::unique_ptr<GradientExchange> before_;  // of the group before, until its memories are inherited
-  Bytes shared_at_start_;                     // of the exchange, from a checkpoint
   double own_clip_ = 0;                       // largest norm of this rank's own gradient
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<OverlappedExchange> overlapped_;
