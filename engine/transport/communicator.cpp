@@ -44,7 +44,9 @@ void Communicator::send(int to, std::uint32_t tag, Bytes message) {
 
 Bytes Communicator::receive(int from, std::uint32_t tag) {
   check_peer(from);
+  const auto begin = std::chrono::steady_clock::now();
   Bytes message = take(from, tag);
+  waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (from != rank_) {
     Traffic& count = traffic_[static_cast<std::size_t>(kind_)];
     count.received_bytes += message.size();

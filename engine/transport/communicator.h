@@ -74,6 +74,9 @@ class Communicator {
   const Traffic& traffic(Exchange kind) const { return traffic_[static_cast<std::size_t>(kind)]; }
   Traffic traffic() const;  // of all kinds
 
+  // Seconds spent in receive() so far.
+  double waited_seconds() const { return waited_; }
+
   // Seconds that receive() waits; 0: for ever.
   void set_timeout(double seconds) { timeout_ = seconds; }
   double timeout() const { return timeout_; }
@@ -101,7 +104,7 @@ class Communicator {
   void check_peer(int peer) const;
 
   int rank_, size_;
-  double timeout_ = 300;
+  double timeout_ = 300, waited_ = 0;
   std::uint32_t collectives_ = 0;
   Exchange kind_ = Exchange::point_to_point;
   bool counting_ = false;

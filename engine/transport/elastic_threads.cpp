@@ -14,25 +14,21 @@
 #include "engine/base/hash.h"
 
 namespace laconic {
-namespace {
-
-using MemberId = std::uint64_t;
-
-// What members agree on, in the order of their calls.
-enum class Meeting { none, begin, end, question, renewal, state, finish };
-
-struct Member {
-  Meeting waits_for = Meeting::none;
-  bool succeeded = true;  // its vote at the end of an operation
-  std::uint64_t lives_for = 0;
-  std::uint64_t revision = 0;  // of its state
-  std::vector<SharedPart>* state = nullptr;
-  SharedStateReport report;
-};
-
-}  // namespace
-
 struct ElasticThreads::State {
+  using MemberId = std::uint64_t;
+
+  // What members agree on, in the order of their calls.
+  enum class Meeting { none, begin, end, question, renewal, state, finish };
+
+  struct Member {
+    Meeting waits_for = Meeting::none;
+    bool succeeded = true;  // its vote at the end of an operation
+    std::uint64_t lives_for = 0;
+    std::uint64_t revision = 0;  // of its state
+    std::vector<SharedPart>* state = nullptr;
+    SharedStateReport report;
+  };
+
   std::mutex mutex;
   std::condition_variable changed;
   MemberId next = 1;
@@ -137,6 +133,9 @@ struct ElasticThreads::State {
 namespace {
 
 using RunState = ElasticThreads::State;
+using Meeting = RunState::Meeting;
+using Member = RunState::Member;
+using MemberId = RunState::MemberId;
 
 class ElasticThreadCommunicator : public Communicator {
  public:

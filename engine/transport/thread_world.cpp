@@ -194,8 +194,8 @@ void run_rank_threads(int size, const std::function<void(int rank)>& body) {
   }
 }
 
-void run_ranks(int size, const std::function<void(Communicator&)>& body) {
-  ThreadWorld world(size);
+void run_ranks(int size, const std::function<void(Communicator&)>& body, const LinkLimit& limit) {
+  ThreadWorld world(size, limit);
   run_rank_threads(size, [&](int rank) {
     const auto communicator = world.communicator(rank);
     try {

@@ -32,6 +32,6 @@ class ThreadWorld {
 // those that did not merely lose a peer (Error(io)) is rethrown.
 void run_rank_threads(int size, const std::function<void(int rank)>& body);
 // The same with each rank's end of one world of threads.
-void run_ranks(int size, const std::function<void(Communicator&)>& body);
+void run_ranks(int size, const std::function<void(Communicator&)>& body, const LinkLimit& limit = {});
 
 }  // namespace laconic

@@ -12,12 +12,10 @@
 #include <limits>
 #include <memory>
 #include <numeric>
-#include <optional>
 
 #include "engine/base/bytes.h"
 #include "engine/base/error.h"
 #include "engine/transport/collectives.h"
-#include "engine/transport/paced_communicator.h"
 #include "engine/transport/reductions.h"
 #include "engine/transport/thread_world.h"
 #include "lab/methods/bytescale/decoder_pass.h"
@@ -270,15 +268,14 @@ MixedLengthResult mixed_length_training(const MixedLengthRequest& request) {
   const ModelConfig config = config_of(request.model, longest_of(request));
   const auto places = places_of(request);
   std::vector<MixedLengthResult> results(static_cast<std::size_t>(request.ranks));
-  run_ranks(request.ranks, [&](Communicator& carrier) {
+  const auto train = [&](Communicator& communicator) {
     at::set_num_threads(1);
     const c10::NoGradGuard no_gradient;
-    std::optional<PacedCommunicator> paced;
-    if (request.link_rate > 0) paced.emplace(carrier, PacedLink{request.link_rate, request.link_latency});
-    MixedLengthResult& result = results[static_cast<std::size_t>(carrier.rank())];
-    result = TrainingRank(request, places, config, paced ? *paced : carrier).run();
-    if (paced) result.ranks.front().waited = paced->waited();
-  });
+    MixedLengthResult& result = results[static_cast<std::size_t>(communicator.rank())];
+    result = TrainingRank(request, places, config, communicator).run();
+    result.ranks.front().waited = communicator.waited_seconds();
+  };
+  run_ranks(request.ranks, train, {request.link_rate, request.link_latency});
   MixedLengthResult all = results.front();
   for (std::size_t rank = 1; rank < results.size(); ++rank) {
     const MixedLengthResult& one = results[rank];

@@ -6,8 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/base/error.h"
-#include "engine/transport/reductions.h"
+#include "tests/engine/transport/elastic_sums.h"
 
 namespace laconic {
 namespace {
@@ -16,31 +15,6 @@ std::unique_ptr<ElasticWorld> first_member(ElasticThreads& run, std::uint64_t li
   auto world = run.join(lives_for);
   world->renew();
   return world;
-}
-
-// Sums ones until `rounds` have succeeded; what the sizes of the groups were.
-std::vector<int> sum_until(ElasticWorld& world, int rounds) {
-  std::vector<int> sizes;
-  auto communicator = world.communicator();
-  while (static_cast<int>(sizes.size()) < rounds) {
-    world.begin_operation();
-    std::vector<float> values(100, 1.0f);
-    bool succeeded = true;
-    try {
-      all_reduce_sum(*communicator, values);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::io);
-      succeeded = false;
-    }
-    if (world.end_operation(succeeded)) {
-      EXPECT_EQ(values[7], static_cast<float>(world.size()));
-      sizes.push_back(world.size());
-    } else {
-      world.renew();
-      communicator = world.communicator();
-    }
-  }
-  return sizes;
 }
 
 TEST(ElasticThreads, NewcomersAreTakenInWhenTheGroupIsRenewed) {

@@ -11,37 +11,13 @@
 #include "engine/base/error.h"
 #include "engine/transport/collectives.h"
 #include "engine/transport/reductions.h"
+#include "tests/engine/transport/elastic_sums.h"
 #include "tests/engine/transport/tcp/peer_run_fixture.h"
 
 namespace laconic {
 namespace {
 
-// Sums ones until `rounds` have succeeded; what the sizes of the groups were.
-std::vector<int> sum_until(ElasticWorld& world, int rounds,
-                           const std::function<void(int)>& before_round = {}) {
-  std::vector<int> sizes;
-  auto communicator = world.communicator();
-  while (static_cast<int>(sizes.size()) < rounds) {
-    if (before_round) before_round(static_cast<int>(sizes.size()));
-    world.begin_operation();
-    std::vector<float> values(100'000, 1.0f);
-    bool succeeded = true;
-    try {
-      all_reduce_sum(*communicator, values);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::io);
-      succeeded = false;
-    }
-    if (world.end_operation(succeeded)) {
-      EXPECT_EQ(values[7], static_cast<float>(world.size()));
-      sizes.push_back(world.size());
-    } else {
-      world.renew();
-      communicator = world.communicator();
-    }
-  }
-  return sizes;
-}
+constexpr std::size_t numbers = 100'000;  // of a sum: many pieces
 
 void grow(ElasticWorld& world, int size) {
   world.renew();
@@ -58,16 +34,16 @@ TEST(TcpWorld, NewcomersAreTakenInWhenTheGroupIsRenewed) {
   const auto first = join_tcp_run(options_for(master.port()));
   first->renew();
   EXPECT_EQ(first->size(), 1);
-  EXPECT_EQ(sum_until(*first, 1), std::vector<int>{1});
+  EXPECT_EQ(sum_until(*first, 1, numbers), std::vector<int>{1});
   EXPECT_FALSE(first->newcomers_wait());
   const auto second = join_tcp_run(options_for(master.port()));
   std::thread other([&] {
     second->renew();
-    EXPECT_EQ(sum_until(*second, 1), std::vector<int>{2});
+    EXPECT_EQ(sum_until(*second, 1, numbers), std::vector<int>{2});
   });
   while (!first->newcomers_wait()) std::this_thread::yield();
   first->renew();
-  EXPECT_EQ(sum_until(*first, 1), std::vector<int>{2});
+  EXPECT_EQ(sum_until(*first, 1, numbers), std::vector<int>{2});
   other.join();
   EXPECT_NE(first->rank(), second->rank());
 }
@@ -83,7 +59,7 @@ TEST(TcpWorld, ALossAnywhereIsSharedBySurvivors) {
                                        auto world = join_tcp_run(options_for(master.port()));
                                        grow(*world, 3);
                                        try {
-                                         sizes[i] = sum_until(*world, 5, [&](int round) {
+                                         sizes[i] = sum_until(*world, 5, numbers, [&](int round) {
                                            if (i != 2 || round < leaves_in / 2) return;
                                            // In the middle of an operation, or between two.
                                            if (leaves_in % 2 == 1) {
@@ -152,7 +128,7 @@ TEST(TcpWorld, ALossWhileStateMovesLeavesTheOthersWithIt) {
               return;
             }
             ends[i] = state[0].bytes;
-            EXPECT_EQ(sum_until(*world, 2), (std::vector<int>{2, 2}));
+            EXPECT_EQ(sum_until(*world, 2, numbers), (std::vector<int>{2, 2}));
           })),
       "");
   EXPECT_EQ(ends[0], Bytes(100'000, std::byte{0}));
