@@ -15,11 +15,11 @@
 #include <list>
 #include <map>
 #include <mutex>
-#include <set>
 #include <thread>
 
 #include "engine/base/error.h"
 #include "engine/transport/tcp/big_endian.h"
+#include "engine/transport/tcp/ended_operations.h"
 #include "engine/transport/tcp/framed_link.h"
 
 namespace laconic {
@@ -29,33 +29,10 @@ constexpr std::uint16_t hello_packet = 1, ack_packet = 2;
 constexpr std::uint32_t most_connections = 64;
 constexpr int most_handshakes = 64;                         // strangers at a time
 constexpr std::size_t read_at_once = std::size_t{1} << 20;  // bytes of one call
-constexpr std::size_t remembered_ends = std::size_t{1} << 14;
 
 std::string short_name(const PeerId& id) {
   return fmt::format("peer {:02x}{:02x}{:02x}{:02x}", id[0], id[1], id[2], id[3]);
 }
-
-// Which operations are over. Sequence numbers only grow, so the oldest may be forgotten.
-class EndedOperations {
- public:
-  void add(std::uint64_t tag, std::uint64_t sequence) {
-    const std::lock_guard lock(mutex_);
-    ended_.emplace(sequence, tag);
-    if (ended_.size() > remembered_ends) {
-      horizon_ = std::max(horizon_, ended_.begin()->first);
-      ended_.erase(ended_.begin());
-    }
-  }
-  bool contains(const StreamName& stream) const {
-    const std::lock_guard lock(mutex_);
-    return stream.sequence < horizon_ || ended_.contains({stream.sequence, stream.tag});
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::set<std::pair<std::uint64_t, std::uint64_t>> ended_;
-  std::uint64_t horizon_ = 0;
-};
 
 }  // namespace
 
@@ -376,7 +353,7 @@ void PeerLinks::Incoming::open_frame() {
   frame_open_ = true;
   received_ = 0;
   direct_ = false;
-  dropping_ = state_.ended.contains(header_.stream);
+  dropping_ = state_.ended.contains(header_.stream.tag, header_.stream.sequence);
   held_.clear();
   tail_filled_ = 0;
   tail_wanted_ = tag_bytes_ + FrameHeader::size;
