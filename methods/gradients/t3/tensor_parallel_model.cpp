@@ -13,7 +13,8 @@
 #include "engine/transport/reductions.h"
 
 namespace laconic::t3 {
-namespace {
+// Of the model's state, so they have a name.
+namespace parts {
 
 constexpr std::int64_t vocabulary = 256;
 constexpr float norm_epsilon = 1e-5f;
@@ -119,7 +120,9 @@ void add(Numbers& to, std::span<const float> from) {
   for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
 }
 
-}  // namespace
+}  // namespace parts
+
+using namespace parts;
 
 struct TensorParallelModel::State {
   TensorParallelShape shape;
