@@ -7,6 +7,7 @@ function(laconic_kernels)
   if(kernels)
     set_source_files_properties(${kernels} PROPERTIES
       SKIP_UNITY_BUILD_INCLUSION ON
+      SKIP_PRECOMPILE_HEADERS ON
       COMPILE_DEFINITIONS HWY_DISABLED_TARGETS=HWY_SSSE3
       COMPILE_OPTIONS "${LACONIC_KERNEL_SANITIZE_OPTIONS}")
   endif()
@@ -53,6 +54,7 @@ function(laconic_room path)
     target_link_libraries(laconic_${name} PUBLIC laconic_${need})
   endforeach()
   laconic_group_sources(laconic_${name} ${sources})
+  laconic_use_headers(laconic_${name} laconic_headers)
   laconic_kernels(${sources})
   target_link_libraries(laconic_${name} PUBLIC fmt::fmt Threads::Threads nlohmann_json::nlohmann_json
                                                ${ROOM_LIBRARIES})

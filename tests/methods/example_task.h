@@ -62,7 +62,10 @@ class ExampleTask : public TrainingTask {
       std::vector<std::int64_t> all(static_cast<std::size_t>(task_.examples_));
       std::iota(all.begin(), all.end(), std::int64_t{0});
       std::vector<float> ignored(point.size());
-      return {gradient(point, all, ignored, {}), std::nullopt, task_.examples_};
+      Evaluation all_examples;
+      all_examples.loss = gradient(point, all, ignored, {});
+      all_examples.count = task_.examples_;
+      return all_examples;
     }
 
    private:
