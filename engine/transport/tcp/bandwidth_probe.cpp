@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "engine/base/error.h"
@@ -21,119 +24,62 @@ namespace {
 constexpr std::uint16_t begin_packet = 1, go_packet = 2, busy_packet = 3, ask_count_packet = 4,
                         count_packet = 5;
 constexpr std::size_t probe_buffer = std::size_t{8} << 20;
-constexpr int most_probe_links = 65, most_visits = 256;
+constexpr int most_probe_links = 65;
 
 }  // namespace
 
-struct BenchmarkServer::Visit {
-  std::mutex mutex;
-  Socket socket;
-  bool cut = false;
-  std::atomic<bool> done = false;
-  std::thread thread;
-};
-
 BenchmarkServer::BenchmarkServer(const Endpoint& listen, int ports, const LinkSettings& settings)
-    : settings_(settings), listener_(listen, ports) {
-  check_settings(settings, listen.address);
-  acceptor_ = std::thread([this] { accept_all(); });
-}
+    : settings_(check_settings(settings, listen.address)),
+      port_(listen, ports, [this](Socket socket) { serve(std::move(socket)); }) {}
 
-BenchmarkServer::~BenchmarkServer() {
-  stopping_ = true;
-  listener_.shut_down();
-  acceptor_.join();
-  reap(true);
-}
-
-void BenchmarkServer::reap(bool all) {
-  std::list<std::unique_ptr<Visit>> ended;
+void BenchmarkServer::serve(Socket socket) {
+  FramedLink link(std::move(socket), LinkPurpose::benchmark, settings_);
+  const auto packet = link.receive(settings_.handshake_timeout);
+  if (!packet || packet->id != begin_packet || packet->payload.size() != 9) return;
+  const auto client = load_big_endian<std::uint64_t>(packet->payload.data());
+  bool busy = false;
   {
     const std::lock_guard lock(mutex_);
-    for (auto visit = visits_.begin(); visit != visits_.end();) {
-      const auto next = std::next(visit);
-      if (all || (*visit)->done) ended.splice(ended.end(), visits_, visit);
-      visit = next;
+    busy = client == 0 || (client_ != 0 && client_ != client) || client_links_ >= most_probe_links;
+    if (!busy) {
+      if (client_links_++ == 0) client_bytes_ = 0;
+      client_ = client;
     }
   }
-  for (const auto& visit : ended) {
-    visit->socket.shut_down();
-    visit->thread.join();
-  }
-}
-
-void BenchmarkServer::accept_all() {
-  while (!stopping_) {
-    std::optional<Socket> socket;
-    try {
-      socket = listener_.accept(Clock::time_point::max());
-    } catch (const Error&) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      continue;
-    }
-    if (!socket || stopping_) return;
-    reap(false);
-    const std::lock_guard lock(mutex_);
-    if (visits_.size() >= static_cast<std::size_t>(most_visits)) continue;
-    visits_.push_back(std::make_unique<Visit>());
-    Visit& visit = *visits_.back();
-    visit.socket = std::move(*socket);
-    visit.thread = std::thread([this, &visit] {
-      serve(visit);
-      visit.done = true;
-    });
-  }
-}
-
-void BenchmarkServer::serve(Visit& visit) {
-  std::uint64_t client = 0;
+  if (busy) return link.send(busy_packet, {});
   try {
-    // The visit keeps a descriptor of the connection, by which it is cut short.
-    FramedLink link(visit.socket.duplicate(), LinkPurpose::benchmark, settings_);
-    const auto packet = link.receive(settings_.handshake_timeout);
-    if (!packet || packet->id != begin_packet || packet->payload.size() != 9) return;
-    const auto number = load_big_endian<std::uint64_t>(packet->payload.data());
-    const bool counts = packet->payload[8] != std::byte{0};
-    bool busy = false;
-    {
-      const std::lock_guard lock(mutex_);
-      busy = number == 0 || (client_ != 0 && client_ != number) || client_links_ >= most_probe_links;
-      if (!busy) {
-        if (client_links_++ == 0) client_bytes_ = 0;
-        client_ = client = number;
-      }
-    }
-    link.send(busy ? busy_packet : go_packet, {});
-    if (!busy && counts) {
-      for (;;) {
-        const auto question = link.receive(-1);
-        if (!question || question->id != ask_count_packet) break;
-        Bytes count(8);
-        store_big_endian<std::uint64_t>(client_bytes_, count.data());
-        link.send(count_packet, count);
-      }
-    } else if (!busy) {
-      const Socket socket = link.release();
-      std::vector<std::byte> buffer(std::size_t{1} << 18);
-      for (;;) {
-        const auto count = receive_some(socket, buffer);
-        if (!count) {
-          wait_readable(socket, Clock::time_point::max());
-        } else if (*count == 0) {
-          break;
-        } else {
-          client_bytes_ += *count;
-          received_ += *count;
-        }
-      }
-    }
+    answer(link, packet->payload[8] != std::byte{0});
   } catch (const std::exception&) {
-    // The client closed, or never was one.
+    // The client closed.
   }
-  visit.socket.shut_down();
-  if (client == 0) return;
   const std::lock_guard lock(mutex_);
   if (--client_links_ == 0) client_ = 0;
+}
+
+void BenchmarkServer::answer(FramedLink& link, bool counts) {
+  link.send(go_packet, {});
+  if (counts) {
+    for (;;) {
+      const auto question = link.receive(-1);
+      if (!question || question->id != ask_count_packet) return;
+      Bytes count(8);
+      store_big_endian<std::uint64_t>(client_bytes_, count.data());
+      link.send(count_packet, count);
+    }
+  }
+  const Socket socket = link.release();
+  std::vector<std::byte> buffer(std::size_t{1} << 18);
+  for (;;) {
+    const auto count = receive_some(socket, buffer);
+    if (!count) {
+      wait_readable(socket, Clock::time_point::max());
+    } else if (*count == 0) {
+      return;
+    } else {
+      client_bytes_ += *count;
+      received_ += *count;
+    }
+  }
 }
 
 namespace {

@@ -7,42 +7,31 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
-#include <list>
-#include <memory>
 #include <mutex>
-#include <thread>
 
 #include "engine/transport/tcp/framed_link.h"
+#include "engine/transport/tcp/visited_port.h"
 
 namespace laconic {
 
 class BenchmarkServer {
  public:
   BenchmarkServer(const Endpoint& listen, int ports, const LinkSettings& settings);
-  ~BenchmarkServer();
-  BenchmarkServer(const BenchmarkServer&) = delete;
-  BenchmarkServer& operator=(const BenchmarkServer&) = delete;
 
-  std::uint16_t port() const { return listener_.port(); }
+  std::uint16_t port() const { return port_.port(); }
   std::uint64_t received_bytes() const { return received_; }
 
  private:
-  struct Visit;
-  void accept_all();
-  void serve(Visit& visit);
-  void reap(bool all);
+  void serve(Socket socket);
+  void answer(FramedLink& link, bool counts);
 
   LinkSettings settings_;
-  Listener listener_;
-  std::atomic<bool> stopping_ = false;
   std::atomic<std::uint64_t> received_ = 0;
   std::mutex mutex_;
   std::uint64_t client_ = 0;  // whose turn it is, 0: nobody's
   int client_links_ = 0;
   std::atomic<std::uint64_t> client_bytes_ = 0;
-  std::list<std::unique_ptr<Visit>> visits_;
-  std::thread acceptor_;
+  VisitedPort port_;  // the last: its visitors need the rest
 };
 
 struct ProbeOptions {

@@ -78,7 +78,7 @@ std::string_view name_of(LinkPurpose purpose) {
   return "unknown";
 }
 
-void check_settings(const LinkSettings& settings, std::string_view address) {
+const LinkSettings& check_settings(const LinkSettings& settings, std::string_view address) {
   if (settings.tls && !settings.key) {
     fail(ErrorKind::usage, "TLS needs a shared key", {}, "give a key file or a pass phrase");
   }
@@ -87,6 +87,7 @@ void check_settings(const LinkSettings& settings, std::string_view address) {
          address.empty() ? "every address" : address,
          "give a key file, use 127.0.0.1, or allow unauthenticated links in a network that you trust");
   }
+  return settings;
 }
 
 // TLS as a transformer of bytes: ciphertext goes in and out through memory.

@@ -42,7 +42,8 @@ struct LinkSettings {
   std::size_t frame_limit = std::size_t{64} << 20;  // id, payload and what protects them
 };
 // Error(usage): TLS without a key, or an address beyond this machine without a key.
-void check_settings(const LinkSettings& settings, std::string_view address);
+// Else the settings.
+const LinkSettings& check_settings(const LinkSettings& settings, std::string_view address);
 
 struct Packet {
   std::uint16_t id = 0;

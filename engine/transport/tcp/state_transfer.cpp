@@ -6,6 +6,9 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
+#include <memory>
+#include <thread>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/transport/tcp/big_endian.h"
@@ -16,7 +19,6 @@ namespace {
 constexpr std::uint16_t ask_packet = 1, refusal_packet = 2, chunk_packet = 3;
 constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
 constexpr std::size_t longest_key = 1024;
-constexpr int most_servings = 256;
 
 Bytes text_bytes(std::string_view text) { return {as_byte_span(text).begin(), as_byte_span(text).end()}; }
 
@@ -93,28 +95,9 @@ StateRangeRequest decode_state_request(ByteSpan bytes) {
 }
 
 // --------------------------------------------------------------------------------------------- server
-struct StateServer::Serving {
-  std::mutex mutex;  // of what cuts it
-  Socket socket;     // until the handshake
-  std::unique_ptr<FramedLink> link;
-  bool cut = false;
-  std::atomic<bool> done = false;
-  std::thread thread;
-};
-
 StateServer::StateServer(const Endpoint& listen, int ports, const LinkSettings& settings)
-    : settings_(settings), listener_(listen, ports) {
-  check_settings(settings, listen.address);
-  acceptor_ = std::thread([this] { accept_all(); });
-}
-
-StateServer::~StateServer() {
-  stopping_ = true;
-  listener_.shut_down();
-  acceptor_.join();
-  end_sync();
-  reap(true);
-}
+    : settings_(check_settings(settings, listen.address)),
+      port_(listen, ports, [this](Socket socket) { serve(std::move(socket)); }) {}
 
 void StateServer::begin_sync(std::uint64_t sync, std::vector<StateArray> arrays) {
   const std::lock_guard lock(mutex_);
@@ -129,79 +112,18 @@ void StateServer::end_sync() {
     const std::lock_guard lock(mutex_);
     open_ = false;
   }
-  reap(true);
+  port_.cut_all();
   const std::lock_guard lock(mutex_);
   arrays_.clear();
 }
 
-void StateServer::reap(bool all) {
-  std::vector<std::unique_ptr<Serving>> ended;
-  {
-    const std::lock_guard lock(mutex_);
-    for (auto& serving : servings_) {
-      if (all || serving->done) ended.push_back(std::move(serving));
-    }
-    std::erase(servings_, nullptr);
+void StateServer::serve(Socket socket) {
+  FramedLink link(std::move(socket), LinkPurpose::state, settings_);
+  for (;;) {
+    const auto packet = link.receive(-1);
+    if (!packet || packet->id != ask_packet) return;
+    answer(link, packet->payload);
   }
-  for (const auto& serving : ended) {
-    if (!serving->done) {
-      const std::lock_guard lock(serving->mutex);
-      serving->cut = true;
-      serving->socket.shut_down();
-      if (serving->link != nullptr) serving->link->close();
-    }
-    serving->thread.join();
-  }
-}
-
-void StateServer::accept_all() {
-  while (!stopping_) {
-    std::optional<Socket> socket;
-    try {
-      socket = listener_.accept(Clock::time_point::max());
-    } catch (const Error&) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      continue;
-    }
-    if (!socket || stopping_) return;
-    reap(false);
-    const std::lock_guard lock(mutex_);
-    if (servings_.size() >= static_cast<std::size_t>(most_servings)) continue;
-    servings_.push_back(std::make_unique<Serving>());
-    Serving& serving = *servings_.back();
-    serving.socket = std::move(*socket);
-    serving.thread = std::thread([this, &serving] {
-      serve(serving);
-      serving.done = true;
-    });
-  }
-}
-
-void StateServer::serve(Serving& serving) {
-  try {
-    Socket socket;
-    {
-      const std::lock_guard lock(serving.mutex);
-      // A copy of the descriptor stays behind, for cutting the handshake short.
-      socket = serving.socket.duplicate();
-    }
-    auto link = std::make_unique<FramedLink>(std::move(socket), LinkPurpose::state, settings_);
-    FramedLink& used = *link;
-    {
-      const std::lock_guard lock(serving.mutex);
-      serving.link = std::move(link);
-      if (serving.cut) return;
-    }
-    for (;;) {
-      const auto packet = used.receive(-1);
-      if (!packet || packet->id != ask_packet) return;
-      answer(used, packet->payload);
-    }
-  } catch (const std::exception&) {
-    // The asking side closed, or is told by its own error.
-  }
-  const std::lock_guard lock(serving.mutex);
-  serving.socket.shut_down();
 }
 
 void StateServer::answer(FramedLink& link, ByteSpan bytes) {

@@ -11,16 +11,15 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "engine/transport/tcp/abort_token.h"
 #include "engine/transport/tcp/content_hash.h"
 #include "engine/transport/tcp/framed_link.h"
+#include "engine/transport/tcp/visited_port.h"
 
 namespace laconic {
 
@@ -35,11 +34,8 @@ class StateServer {
  public:
   // Listens from now on. Error(io).
   StateServer(const Endpoint& listen, int ports, const LinkSettings& settings);
-  ~StateServer();
-  StateServer(const StateServer&) = delete;
-  StateServer& operator=(const StateServer&) = delete;
 
-  std::uint16_t port() const { return listener_.port(); }
+  std::uint16_t port() const { return port_.port(); }
   // From now on the arrays are served to whoever names the same sync. They stay as they are until end_sync(),
   // which waits until nobody reads them any more (connections in the middle are cut).
   void begin_sync(std::uint64_t sync, std::vector<StateArray> arrays);
@@ -48,22 +44,16 @@ class StateServer {
   std::uint64_t sent_bytes() const { return sent_bytes_; }  // of all syncs, frames included
 
  private:
-  struct Serving;
-  void accept_all();
-  void serve(Serving& serving);
+  void serve(Socket socket);
   void answer(FramedLink& link, ByteSpan request);
-  void reap(bool all);
 
   LinkSettings settings_;
-  Listener listener_;
-  std::atomic<bool> stopping_ = false;
   std::atomic<std::uint64_t> sent_bytes_ = 0;
   std::mutex mutex_;  // of all below
   bool open_ = false;
   std::uint64_t sync_ = 0;
   std::vector<StateArray> arrays_;
-  std::vector<std::unique_ptr<Serving>> servings_;
-  std::thread acceptor_;
+  VisitedPort port_;  // the last: its visitors need the rest
 };
 
 struct StateRequest {
