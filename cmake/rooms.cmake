@@ -29,9 +29,9 @@ endfunction()
 # A room is a folder of sources that becomes one target; NEEDS states its arrows to other rooms,
 # LIBRARIES the outside libraries that its sources (not its headers) use.
 # laconic_room(engine/coding NEEDS engine/base LIBRARIES PkgConfig::ZSTD)
-# FOLDERS names folders inside it whose sources belong to the same target.
+# FOLDERS names folders inside it whose sources belong to the same target. ARRANGES: see headers.cmake.
 function(laconic_room path)
-  cmake_parse_arguments(ROOM "RECURSE" "" "NEEDS;LIBRARIES;FOLDERS" ${ARGN})
+  cmake_parse_arguments(ROOM "RECURSE;ARRANGES" "" "NEEDS;LIBRARIES;FOLDERS" ${ARGN})
   string(REPLACE "/" "_" name ${path})
   if(ROOM_RECURSE)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path}/*.cpp)
@@ -54,7 +54,12 @@ function(laconic_room path)
     target_link_libraries(laconic_${name} PUBLIC laconic_${need})
   endforeach()
   laconic_group_sources(laconic_${name} ${sources})
-  laconic_use_headers(laconic_${name} laconic_headers)
+  if(ROOM_ARRANGES)
+    target_compile_options(laconic_${name} PRIVATE ${laconic_arranging_options})
+    laconic_use_headers(laconic_${name} laconic_arranging_headers)
+  else()
+    laconic_use_headers(laconic_${name} laconic_headers)
+  endif()
   laconic_kernels(${sources})
   target_link_libraries(laconic_${name} PUBLIC fmt::fmt Threads::Threads nlohmann_json::nlohmann_json
                                                ${ROOM_LIBRARIES})

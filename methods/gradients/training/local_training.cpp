@@ -35,17 +35,8 @@ class LocalRankTraining : private RankRun {
   }
 
   TrainingResult run() {
-    if (group_.elastic()) {
-      if (settings_.resume) resume_shared();
-      safe_step_ = state_.step;
-      regroup();
-      wait_for_members([this] { regroup(); });
-    } else {
-      handshake(text_);
-      if (settings_.resume) resume();
-    }
-    if (leads() && listener_.on_begin) listener_.on_begin(state_.step);
-    progress_.begin();
+    begin(
+        text_, [this] { regroup(); }, [this] { resume(); });
     take_start();
     for (;;) {
       try {
@@ -106,10 +97,12 @@ class LocalRankTraining : private RankRun {
   void regroup() {
     reduction_.reset();  // what still runs fails with its group
     Bytes shared = shared_at_start_;
-    if (rule_) shared = shared_state();
+    if (rule_) {
+      shared = shared_state();
+      state_.step = safe_step_;
+    }
     if (carrier_) before_ = std::move(carrier_);
     broken_ = broken_before_ = false;
-    state_.step = safe_step_;
     renew_group();
     synchronise(shared);
     safe_step_ = state_.step;

@@ -65,6 +65,20 @@ void RankRun::order_examples() {
   }
 }
 
+void RankRun::begin(const std::string& text, const std::function<void()>& regroup,
+                    const std::function<void()>& resume) {
+  if (group_.elastic()) {
+    if (settings_.resume) resume_shared();
+    regroup();
+    wait_for_members(regroup);
+  } else {
+    handshake(text);
+    if (settings_.resume) resume();
+  }
+  if (leads() && listener_.on_begin) listener_.on_begin(state_.step);
+  progress_.begin();
+}
+
 void RankRun::resume_shared() {
   shared_at_start_ =
       load_shared_training(settings_.checkpoint, elastic_settings_text(task_, settings_), state_);

@@ -44,14 +44,15 @@ class RankRun {
   // This rank's examples in the group as it is.
   void order_examples();
 
-  // Elastic runs. What a checkpoint holds is offered to the first group.
-  void resume_shared();
-  // The next group; says so when it has another size.
+  // Meets the others: fixed ranks compare settings (`text`) and `resume` where that is wished; an elastic run
+  // forms groups by `regroup` until there are enough members, and offers the first what a checkpoint holds.
+  void begin(const std::string& text, const std::function<void()>& regroup,
+             const std::function<void()>& resume);
+
+  // Elastic runs. The next group; says so when it has another size.
   void renew_group();
   // The same shared state on all members; true when this one was given it.
   bool synchronise(Bytes& exchange);
-  // Before the first step: calls `regroup` until there are enough members.
-  void wait_for_members(const std::function<void()>& regroup);
   bool is_due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
   bool is_evaluated() const {
     return !state_.evaluations.empty() && state_.evaluations.back().step == state_.step;
@@ -62,7 +63,6 @@ class RankRun {
   // Everything that decides the numbers, one thing a line: what ranks compare and checkpoints carry. `lines`:
   // those of exchange and optimizer.
   std::string settings_text(const std::string& lines) const;
-  void handshake(const std::string& text);
 
   // The mean gradient at `point` of the step's examples, and their mean loss. `on_final` is told each tensor
   // as soon as its gradient is final.
@@ -107,6 +107,10 @@ class RankRun {
   bool unshared_ = false;   // an evaluation that only rank 0 knows
 
  private:
+  void handshake(const std::string& text);
+  void resume_shared();
+  void wait_for_members(const std::function<void()>& regroup);
+
   std::vector<float> sum_;
   double training_loss_ = 0;
   std::int64_t next_question_ = 0;

@@ -50,16 +50,8 @@ class RankTraining : private RankRun {
   }
 
   TrainingResult run() {
-    if (group_.elastic()) {
-      if (settings_.resume) resume_shared();
-      regroup();
-      wait_for_members([this] { regroup(); });
-    } else {
-      handshake(text_);
-      if (settings_.resume) resume();
-    }
-    if (leads() && listener_.on_begin) listener_.on_begin(state_.step);
-    progress_.begin();
+    begin(
+        text_, [this] { regroup(); }, [this] { resume(); });
     for (;;) {
       try {
         after_step();
