@@ -11,7 +11,7 @@
 namespace laconic::bytescale {
 namespace {
 
-constexpr std::uint32_t capacity = 8192;
+constexpr std::uint32_t published_capacity = 8192;
 constexpr std::uint64_t batch_tokens = 32 << 20;
 constexpr std::uint32_t contexts[] = {1u << 18, 1u << 19, 1u << 20, 1u << 21};
 constexpr std::string_view model_name = "llama-7b";
@@ -51,7 +51,7 @@ class SimulatedClaims {
         "context, median 2K tokens (our choice), deviation {:.3f} and {:.3f} of the logarithm so that 9.8 % "
         "and "
         "37 % of the tokens lie in sequences of over 256K at 2M; draws are stratified.",
-        model_name, capacity, steps(), batch_tokens >> 20, study_.request().seed,
+        model_name, published_capacity, steps(), batch_tokens >> 20, study_.request().seed,
         log_deviation(length_distribution("github-like")), log_deviation(length_distribution("long-text"))));
   }
 
@@ -80,7 +80,7 @@ class SimulatedClaims {
                 const PlanningWay& way, int stages, double share, ArmNumbers& sum) const {
     PlannerOptions options;
     options.ranks = ranks;
-    options.capacity = capacity;
+    options.capacity = published_capacity;
     options.schedule = way.schedule;
     options.offload = way.offload;
     options.longest = longest;
@@ -311,7 +311,7 @@ class SimulatedClaims {
   void whole_cluster() {
     constexpr std::uint32_t ranks = 12000;
     // Four slots of every GPU, as 32M tokens are on 1,024.
-    const std::uint64_t tokens = std::uint64_t{4} * ranks * capacity;
+    const std::uint64_t tokens = std::uint64_t{4} * ranks * published_capacity;
     ReproductionTable shown{
         "12,000 GPUs, 393M tokens a step, 2M",
         {{"lengths", "plan", "seconds", "last / first", "seconds / bound", "planning", "plan"}}};

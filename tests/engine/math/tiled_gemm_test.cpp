@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, TiledGemm,
                                          Sizes{29, 70, 257}, Sizes{64, 96, 600}, Sizes{131, 200, 300}));
 
 TEST_P(TiledGemm, EqualsTheScalarReferenceOnEveryTargetWhateverTheTile) {
-  const auto [rows, columns, depth] = GetParam();
+  const std::int64_t rows = GetParam().rows, columns = GetParam().columns, depth = GetParam().depth;
   const std::vector<float> a = normal("a", rows * depth), b = normal("b", depth * columns);
   std::vector<float> b_transposed(b.size());
   for (std::int64_t t = 0; t < depth; ++t) {
