@@ -68,8 +68,9 @@ int GridParameters::nearest_code(std::size_t index, float weight, Rounding round
   const float exact = (weight - offset[index]) / step[index];
   const float low = static_cast<float>(form.lowest_code() - middle);
   const float high = static_cast<float>(form.highest_code() - middle);
-  // Clamped before the conversion: a far outlier must not overflow an int.
-  return static_cast<int>(std::clamp(round_value(exact, rounding, u), low, high)) + middle;
+  // Bounded before the conversion: a far outlier must not overflow an int. What is not a number, where a step
+  // that overflowed its dtype is tried, becomes the highest code.
+  return static_cast<int>(std::max(low, std::min(high, round_value(exact, rounding, u)))) + middle;
 }
 
 std::vector<std::uint8_t> quantize(const float* weights, const GridParameters& parameters, Rounding rounding,

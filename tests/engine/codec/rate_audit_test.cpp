@@ -92,6 +92,7 @@ std::vector<std::string> variants(const ParameterSpec& spec) {
       return values;
     }
     case ParameterSpec::Type::text:
+    case ParameterSpec::Type::list:
     case ParameterSpec::Type::codec:
       return {};
   }
