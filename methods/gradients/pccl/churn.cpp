@@ -42,6 +42,12 @@ std::size_t accepted_peers(const Master& master) {
       }));
 }
 
+struct Running {
+  std::unique_ptr<ChurnProcess> process;
+  int id = 0;
+};
+
+// Of a process, by the machine's clock.
 struct Life {
   double born = 0, died = 0;
   bool killed = false;
@@ -56,7 +62,7 @@ class Churning {
     disturb();
     const double stopped = machine_seconds();
     report_.aborted_operations = static_cast<std::size_t>(master_.status().aborted_operations);
-    for (const auto& process : processes_) lives_[process->id()].died = stopped;
+    for (const Running& running : processes_) lives_[running.id].died = stopped;
     processes_.clear();
     judge(read_churn_log(log()), stopped);
     return report_;
@@ -78,15 +84,17 @@ class Churning {
       forget_ended();
       const bool spawns = random.bits_at(3 * event) % 10 < 6;
       if ((spawns || processes_.size() < plan_.kill_from) && processes_.size() < plan_.most) {
-        processes_.push_back(spawn_(master_.port(), log()));
-        lives_[processes_.back()->id()].born = machine_seconds();
+        std::unique_ptr<ChurnProcess> process = spawn_(master_.port(), log());
+        const int id = process->id();
+        lives_[id].born = machine_seconds();
+        processes_.push_back({std::move(process), id});
         ++report_.spawned;
       } else if (accepted_peers(master_) >= plan_.kill_from) {
         const std::size_t victim = random.bits_at(3 * event + 1) % processes_.size();
-        Life& life = lives_[processes_[victim]->id()];
+        Life& life = lives_[processes_[victim].id];
         life.died = machine_seconds();
         life.killed = true;
-        processes_[victim]->kill();
+        processes_[victim].process->kill();
         processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(victim));
         ++report_.killed;
       }
@@ -104,9 +112,9 @@ class Churning {
 
   void forget_ended() {
     for (std::size_t i = processes_.size(); i-- > 0;) {
-      if (!processes_[i]->ended()) continue;
+      if (!processes_[i].process->ended()) continue;
       ++report_.ended_by_themselves;
-      lives_[processes_[i]->id()].died = machine_seconds();
+      lives_[processes_[i].id].died = machine_seconds();
       processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(i));
     }
   }
@@ -157,7 +165,7 @@ class Churning {
   const ProgressListener& progress_;
   ScratchFolder folder_;
   Master master_;
-  std::vector<std::unique_ptr<ChurnProcess>> processes_;
+  std::vector<Running> processes_;
   std::map<int, Life> lives_;  // by process
   ChurnReport report_;
 };

@@ -21,9 +21,9 @@ class ChurnProcess {
   ChurnProcess(const ChurnProcess&) = delete;
   ChurnProcess& operator=(const ChurnProcess&) = delete;
 
-  virtual void kill() = 0;   // SIGKILL
-  virtual bool ended() = 0;  // by itself or killed
-  virtual int id() const = 0;
+  virtual void kill() = 0;     // SIGKILL
+  virtual bool ended() = 0;    // by itself or killed
+  virtual int id() const = 0;  // asked once, while it lives
 };
 // A member of the run of the master at this port of 127.0.0.1, which appends to `log`.
 using SpawnChurnProcess =
