@@ -98,7 +98,8 @@ class Churning {
         processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(victim));
         ++report_.killed;
       }
-      const double until = machine_seconds() + 0.5 + 1.5e-6 * (random.bits_at(3 * event + 2) % 1'000'000);
+      const double until = machine_seconds() + plan_.shortest_pause +
+                           (plan_.longest_pause - plan_.shortest_pause) * random.uniform_at(3 * event + 2);
       while (machine_seconds() < until) {
         throw_if_interrupted();
         std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -31,8 +31,9 @@ using SpawnChurnProcess =
 
 struct ChurnPlan {
   double seconds = 60;
-  std::size_t most = 8, kill_from = 3;  // peers at most; accepted peers that a kill needs
-  double silence = 10;                  // seconds without a step after which a process counts as hung
+  std::size_t most = 8, kill_from = 3;             // peers at most; accepted peers that a kill needs
+  double shortest_pause = 0.5, longest_pause = 2;  // seconds between spawns and kills
+  double silence = 10;  // seconds without a step after which a process counts as hung
   std::uint64_t seed = 1;
 };
 

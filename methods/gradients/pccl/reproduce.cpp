@@ -173,9 +173,14 @@ class ReproducingPccl {
     }
     ChurnPlan plan;
     plan.seconds = quick() ? 8 : full() ? 600 : 60;
+    if (quick()) {  // as many events as half a minute has
+      plan.shortest_pause = 0.15;
+      plan.longest_pause = 0.6;
+    }
     ReproductionTable table{
-        fmt::format("{:g} s of churn: every 0.5 to 2 s a process is spawned (0.6) or killed (0.4), up to {}",
-                    plan.seconds, plan.most),
+        fmt::format(
+            "{:g} s of churn: every {:g} to {:g} s a process is spawned (0.6) or killed (0.4), up to {}",
+            plan.seconds, plan.shortest_pause, plan.longest_pause, plan.most),
         {{"steps", "spawned", "killed", "steps", "largest group", "aborted operations", "longest silence, s",
           "slowest recovery, s"}}};
     for (const ChurnForm form : {ChurnForm::synchronous, ChurnForm::delayed, ChurnForm::overlapping}) {
@@ -184,7 +189,9 @@ class ReproducingPccl {
       const std::string name(name_of(form));
       const ArmNumbers numbers =
           cache_.arm("churn, " + name + " steps",
-                     key(fmt::format("churn {} {:g} {} {}", name, plan.seconds, plan.most, plan.seed)), [&] {
+                     key(fmt::format("churn {} {:g} {} {} {:g}", name, plan.seconds, plan.most, plan.seed,
+                                     plan.longest_pause)),
+                     [&] {
                        const ChurnReport report = measure_churn(
                            plan,
                            [&](std::uint16_t master, const std::filesystem::path& log) {
@@ -378,7 +385,7 @@ class ReproducingPccl {
 
     ReproductionTable table{place + ", " + how,
                             {{"run", "perplexity", "held-out loss", "bytes a member sent"}}};
-    for (const Row* row : {&whole, &coded, &killed, &replaced, &over_tcp}) {
+    for (const Row* row : std::initializer_list<const Row*>{&whole, &coded, &killed, &replaced, &over_tcp}) {
       table.rows.push_back({row->name, fmt::format("{:.4f}", row->perplexity()),
                             spread_text(spread_of(row->arms, "loss"), row->arms.size(), 4),
                             fmt::format("{:.0f}", row->bytes())});
