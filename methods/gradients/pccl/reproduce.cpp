@@ -103,7 +103,7 @@ class ReproducingPccl {
 
   void pools() {
     PoolTrial trial;
-    trial.numbers = quick() ? 125'000 : 1'000'000;
+    trial.numbers = quick() ? 250'000 : 1'000'000;
     trial.rounds = quick() ? 1 : 3;
     ReproductionTable table{
         fmt::format("{} all-reduces of {} MB at once, {} hosts of {:g} Mbit/s, connections of {:g} Mbit/s",
