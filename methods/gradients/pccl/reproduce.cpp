@@ -309,6 +309,8 @@ class ReproducingPccl {
       }
       const UnreliableResult outcome = train_unreliably(task, settings, plan, progress);
       const TrainingResult& result = outcome.result;
+      require(!result.evaluations.empty() && result.evaluations.back().held_out.count > 0,
+              "whoever comes to the end knows the last evaluation");
       const bool planned = outcome.died == (plan.dies_at > 0) && outcome.joined == (plan.joins_at > 0);
       return ArmNumbers{{"loss", result.evaluations.back().held_out.loss},
                         {"bytes", static_cast<double>(result.sent_bytes)},
