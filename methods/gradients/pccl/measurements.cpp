@@ -90,10 +90,7 @@ PoolResult measure_pool(const PoolTrial& trial) {
 
 RingOrderResult measure_ring_order(const RingOrderTrial& trial) {
   const LimitedHosts hosts(trial.peers, trial.host_rate);
-  PeersOnHosts run(static_cast<std::size_t>(trial.peers), &hosts, [](PeerOptions& options) {
-    options.probe.slice = 0.25;
-    options.probe.busy_wait = 0.1;
-  });
+  PeersOnHosts run(static_cast<std::size_t>(trial.peers), &hosts);
   // Which host stands where in the ring.
   const auto hosts_in_ring = [&] {
     std::vector<int> order;

@@ -27,7 +27,7 @@ namespace {
 using Scale = ReproduceRequest::Scale;
 using Arms = std::vector<ArmNumbers>;  // one per seed
 
-constexpr int version = 1;
+constexpr int version = 2;
 constexpr int members = 4;
 
 // A member of a churned run as a command of its own.
