@@ -11,6 +11,7 @@
 #include "engine/base/hash.h"
 #include "engine/base/random.h"
 #include "engine/transport/tcp/peer.h"
+#include "methods/gradients/pccl/churn_member.h"
 
 namespace laconic::cli {
 namespace {
@@ -99,6 +100,17 @@ int peer_bench(const Arguments& arguments, const Session& session) {
   options.stripes = options.pool_size;
   options.pacing = arguments.number("pace", 0, 0, 1e12) / 8;
   options.message = [](std::string_view text) { print_notice(text); };
+  if (arguments.has("steps") && !arguments.has("endless"))
+    fail(ErrorKind::usage, "is how members of an endless run go", "--steps", "add --endless FILE");
+  if (arguments.has("endless")) {
+    for (const char* option : {"peers", "here", "bytes", "rounds", "quantize", "direct", "optimize"}) {
+      if (arguments.has(option))
+        fail(ErrorKind::usage, "does not go with --endless", std::string("--") + option, "leave it out");
+    }
+    const std::string steps = arguments.text("steps", "synchronous");
+    options.settings = "peer-bench endless " + steps;
+    pccl::run_churn_member(options, pccl::churn_form_named(steps), arguments.text("endless"));
+  }
   BenchPlan plan;
   plan.peers = static_cast<int>(arguments.integer("peers", 2, 2, 1024));
   const auto here = static_cast<std::size_t>(arguments.integer("here", plan.peers, 1, plan.peers));
@@ -183,6 +195,12 @@ Verb peer_bench_verb() {
       {"--direct", Kind::flag, "direct exchange between all pairs instead of the ring"},
       {"--optimize", Kind::flag, "measure bandwidths first, and order the ring by them"},
       {"--pace", Kind::number, "bits per second of each connection at most; 0: no cap", false, "0"},
+      {"--endless", Kind::text,
+       "instead: take part in a run that never ends, and append what this peer holds after each step to this "
+       "file; kill it when you like, and look whether the others agree"},
+      {"--steps", Kind::text,
+       "with --endless: synchronous, overlapping (two collectives at once) or delayed (one step late)", false,
+       "synchronous"},
       {"--bind", Kind::text, "address where other peers reach this one", false,
        "127.0.0.1 beside a master on it, else all"},
   };

@@ -108,6 +108,18 @@ ProcessResult ChildProcess::finish() {
   return result;
 }
 
+void ChildProcess::kill() const {
+  if (process_ > 0) ::kill(process_, SIGKILL);
+}
+
+bool ChildProcess::ended() const {
+  if (process_ < 0) return true;
+  // Looked at, not waited for: finish() still has its result.
+  siginfo_t what{};
+  return ::waitid(P_PID, static_cast<id_t>(process_), &what, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         what.si_pid == process_;
+}
+
 std::string output_of(const std::vector<std::string>& words) {
   ProcessResult result = ChildProcess(words).finish();
   if (result.code != 0) {

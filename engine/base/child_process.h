@@ -24,6 +24,10 @@ class ChildProcess {
   std::string read_line();
   // Waits for its end; what it printed since the last line that was read.
   ProcessResult finish();
+  // Ends it at once, as nothing it does can hinder (SIGKILL).
+  void kill() const;
+  bool ended() const;
+  int id() const { return process_; }  // -1 once it has been waited for
 
  private:
   void close_output();

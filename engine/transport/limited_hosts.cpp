@@ -108,6 +108,26 @@ void LimitedHosts::set_rate(int host, double bits_per_second) const {
   on_network_thread(state_->bridge, [&] { set_host_bucket(device_of(host), bits_per_second, "change"); });
 }
 
+void LimitedHosts::limit_pair(int one, int other, double bits_per_second) const {
+  require(one != other && one >= 0 && one < size_ && other >= 0 && other < size_, "two hosts are a pair");
+  const auto pair_device = [](int to) { return fmt::format("pair{}", to + 1); };
+  run(one, [&] {
+    output_of({"ip", "link", "add", pair_device(other), "type", "veth", "peer", "name", pair_device(one),
+               "netns",
+               fmt::format("/proc/{}/fd/{}", ::getpid(), state_->hosts[static_cast<std::size_t>(other)])});
+  });
+  const auto set_up = [&](int host, int to) {
+    run(host, [&] {
+      output_of({"ip", "link", "set", pair_device(to), "up"});
+      set_host_bucket(pair_device(to), bits_per_second, "add");
+      // A narrower route than that of the common network.
+      output_of({"ip", "route", "add", address(to) + "/32", "dev", pair_device(to), "src", address(host)});
+    });
+  };
+  set_up(one, other);
+  set_up(other, one);
+}
+
 std::string limited_hosts_fault() {
   try {
     const LimitedHosts hosts(2, 1e9);

@@ -30,6 +30,9 @@ class LimitedHosts {
   void run(int host, const std::function<void()>& body) const;
   // Holds for what leaves or reaches the host from now on.
   void set_rate(int host, double bits_per_second) const;
+  // From now on two hosts reach each other by a link of their own of this rate in each direction, beside
+  // those of the hosts; connections that exist go on over it. Once for a pair.
+  void limit_pair(int one, int other, double bits_per_second) const;
 
  private:
   int size_;

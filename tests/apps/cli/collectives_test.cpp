@@ -5,9 +5,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
 #include <thread>
 
 #include "command.h"
@@ -100,6 +104,40 @@ TEST_F(Collectives, OtherSettingsAreRefused) {
   EXPECT_THAT(run({"train", "synthetic-classes", "--exchange", "dense", "--least-members", "2"}).err,
               HasSubstr("--transport"));
   EXPECT_THAT(run({"train", "synthetic-classes", "--transport", master}).err, HasSubstr("auto"));
+}
+
+TEST_F(Collectives, MembersOfAnEndlessRunAgreeAfterADeath) {
+  const std::string master = start_master();
+  const fs::path log = folder_ / "log";
+  const std::vector<std::string> endless = {"peer-bench", master,    "--endless", log.string(),
+                                            "--steps",    "delayed", "--pool",    "2"};
+  Command& first = start(endless);
+  Command& second = start(endless);
+  Command& third = start(endless);
+  const auto lines = [&] {
+    const std::string text = fs::exists(log) ? read_text_file(log) : std::string();
+    return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+  };
+  const auto wait_for = [&](std::size_t wanted) {
+    while (lines() < wanted) {
+      ASSERT_TRUE(first.running() && second.running()) << read_text_file(log);
+      pause();
+    }
+  };
+  wait_for(30);
+  ::kill(third.pid(), SIGKILL);
+  wait_for(lines() + 30);
+  ::kill(first.pid(), SIGKILL);
+  ::kill(second.pid(), SIGKILL);
+  std::map<std::string, std::set<std::string>> hashes;  // by lineage and step
+  std::istringstream text(read_text_file(log));
+  std::string lineage, step, hash, rest;
+  while (text >> lineage >> step >> hash && std::getline(text, rest)) hashes[lineage + step].insert(hash);
+  for (const auto& [place, held] : hashes) EXPECT_EQ(held.size(), 1u) << place;
+
+  EXPECT_EQ(run({"peer-bench", master, "--endless", log.string(), "--steps", "backwards"}).code, 2);
+  EXPECT_EQ(run({"peer-bench", master, "--endless", log.string(), "--rounds", "3"}).code, 2);
+  EXPECT_EQ(run({"peer-bench", master, "--steps", "delayed"}).code, 2);
 }
 
 TEST_F(Collectives, PeerBenchHoldsAllPeersToTheSameBits) {

@@ -101,6 +101,27 @@ TEST_F(LimitedHostNetworks, AStreamTakesTheTimeOfItsFrames) {
   EXPECT_LE(best, 1.1 * ideal);
 }
 
+// The pair's own link is slow, and nothing else: the same host is as fast as before to a third.
+TEST_F(LimitedHostNetworks, APairMayHaveASlowLinkOfItsOwn) {
+  constexpr double rate = 400e6, slow = 20e6;
+  constexpr std::size_t bytes = 1000000;
+  const LimitedHosts hosts(3, rate);
+  hosts.limit_pair(0, 1, slow);
+  const auto seconds_to = [&](int from, int to) {
+    std::atomic<int> listening = 0;
+    double seconds = 0;
+    std::thread receiver([&] { seconds = receive_in(hosts, to, bytes, listening); });
+    while (listening == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    send_from(hosts, from, to, bytes);
+    receiver.join();
+    return seconds;
+  };
+  EXPECT_GE(seconds_to(0, 1), 0.9 * bytes * 8 / slow);
+  EXPECT_GE(seconds_to(1, 0), 0.9 * bytes * 8 / slow);
+  EXPECT_LE(seconds_to(0, 2), 0.5 * bytes * 8 / slow);
+  EXPECT_LE(seconds_to(2, 1), 0.5 * bytes * 8 / slow);
+}
+
 // Host 0 -> 1 and 1 -> 0 at the same time, each for as long as the other. Datagrams, because acknowledgements
 // of a stream wait behind the data of the other direction: a stream that starts second then needs many long
 // round trips until it is up to speed, and takes up to twice its time though the buckets are separate. In a

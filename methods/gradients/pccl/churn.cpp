@@ -1,0 +1,181 @@
+#include "methods/gradients/pccl/churn.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/base/random.h"
+#include "engine/base/scratch_folder.h"
+#include "engine/transport/tcp/master.h"
+#include "methods/gradients/pccl/churn_member.h"
+
+namespace laconic::pccl {
+namespace {
+
+struct ChurnLine {
+  std::string lineage, hash;
+  std::uint64_t step = 0;
+  double time = 0;
+  int process = 0, world = 0;
+};
+
+// A process is killed only as a whole, so only the last line may be incomplete.
+std::vector<ChurnLine> read_churn_log(const std::filesystem::path& path) {
+  std::vector<ChurnLine> lines;
+  std::ifstream file(path);
+  ChurnLine line;
+  while (file >> line.lineage >> line.step >> line.hash >> line.time >> line.process >> line.world)
+    lines.push_back(line);
+  return lines;
+}
+
+std::size_t accepted_peers(const Master& master) {
+  const control::Status status = master.status();
+  return static_cast<std::size_t>(
+      std::count_if(status.peers.begin(), status.peers.end(), [](const control::PeerStatus& peer) {
+        return peer.phase != control::PeerPhase::registered && peer.phase != control::PeerPhase::connecting;
+      }));
+}
+
+struct Running {
+  std::unique_ptr<ChurnProcess> process;
+  int id = 0;
+};
+
+// Of a process, by the machine's clock.
+struct Life {
+  double born = 0, died = 0;
+  bool killed = false;
+};
+
+class Churning {
+ public:
+  Churning(const ChurnPlan& plan, const SpawnChurnProcess& spawn, const ProgressListener& progress)
+      : plan_(plan), spawn_(spawn), progress_(progress), folder_("churn"), master_(master_options()) {}
+
+  ChurnReport run() {
+    disturb();
+    const double stopped = machine_seconds();
+    report_.aborted_operations = static_cast<std::size_t>(master_.status().aborted_operations);
+    for (const Running& running : processes_) lives_[running.id].died = stopped;
+    processes_.clear();
+    judge(read_churn_log(log()), stopped);
+    return report_;
+  }
+
+ private:
+  static MasterOptions master_options() {
+    MasterOptions options;
+    options.listen = {"127.0.0.1", 0};
+    options.ping_interval = 1;
+    return options;
+  }
+  std::filesystem::path log() const { return folder_.path() / "log"; }
+
+  void disturb() {
+    const RandomStream random(plan_.seed, "churn schedule", "", 0);
+    const double begin = machine_seconds();
+    for (std::uint64_t event = 0; machine_seconds() < begin + plan_.seconds; ++event) {
+      forget_ended();
+      const bool spawns = random.bits_at(3 * event) % 10 < 6;
+      if ((spawns || processes_.size() < plan_.kill_from) && processes_.size() < plan_.most) {
+        std::unique_ptr<ChurnProcess> process = spawn_(master_.port(), log());
+        const int id = process->id();
+        lives_[id].born = machine_seconds();
+        processes_.push_back({std::move(process), id});
+        ++report_.spawned;
+      } else if (accepted_peers(master_) >= plan_.kill_from) {
+        const std::size_t victim = random.bits_at(3 * event + 1) % processes_.size();
+        Life& life = lives_[processes_[victim].id];
+        life.died = machine_seconds();
+        life.killed = true;
+        processes_[victim].process->kill();
+        processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(victim));
+        ++report_.killed;
+      }
+      const double until = machine_seconds() + plan_.shortest_pause +
+                           (plan_.longest_pause - plan_.shortest_pause) * random.uniform_at(3 * event + 2);
+      while (machine_seconds() < until) {
+        throw_if_interrupted();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      }
+      if (progress_) {
+        const double gone = machine_seconds() - begin;
+        progress_({"churn", static_cast<std::int64_t>(gone), static_cast<std::int64_t>(plan_.seconds), gone});
+      }
+    }
+  }
+
+  void forget_ended() {
+    for (std::size_t i = processes_.size(); i-- > 0;) {
+      if (!processes_[i].process->ended()) continue;
+      ++report_.ended_by_themselves;
+      lives_[processes_[i].id].died = machine_seconds();
+      processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+
+  void judge(const std::vector<ChurnLine>& lines, double stopped) {
+    std::map<std::pair<std::string, std::uint64_t>, std::string> hashes;
+    std::set<std::string> lineages;
+    std::map<int, std::vector<double>> times;
+    double last = 0;
+    for (const ChurnLine& line : lines) {
+      const auto [known, fresh] = hashes.try_emplace({line.lineage, line.step}, line.hash);
+      report_.disagreements += !fresh && known->second != line.hash ? 1 : 0;
+      lineages.insert(line.lineage);
+      times[line.process].push_back(line.time);
+      if (last > 0) report_.longest_silence = std::max(report_.longest_silence, line.time - last);
+      last = std::max(last, line.time);
+      report_.most_members = std::max(report_.most_members, static_cast<std::size_t>(line.world));
+    }
+    report_.longest_silence = std::max(report_.longest_silence, stopped - last);
+    report_.steps = hashes.size();
+    report_.lines = lines.size();
+    report_.lineages = lineages.size();
+    for (const auto& [process, life] : lives_) {
+      double before = life.born, silence = 0;
+      for (const double time : times[process]) {
+        silence = std::max(silence, time - before);
+        before = time;
+      }
+      report_.hung += std::max(silence, life.died - before) > plan_.silence ? 1 : 0;
+    }
+    for (const auto& [victim, death] : lives_) {
+      if (!death.killed || times[victim].empty()) continue;  // or it had not begun
+      for (const auto& [survivor, life] : lives_) {
+        const std::vector<double>& own = times[survivor];
+        if (own.empty() || own.front() >= death.died || life.died < death.died + 2) continue;
+        // The first step after the death may have been done with the dead one; the second was not.
+        auto next = std::upper_bound(own.begin(), own.end(), death.died);
+        if (next != own.end()) ++next;
+        const double back = next == own.end() ? life.died : *next;
+        report_.slowest_recovery = std::max(report_.slowest_recovery, back - death.died);
+        ++report_.recoveries;
+      }
+    }
+  }
+
+  const ChurnPlan& plan_;
+  const SpawnChurnProcess& spawn_;
+  const ProgressListener& progress_;
+  ScratchFolder folder_;
+  Master master_;
+  std::vector<Running> processes_;
+  std::map<int, Life> lives_;  // by process
+  ChurnReport report_;
+};
+
+}  // namespace
+
+ChurnReport measure_churn(const ChurnPlan& plan, const SpawnChurnProcess& spawn,
+                          const ProgressListener& progress) {
+  return Churning(plan, spawn, progress).run();
+}
+
+}  // namespace laconic::pccl
