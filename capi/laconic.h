@@ -85,7 +85,9 @@ laconic_result laconic_peer_optimize_topology(laconic_peer* peer);
 laconic_result laconic_peer_complete(laconic_peer* peer);
 
 /* ---- all-reduce */
-typedef enum laconic_type {
+/* Choices travel as integers, since a caller may pass any: those that are not named here are refused. */
+typedef int32_t laconic_type;
+enum {
   LACONIC_U8,
   LACONIC_U16,
   LACONIC_U32,
@@ -98,10 +100,13 @@ typedef enum laconic_type {
   LACONIC_BF16,
   LACONIC_F32,
   LACONIC_F64
-} laconic_type;
-typedef enum laconic_op { LACONIC_SUM, LACONIC_AVG, LACONIC_PROD, LACONIC_MAX, LACONIC_MIN } laconic_op;
-typedef enum laconic_quantization { LACONIC_EXACT, LACONIC_MIN_MAX, LACONIC_ZERO_POINT } laconic_quantization;
-typedef enum laconic_algorithm { LACONIC_RING, LACONIC_DIRECT } laconic_algorithm;
+};
+typedef int32_t laconic_op;
+enum { LACONIC_SUM, LACONIC_AVG, LACONIC_PROD, LACONIC_MAX, LACONIC_MIN };
+typedef int32_t laconic_quantization;
+enum { LACONIC_EXACT, LACONIC_MIN_MAX, LACONIC_ZERO_POINT };
+typedef int32_t laconic_algorithm;
+enum { LACONIC_RING, LACONIC_DIRECT };
 
 typedef struct laconic_reduce {
   size_t struct_size;
@@ -138,11 +143,8 @@ laconic_result laconic_all_reduce_many(laconic_peer* peer, const laconic_reduce*
                                        int in_flight, laconic_reduce_report* reports);
 
 /* ---- a shared state */
-typedef enum laconic_strategy {
-  LACONIC_ENFORCE_POPULAR,
-  LACONIC_RECEIVE_ONLY,
-  LACONIC_SEND_ONLY
-} laconic_strategy;
+typedef int32_t laconic_strategy;
+enum { LACONIC_ENFORCE_POPULAR, LACONIC_RECEIVE_ONLY, LACONIC_SEND_ONLY };
 typedef struct laconic_entry {
   const char* key;
   laconic_type type;

@@ -104,7 +104,8 @@ bool fit_range(Range range, GridParameters& p, std::size_t index, Shrink shrink)
       step = rounded_to(p.dtype, exact_step);
       if (form.kind == GridKind::affine_zero) {
         const float zero = step == 0 ? 0 : std::nearbyint(-range.low / step);
-        p.centre[index] = static_cast<std::uint8_t>(std::clamp(zero, 0.0f, levels));
+        // Bounded so that what is not a number, where the dtype is left, is bounded as well.
+        p.centre[index] = static_cast<std::uint8_t>(std::max(0.0f, std::min(levels, zero)));
       } else {
         exact_offset = range.low + step * static_cast<float>(form.centre());
         offset = rounded_to(p.dtype, exact_offset);
