@@ -40,8 +40,8 @@ std::string Haystack::passage(RandomStream& random, std::size_t bytes) const {
   if (documents_.empty()) {
     return make_story(seed_, random.below(haystack_stories) + (held_out_ ? first_held_out_story : 0)).text;
   }
-  const std::uint64_t place = (static_cast<std::uint64_t>(random.bits()) << 32 | random.bits()) %
-                              static_cast<std::uint64_t>(ends_.back());
+  const std::uint64_t high = random.bits(), low = random.bits();
+  const std::uint64_t place = (high << 32 | low) % static_cast<std::uint64_t>(ends_.back());
   const auto found = std::upper_bound(ends_.begin(), ends_.end(), place);
   const std::string& document = documents_[static_cast<std::size_t>(found - ends_.begin())];
   std::size_t begin = document.size() - static_cast<std::size_t>(*found - place);

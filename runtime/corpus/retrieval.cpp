@@ -230,7 +230,9 @@ bool is_held_out_entity(std::string_view entity) { return xxh3_64(entity) % 8 ==
 std::string draw_entity(RandomStream& random, bool held_out) {
   std::string entity;
   do {
-    entity = std::string(pick(random, first_words)) + " " + std::string(pick(random, second_words));
+    // Drawn one after the other, the second word first: this order is part of the generator's version.
+    const std::string second(pick(random, second_words));
+    entity = std::string(pick(random, first_words)) + " " + second;
   } while (is_held_out_entity(entity) != held_out);
   return entity;
 }

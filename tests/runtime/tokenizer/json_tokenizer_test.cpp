@@ -153,7 +153,7 @@ TEST(AddedTokens, FlagsOfOne) {
     Json file = small::byte_level_bpe(false);
     Json token = {{"id", 264}, {"content", "END"}, {"special", false}};
     token.update(flags);
-    file["added_tokens"] = {token};
+    file["added_tokens"] = Json::array({token});
     return made(file);
   };
   EXPECT_EQ(with(Json::object())->encode("a END b", false), (Ids{'a', ' ', 264, ' ', 'b'}));
@@ -167,9 +167,9 @@ TEST(AddedTokens, FlagsOfOne) {
   EXPECT_EQ(made(file)->encode("ABCD", false), (Ids{265, 'D'}));
   // A normalised token is found in what the normaliser makes.
   file["normalizer"] = {{"type", "Lowercase"}};
-  file["added_tokens"] = {{{"id", 264}, {"content", "End"}, {"normalized", true}}};
+  file["added_tokens"] = Json::array({{{"id", 264}, {"content", "End"}, {"normalized", true}}});
   EXPECT_EQ(made(file)->encode("aEND", false), (Ids{'a', 264}));
-  file["added_tokens"] = {{{"id", 264}, {"content", "End"}, {"normalized", false}}};
+  file["added_tokens"] = Json::array({{{"id", 264}, {"content", "End"}, {"normalized", false}}});
   EXPECT_EQ(made(file)->encode("aENDEnd", false), (Ids{'a', 'e', 'n', 'd', 264}));
 }
 
