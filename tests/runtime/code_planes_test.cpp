@@ -105,7 +105,7 @@ TEST(CodePlanes, FreedPlanesLeaveTheResidentSet) {
     planes.resize(planes.size() / 2 + planes.size() % 2 - 1);
     const std::uint64_t kept = size / 16384 * static_cast<std::uint64_t>(columns) * planes.size();
     // AddressSanitizer keeps a byte of its own for eight of the program's, freed or not.
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef LACONIC_ADDRESS_SANITIZER
     const std::uint64_t shadow = size / 8;
 #else
     const std::uint64_t shadow = 0;

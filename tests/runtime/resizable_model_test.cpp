@@ -159,7 +159,7 @@ std::uint64_t file_bytes() {
 }
 
 TEST_F(Resizable, FreedBlocksLeaveTheResidentSet) {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef LACONIC_ADDRESS_SANITIZER
   GTEST_SKIP() << "AddressSanitizer keeps freed memory in its quarantine";
 #endif
   make(512, 1408, 24);
