@@ -105,13 +105,17 @@ class CacheMemory : public testing::TestWithParam<const char*> {
         growth.held / 1e6, growth.early_peak / 1e6, growth.late_peak / 1e6);
     return growth;
   }
-  static bool measurable() { return own_anonymous_bytes() > 0; }
+  // Under AddressSanitizer freed memory stays, and more is taken than is asked for.
+  static bool measurable() {
+#ifdef LACONIC_ADDRESS_SANITIZER
+    return false;
+#else
+    return own_anonymous_bytes() > 0;
+#endif
+  }
 };
 
 TEST_P(CacheMemory, GrowsByWhatIsAccountedFor) {
-#ifdef LACONIC_ADDRESS_SANITIZER
-  GTEST_SKIP() << "memory under AddressSanitizer is not the program's own";
-#endif
   if (!measurable()) GTEST_SKIP() << "the system does not say how much anonymous memory there is";
   const Growth growth = grow(16, 256, 1536);
   EXPECT_NEAR(growth.held, growth.accounted, 0.02 * growth.accounted + (1 << 20));
