@@ -272,6 +272,12 @@ void MasterState::measurements_done(Peer& peer, const MeasurementsDone& packet) 
   peer.phase = PeerPhase::vote_optimize_done;
 }
 
+std::vector<std::uint32_t> MasterState::groups() const {
+  std::vector<std::uint32_t> numbers;
+  for (const Group& group : groups_) numbers.push_back(group.number);
+  return numbers;
+}
+
 MasterState::MeasuredGroup MasterState::measured(std::uint32_t group) const {
   MeasuredGroup result{ring_members(group, false), {}};
   const std::size_t n = result.members.size();
@@ -327,6 +333,7 @@ void MasterState::evaluate_measuring() {
   if (measuring > 0) return;
   measuring_ = false;
   if (done == 0) return;
+  ++measurements_;
   for (Group& group : groups_) order_by_measurement(group);
   begin_round(RoundPurpose::optimize, 0);
 }

@@ -40,7 +40,8 @@ Hash128 as_hash(std::uint64_t value) {
 // Small numbers from one seed; every choice of a schedule is drawn from it.
 class Dice {
  public:
-  explicit Dice(std::uint64_t seed) : state_(mixed(seed, 0x5C4ED01E)) {}
+  explicit Dice(std::uint64_t seed) : seed_(seed), state_(mixed(seed, 0x5C4ED01E)) {}
+  std::uint64_t seed() const { return seed_; }
   std::uint32_t below(std::uint32_t bound) {
     state_ += 0x9E3779B97F4A7C15u;
     return static_cast<std::uint32_t>((mixed(state_, 1) >> 16) % bound);
@@ -49,13 +50,13 @@ class Dice {
   double delay(double longest) { return longest * (below(1000) + 1) / 1000.0; }
 
  private:
-  std::uint64_t state_;
+  std::uint64_t seed_, state_;
 };
 
 struct Plan {
   std::uint32_t peers, late_peers, groups, standbys, steps;
   bool unreachable_pairs, rogues, stalls, master_faults, cuts, partitions, failures, mismatches, drift,
-      code_packets, busy_clock, hasty;
+      code_packets, busy_clock, hasty, old_words;
   bool timeouts() const { return stalls || rogues || hasty; }
 };
 
@@ -78,6 +79,7 @@ Plan plan_of(Dice& dice) {
   plan.code_packets = dice.chance(10);
   plan.busy_clock = dice.chance(15);
   plan.hasty = dice.chance(4);
+  plan.old_words = plan.standbys > 0 && mixed(dice.seed(), 7) % 8 == 0;
   return plan;
 }
 
@@ -126,6 +128,7 @@ class SimulatedPeer {
   void flush();
   void die(bool gracefully);
   void misbehave();
+  void hear_old_master();
   bool present() const { return !dead && !finished && !stopped; }
 
   Network::Handler handler;
@@ -148,7 +151,8 @@ class SimulatedPeer {
     enum class Status { to_do, in_flight, done } status = Status::to_do;
     bool running = false, aborted = false;
     int notices = 0;
-    bool wrong_terms = false;
+    bool wrong_terms = false;  // once
+    CollectiveTerms terms;
   };
   enum class Stage { joining, asking, updating, syncing, optimizing, reducing, rewiring };
 
@@ -220,11 +224,12 @@ class Schedule {
   std::vector<std::unique_ptr<SimulatedPeer>> peers;
   std::set<std::pair<std::uint32_t, std::uint32_t>> unreachable;
   std::uint64_t partition = 0;  // a bit for each side of something
-  bool master_was_lost = false, was_cut = false;
+  bool master_was_lost = false, was_cut = false, old_words_said = false;
   std::map<Epoch, std::uint32_t> epochs;
   std::map<std::tuple<Epoch, std::uint64_t>, std::pair<Hash128, std::uint64_t>>
       elected;  // sync -> (hash, state)
   std::map<std::tuple<Epoch, std::uint64_t>, bool> round_results, answers, sync_results;
+  std::map<std::pair<Epoch, std::uint64_t>, CollectiveTerms> terms;  // of collectives that went well
   ScheduleResult result;
 
  private:
@@ -295,10 +300,16 @@ void SimulatedMaster::received(End end, ControlPacket&& packet) {
   if (schedule_.verbose)
     schedule_.say(
         fmt::format("master {} <- {}: {} (epoch {:x})", place, end, name_of(arrived.body), arrived.epoch));
+  const MasterState* leads = leading();
+  const bool superseded = leads != nullptr && arrived.epoch > leads->epoch();
   if (first_) {
     first_->packet(end, arrived, now);
   } else {
     standby_->packet(end, arrived, now);
+  }
+  if (superseded) {
+    ++schedule_.result.superseded;
+    if (leading() != nullptr) schedule_.violate(fmt::format("master {} leads beside a younger one", place));
   }
   flush();
 }
@@ -545,6 +556,32 @@ void SimulatedPeer::misbehave() {
   schedule_.network.send(end, std::move(packet));
 }
 
+// A word of the master before, as if it had come back: it must be refused, and change nothing.
+void SimulatedPeer::hear_old_master() {
+  if (!present() || stalled || !state.has_master()) return;
+  ControlPacket packet{make_epoch(generation_of(state.epoch()) - 1, 0), {}};
+  const std::uint64_t tag = reductions_.empty() ? 0 : reductions_.front().tag;
+  switch (rule(3) % 4) {
+    case 0:
+      packet.body = PendingAnswer{1, true};
+      break;
+    case 1:
+      packet.body = Commence{tag, 1};
+      break;
+    case 2:
+      packet.body = Abort{tag, reductions_.empty() ? 0 : reductions_.front().sequence, true, {}};
+      break;
+    case 3:
+      packet.body = Membership{1000, {}, 0};
+      break;
+  }
+  schedule_.say(fmt::format("  peer {} <- {} of an old master", index, name_of(packet.body)));
+  ++schedule_.result.old_words;
+  state.packet(packet, schedule_.clock.now());
+  if (state.has_master()) schedule_.violate(fmt::format("peer {} heeds an old master", index));
+  flush();
+}
+
 std::uint64_t SimulatedPeer::rule(std::uint64_t number) const { return mixed(schedule_.seed, number) >> 8; }
 
 void SimulatedPeer::begin_step() {
@@ -646,7 +683,8 @@ void SimulatedPeer::reduce_on() {
                       false,
                       false,
                       0,
-                      next->wrong_terms};
+                      next->wrong_terms,
+                      terms};
     self.reduce_on();
   });
 }
@@ -667,6 +705,10 @@ void SimulatedPeer::end_reduction(Reduction& reduction) {
     reduction_failed_ = true;
   } else {
     ++schedule_.result.succeeded;
+    const auto [found, fresh] =
+        schedule_.terms.emplace(std::pair(reduction.epoch, reduction.sequence), reduction.terms);
+    if (!fresh && !rogue && found->second != reduction.terms)
+      schedule_.violate(fmt::format("different things were reduced in collective {}", reduction.sequence));
     reduction.status = Reduction::Status::done;
     history[{lineage, step, reduction.tag}] = {reduction.epoch, reduction.sequence};
     // Sums, so that the order of tags does not matter.
@@ -703,6 +745,8 @@ void SimulatedPeer::fetch(std::uint64_t sync, std::uint64_t generation) {
   const PeerId holder_id = sync_plan_->holders[at].id;
   const SimulatedPeer* holder = schedule_.peer_of(holder_id);
   if (holder == nullptr || !schedule_.reaches(*this, *holder)) return state.holder_lost(sync, holder_id);
+  if (holder->revision < revision && !holder->rogue && !rogue)
+    schedule_.violate(fmt::format("peer {} is to take the outdated state of peer {}", index, holder->index));
   // All or nothing: what does not have the hash it should have is not taken.
   for (const SyncPlan::DirtyKey& key : sync_plan_->dirty) {
     const Hash128 theirs =
@@ -851,6 +895,9 @@ void SimulatedPeer::handle(PeerEvent& event) {
       default:
         schedule_.violate("a call ended that was not made");
     }
+  } else if (std::holds_alternative<MasterAgreed>(event)) {
+    if (schedule_.plan.old_words && !std::exchange(schedule_.old_words_said, true))
+      schedule_.clock.after(1 + static_cast<double>(rule(4) % 30) / 10, [this] { hear_old_master(); });
   } else if (std::holds_alternative<Missing>(event)) {
     ++schedule_.result.notices;
   } else if (const auto* stop = std::get_if<Stopped>(&event)) {
@@ -1129,6 +1176,8 @@ constexpr Figure figures[] = {{"events", &ScheduleResult::events},
                               {"reassigned", &ScheduleResult::reassigned},
                               {"takeovers", &ScheduleResult::takeovers},
                               {"masters stood down", &ScheduleResult::stood_down},
+                              {"for a younger one", &ScheduleResult::superseded},
+                              {"words of old masters refused", &ScheduleResult::old_words},
                               {"without majority", &ScheduleResult::no_majority},
                               {"kicked as stalled", &ScheduleResult::stalled_kicks},
                               {"as illegal", &ScheduleResult::illegal_kicks},

@@ -51,6 +51,11 @@ TEST(ScheduleCheck, RandomSchedulesKeepTheInvariants) {
     EXPECT_GE(happened, count / 2000);
 }
 
+// Schedules that have shown a defect once, with the random choices of that time.
+TEST(ScheduleCheck, OfASynchronisationBeforeAQueryAndATakeover) {
+  EXPECT_EQ(run_schedule(161561).violation, "");
+}
+
 // Broken on purpose, each machine is found out within a few schedules.
 class BrokenMachine : public testing::TestWithParam<Mutation> {};
 
