@@ -217,6 +217,11 @@ void PeerState::link_closed(double now) {
   if (retry_at_ < 0) try_next(now);
 }
 
+// A master that is there welcomes a newcomer at once, however long it then takes until it is accepted.
+bool PeerState::unwelcomed() const {
+  return phase_ == Phase::introduced && !known_ && settings_.silence_limit > 0;
+}
+
 double PeerState::next_deadline() const {
   constexpr double never = std::numeric_limits<double>::infinity();
   if (phase_ == Phase::stopped || phase_ == Phase::idle) return never;
@@ -224,8 +229,8 @@ double PeerState::next_deadline() const {
   if (phase_ == Phase::member) {
     if (settings_.silence_limit > 0) next = heard_ + settings_.silence_limit;
   } else {
-    // A newcomer waits for a master that is there for as long as it takes.
     if (phase_ == Phase::connecting || known_) next = lost_since_ + settings_.takeover_limit;
+    if (unwelcomed()) next = heard_ + settings_.silence_limit;
     if (retry_at_ >= 0) next = std::min(next, retry_at_);
   }
   return next;
@@ -242,6 +247,11 @@ void PeerState::tick(double now) {
     return known_ ? stop(KickReason::no_majority,
                          fmt::format("{}; no other was agreed by a majority {}", lost_why_, tried))
                   : stop(KickReason::refused, fmt::format("no master answered {}", tried));
+  }
+  if (unwelcomed()) {
+    actions_.push_back({PeerAction::Kind::close, 0, {}});
+    lost_since_ = heard_;
+    return try_next(now);
   }
   if (retry_at_ >= 0 && now >= retry_at_) connect_to(master_);
 }

@@ -56,7 +56,7 @@ class Dice {
 struct Plan {
   std::uint32_t peers, late_peers, groups, standbys, steps;
   bool unreachable_pairs, rogues, stalls, master_faults, cuts, partitions, failures, mismatches, drift,
-      code_packets, busy_clock, hasty, old_words;
+      code_packets, busy_clock, hasty, old_words, freezes;
   bool timeouts() const { return stalls || rogues || hasty; }
 };
 
@@ -80,6 +80,7 @@ Plan plan_of(Dice& dice) {
   plan.busy_clock = dice.chance(15);
   plan.hasty = dice.chance(4);
   plan.old_words = plan.standbys > 0 && mixed(dice.seed(), 7) % 8 == 0;
+  plan.freezes = plan.standbys > 0 && mixed(dice.seed(), 9) % 8 == 0;
   return plan;
 }
 
@@ -94,6 +95,8 @@ class SimulatedMaster {
   void tick(double now);
   double next_deadline() const;
   void die(bool gracefully);
+  // Its links carry nothing any more, and it does not hear that they end.
+  void freeze() { frozen_.insert(ends.begin(), ends.end()); }
   void begin_following();
   void standby_opened(double now) {
     standby_->upstream_opened(now);
@@ -117,6 +120,7 @@ class SimulatedMaster {
   Schedule& schedule_;
   std::unique_ptr<MasterState> first_;
   std::unique_ptr<StandbyState> standby_;
+  std::set<End> frozen_;
   bool counted_ = false, stood_down_ = false;
 };
 
@@ -226,6 +230,7 @@ class Schedule {
   std::uint64_t partition = 0;  // a bit for each side of something
   bool master_was_lost = false, was_cut = false, old_words_said = false;
   std::map<Epoch, std::uint32_t> epochs;
+  std::map<Epoch, double> agreed;  // masters that have taken over, and when
   std::map<std::tuple<Epoch, std::uint64_t>, std::pair<Hash128, std::uint64_t>>
       elected;  // sync -> (hash, state)
   std::map<std::tuple<Epoch, std::uint64_t>, bool> round_results, answers, sync_results;
@@ -268,6 +273,7 @@ SimulatedMaster::SimulatedMaster(Schedule& schedule, std::uint32_t place_)
   settings.stall_limit = schedule.plan.hasty ? 0.3 : schedule.plan.timeouts() ? 40 : 0;
   settings.handshake_limit = 0;
   if (schedule.plan.timeouts()) settings.ping_interval = 10, settings.silence_limit = 60;
+  if (schedule.plan.freezes) settings.ping_interval = 1, settings.silence_limit = place == 0 ? 20 : 4;
   if (place == 0) {
     first_ = std::make_unique<MasterState>(settings, 0.0);
   } else {
@@ -294,7 +300,7 @@ void SimulatedMaster::open(End end, std::string address) {
 }
 
 void SimulatedMaster::received(End end, ControlPacket&& packet) {
-  if (!alive) return;
+  if (!alive || frozen_.contains(end)) return;
   const double now = schedule_.clock.now();
   const ControlPacket arrived = schedule_.through_codec(std::move(packet));
   if (schedule_.verbose)
@@ -315,6 +321,7 @@ void SimulatedMaster::received(End end, ControlPacket&& packet) {
 }
 
 void SimulatedMaster::closed(End end) {
+  if (frozen_.contains(end)) return;
   std::erase(ends, end);
   if (!alive || schedule_.mutation == Mutation::deaf_master) return;
   schedule_.say(fmt::format("master {}: {} is closed", place, end));
@@ -352,7 +359,7 @@ void SimulatedMaster::flush() {
         schedule_.say(fmt::format("master {} -> {}: {}{}", place, action.link, name_of(body),
                                   std::holds_alternative<Kick>(body) ? " " + std::get<Kick>(body).text : ""));
       if (twice) schedule_.network.send(action.link, *action.packet);
-      schedule_.network.send(action.link, std::move(*action.packet));
+      if (!frozen_.contains(action.link)) schedule_.network.send(action.link, std::move(*action.packet));
     }
     if (action.close) {
       schedule_.network.close(action.link);
@@ -380,7 +387,10 @@ void SimulatedMaster::flush() {
     counted_ = true;
     if (!schedule_.epochs.emplace(state->epoch(), place).second)
       schedule_.violate("two masters share an epoch");
-    if (!first_) ++schedule_.result.takeovers;
+    if (!first_) {
+      ++schedule_.result.takeovers;
+      schedule_.agreed.emplace(state->epoch(), schedule_.clock.now());
+    }
   }
   if (state != nullptr && !state->active() && !stood_down_) {
     stood_down_ = true;
@@ -426,6 +436,7 @@ PeerSettings settings_of(const Schedule& schedule, std::uint32_t index, std::uin
   settings.introduction.p2p_port = static_cast<std::uint16_t>(1000 + index);
   settings.introduction.state_port = settings.introduction.benchmark_port = 1;
   settings.masters = schedule.plan.standbys + 1;
+  if (schedule.plan.freezes) settings.silence_limit = 4;
   return settings;
 }
 
@@ -808,6 +819,12 @@ void SimulatedPeer::handle(PeerEvent& event) {
       self.state.measured(measure.round);
     });
   } else if (const auto* commence = std::get_if<Commence>(&event)) {
+    // What it was told before it was replaced has arrived by then, and it has heard of who is gone.
+    constexpr double soon = 3;
+    for (const auto& [epoch, time] : schedule_.agreed) {
+      if (epoch > state.epoch() && schedule_.clock.now() > time + soon && !rogue)
+        schedule_.violate(fmt::format("peer {} goes on with a master that was replaced", index));
+    }
     for (Reduction& reduction : reductions_) {
       if (reduction.tag != commence->tag || reduction.status != Reduction::Status::in_flight) continue;
       reduction.sequence = commence->sequence;
@@ -989,6 +1006,7 @@ void Schedule::plan_faults() {
   if (plan.cuts) add(4);
   if (plan.partitions) add(5);
   if (plan.partitions && dice.chance(50)) add(6);
+  if (plan.freezes) faults_.push_back({mixed(seed, 10) % span, 7});
   std::sort(faults_.begin(), faults_.end(),
             [](const Fault& a, const Fault& b) { return a.at_event > b.at_event; });
 }
@@ -1049,6 +1067,22 @@ void Schedule::strike() {
       say("the partition ends");
       partition = 0;
       break;
+    case 7: {
+      if (!masters[0]->alive || masters[0]->leading() == nullptr) break;
+      was_cut = true;
+      say("the links of master 0 freeze");
+      masters[0]->freeze();
+      // It believes to lead when those who have agreed on another lose that one, and come back.
+      const double when = 4 + static_cast<double>(mixed(seed, 11) % 160) / 10;
+      clock.after(when, [this] {
+        for (auto& master : masters) {
+          if (master->place == 0 || !master->alive || master->leading() == nullptr) continue;
+          master_was_lost = true;
+          master->die(true);
+        }
+      });
+      break;
+    }
     default:
       break;
   }
@@ -1078,6 +1112,7 @@ ScheduleResult Schedule::run() {
                        [](const auto& peer) { return !peer->present() || peer->stalled; });
   };
   int idle_ticks = 0;
+  const int most_idle_ticks = plan.freezes ? 6000 : 600;
   constexpr std::uint64_t most_events = 60000;
   double next_busy_tick = 0.5;
   while (result.violation.empty()) {
@@ -1110,7 +1145,7 @@ ScheduleResult Schedule::run() {
     for (const auto& peer : peers) {
       if (peer->present() && !peer->stalled) next = std::min(next, peer->state.next_deadline());
     }
-    if (next == std::numeric_limits<double>::infinity() || ++idle_ticks > 600) {
+    if (next == std::numeric_limits<double>::infinity() || ++idle_ticks > most_idle_ticks) {
       std::string who;
       for (const auto& peer : peers) {
         if (peer->present() && !peer->stalled)

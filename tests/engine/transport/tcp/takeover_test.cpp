@@ -417,6 +417,26 @@ TEST(Takeover, NewcomersAloneCountQueriesAnewTogether) {
   for (std::size_t i = 2; i < 5; ++i) EXPECT_EQ(run.peer(i).count<PendingAnswer>(), 1u) << i;
 }
 
+TEST(Takeover, ANewcomerDoesNotWaitForASilentMaster) {
+  PeerSettings settings = with_standby();
+  settings.silence_limit = 4;
+  PeerState peer(settings);
+  peer.join(0);
+  peer.link_opened(1);
+  peer.take_actions();
+  EXPECT_EQ(peer.next_deadline(), 5);
+  peer.tick(5);
+  std::vector<PeerAction> actions = peer.take_actions();
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, PeerAction::Kind::close);
+  peer.tick(5.5);
+  actions = peer.take_actions();
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, PeerAction::Kind::connect);
+  EXPECT_EQ(actions[0].master, 1u);
+  EXPECT_FALSE(peer.stopped());
+}
+
 TEST(Takeover, WithoutStandbysTheLossOfTheMasterIsSaidAtOnce) {
   World world;
   world.start(1);
