@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -56,7 +57,7 @@ class Dice {
 struct Plan {
   std::uint32_t peers, late_peers, groups, standbys, steps;
   bool unreachable_pairs, rogues, stalls, master_faults, cuts, partitions, failures, mismatches, drift,
-      code_packets, busy_clock, hasty, old_words, freezes;
+      code_packets, busy_clock, hasty, old_words, freezes, lonely_masters;
   bool timeouts() const { return stalls || rogues || hasty; }
 };
 
@@ -81,6 +82,7 @@ Plan plan_of(Dice& dice) {
   plan.hasty = dice.chance(4);
   plan.old_words = plan.standbys > 0 && mixed(dice.seed(), 7) % 8 == 0;
   plan.freezes = plan.standbys > 0 && mixed(dice.seed(), 9) % 8 == 0;
+  plan.lonely_masters = plan.standbys > 0 && !plan.freezes && mixed(dice.seed(), 12) % 8 == 0;
   return plan;
 }
 
@@ -240,6 +242,7 @@ class Schedule {
  private:
   void plan_faults();
   void strike();
+  void part(std::uint64_t sides);
   void end_checks();
 
   struct Fault {
@@ -388,6 +391,7 @@ void SimulatedMaster::flush() {
     if (!schedule_.epochs.emplace(state->epoch(), place).second)
       schedule_.violate("two masters share an epoch");
     if (!first_) {
+      if (standby_->follows()) schedule_.violate("a standby takes over from a master that is there");
       ++schedule_.result.takeovers;
       schedule_.agreed.emplace(state->epoch(), schedule_.clock.now());
     }
@@ -756,7 +760,9 @@ void SimulatedPeer::fetch(std::uint64_t sync, std::uint64_t generation) {
   const PeerId holder_id = sync_plan_->holders[at].id;
   const SimulatedPeer* holder = schedule_.peer_of(holder_id);
   if (holder == nullptr || !schedule_.reaches(*this, *holder)) return state.holder_lost(sync, holder_id);
-  if (holder->revision < revision && !holder->rogue && !rogue)
+  const bool elected =
+      holder->sync_plan_ && holder->sync_plan_->sync == sync && holder->sync_plan_->dirty.empty();
+  if (elected && holder->revision < revision && !holder->rogue && !rogue)
     schedule_.violate(fmt::format("peer {} is to take the outdated state of peer {}", index, holder->index));
   // All or nothing: what does not have the hash it should have is not taken.
   for (const SyncPlan::DirtyKey& key : sync_plan_->dirty) {
@@ -1007,8 +1013,30 @@ void Schedule::plan_faults() {
   if (plan.partitions) add(5);
   if (plan.partitions && dice.chance(50)) add(6);
   if (plan.freezes) faults_.push_back({mixed(seed, 10) % span, 7});
+  if (plan.lonely_masters) faults_.push_back({mixed(seed, 10) % span, 8});
   std::sort(faults_.begin(), faults_.end(),
             [](const Fault& a, const Fault& b) { return a.at_event > b.at_event; });
+}
+
+void Schedule::part(std::uint64_t sides) {
+  was_cut = true;
+  partition = sides;
+  say(fmt::format("partition {:b}", partition));
+  for (auto& master : masters) {
+    for (auto& peer : peers) {
+      if (!parted(side_of_master(master->place), side_of_peer(peer->index))) continue;
+      for (const End end : std::vector<End>(master->ends)) {
+        if (network.other_end(end) == peer->end) network.cut(end);
+      }
+    }
+    for (auto& other : masters) {
+      if (other->upstream != 0 && parted(side_of_master(master->place), side_of_master(other->place))) {
+        for (const End end : std::vector<End>(master->ends)) {
+          if (network.other_end(end) == other->upstream) network.cut(end);
+        }
+      }
+    }
+  }
 }
 
 void Schedule::strike() {
@@ -1042,25 +1070,10 @@ void Schedule::strike() {
       network.cut(victim.end);
       break;
     case 5: {
-      was_cut = true;
+      std::uint64_t sides = 0;
       for (std::uint32_t side = 0; side < 4 + peers.size(); ++side)
-        partition |= std::uint64_t{dice.below(2)} << side;
-      say(fmt::format("partition {:b}", partition));
-      for (auto& master : masters) {
-        for (auto& peer : peers) {
-          if (!parted(side_of_master(master->place), side_of_peer(peer->index))) continue;
-          for (const End end : std::vector<End>(master->ends)) {
-            if (network.other_end(end) == peer->end) network.cut(end);
-          }
-        }
-        for (auto& other : masters) {
-          if (other->upstream != 0 && parted(side_of_master(master->place), side_of_master(other->place))) {
-            for (const End end : std::vector<End>(master->ends)) {
-              if (network.other_end(end) == other->upstream) network.cut(end);
-            }
-          }
-        }
-      }
+        sides |= std::uint64_t{dice.below(2)} << side;
+      part(sides);
       break;
     }
     case 6:
@@ -1080,6 +1093,22 @@ void Schedule::strike() {
           master_was_lost = true;
           master->die(true);
         }
+      });
+      break;
+    }
+    case 8: {
+      // The master is alone with most peers, goes on with them, and is lost before the standbys, which one
+      // peer comes to, have heard of it.
+      if (!masters[0]->alive || masters[0]->leading() == nullptr) break;
+      std::uint64_t sides = std::uint64_t{1} << side_of_peer(victim.index);
+      for (std::uint32_t place = 1; place < masters.size(); ++place)
+        sides |= std::uint64_t{1} << side_of_master(place);
+      part(sides);
+      clock.after(0.5 + static_cast<double>(mixed(seed, 13) % 300) / 100, [this] {
+        partition = 0;
+        if (!masters[0]->alive) return;
+        master_was_lost = true;
+        masters[0]->die(false);
       });
       break;
     }
@@ -1111,23 +1140,30 @@ ScheduleResult Schedule::run() {
     return std::all_of(peers.begin(), peers.end(),
                        [](const auto& peer) { return !peer->present() || peer->stalled; });
   };
+  const auto tick_all = [&](double now) {
+    for (auto& master : masters) {
+      if (master->next_deadline() <= now) master->tick(now);
+    }
+    for (auto& peer : peers) {
+      if (peer->present() && !peer->stalled && peer->state.next_deadline() <= now) {
+        peer->state.tick(now);
+        peer->flush();
+      }
+    }
+  };
+  // Where silence counts, nobody may be silent because nothing else happened.
+  std::function<void()> heartbeat = [&] {
+    if (ended() || clock.now() > 300) return;
+    tick_all(clock.now());
+    clock.after(0.5, heartbeat);
+  };
+  if (plan.freezes) heartbeat();
   int idle_ticks = 0;
   const int most_idle_ticks = plan.freezes ? 6000 : 600;
   constexpr std::uint64_t most_events = 60000;
   double next_busy_tick = 0.5;
   while (result.violation.empty()) {
     while (!faults_.empty() && clock.events_run() >= faults_.back().at_event) strike();
-    const auto tick_all = [&](double now) {
-      for (auto& master : masters) {
-        if (master->next_deadline() <= now) master->tick(now);
-      }
-      for (auto& peer : peers) {
-        if (peer->present() && !peer->stalled && peer->state.next_deadline() <= now) {
-          peer->state.tick(now);
-          peer->flush();
-        }
-      }
-    };
     if (plan.busy_clock && clock.now() >= next_busy_tick) {
       next_busy_tick = clock.now() + 0.5;
       tick_all(clock.now());

@@ -2,9 +2,12 @@
 // nothing.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <iostream>
 #include <ostream>
+#include <string>
 
+#include "engine/base/threads.h"
 #include "tests/engine/transport/tcp/mutants/mutants.h"
 #include "tests/engine/transport/tcp/schedule.h"
 
@@ -19,32 +22,42 @@ void PrintTo(const MutantCase& each, std::ostream* out) { *out << each.name; }
 
 namespace {
 
-// The first that goes wrong, or `seeds`.
-std::uint64_t first_violation(Mutant mutant, std::uint64_t seeds, std::string& violation) {
-  present_mutant = mutant;
+struct Violation {
   std::uint64_t seed = 0;
-  for (; seed < seeds && violation.empty(); ++seed) {
-    late_link = 0;
-    violation = run_schedule(seed).violation;
+  std::string text;  // empty: none
+};
+
+// The first of the schedules that goes wrong.
+Violation first_violation(Mutant mutant, std::uint64_t seeds) {
+  constexpr std::uint64_t at_once = 8, block = 32;
+  for (std::uint64_t first = 0; first < seeds; first += at_once * block) {
+    std::array<Violation, at_once> found;
+    parallel_for(at_once, [&](std::int64_t index) {
+      const auto at = static_cast<std::size_t>(index);
+      present_mutant = mutant;
+      for (std::uint64_t i = 0; i < block && found[at].text.empty(); ++i) {
+        late_link = 0;
+        const std::uint64_t seed = first + at * block + i;
+        found[at] = {seed, run_schedule(seed).violation};
+      }
+      present_mutant = Mutant::none;
+    });
+    for (const Violation& each : found) {
+      if (!each.text.empty()) return each;
+    }
   }
-  present_mutant = Mutant::none;
-  return violation.empty() ? seed : seed - 1;
+  return {};
 }
 
 class MutantCheck : public testing::TestWithParam<MutantCase> {};
 
 TEST_P(MutantCheck, IsFound) {
-  std::string violation;
-  const std::uint64_t seed = first_violation(GetParam().mutant, GetParam().seeds, violation);
-  std::cout << GetParam().name << ", schedule " << seed << ": " << violation << "\n";
-  EXPECT_NE(violation, "");
+  const Violation found = first_violation(GetParam().mutant, GetParam().seeds);
+  std::cout << GetParam().name << ", schedule " << found.seed << ": " << found.text << "\n";
+  EXPECT_NE(found.text, "");
 }
 
-TEST(SoundMachines, BreakNothing) {
-  std::string violation;
-  first_violation(Mutant::none, 2000, violation);
-  EXPECT_EQ(violation, "");
-}
+TEST(SoundMachines, BreakNothing) { EXPECT_EQ(first_violation(Mutant::none, 2048).text, ""); }
 
 INSTANTIATE_TEST_SUITE_P(
     ScheduleCheck, MutantCheck,
@@ -66,12 +79,12 @@ INSTANTIATE_TEST_SUITE_P(
                     MutantCase{Mutant::forgotten_acceptance, "forgotten_acceptance", 20000},
                     MutantCase{Mutant::master_compares_no_epoch, "master_compares_no_epoch", 20000},
                     MutantCase{Mutant::peer_compares_no_epoch, "peer_compares_no_epoch", 20000},
-                    MutantCase{Mutant::standby_compares_no_epoch, "standby_compares_no_epoch", 20000},
                     MutantCase{Mutant::generous_majority, "generous_majority", 20000},
                     MutantCase{Mutant::stubborn_master, "stubborn_master", 20000},
                     MutantCase{Mutant::standby_beside_a_master, "standby_beside_a_master", 20000},
                     MutantCase{Mutant::secret_departure, "secret_departure", 20000},
-                    MutantCase{Mutant::query_asked_again, "query_asked_again", 20000}));
+                    MutantCase{Mutant::query_asked_again, "query_asked_again", 20000},
+                    MutantCase{Mutant::patient_newcomer, "patient_newcomer", 20000}));
 
 }  // namespace
 }  // namespace laconic::control

@@ -126,9 +126,6 @@ mutant(standby_state.cpp
        [=[    Turnout turnout{each.members.size(), 0};]=]
        [=[    Turnout turnout{each.members.size(), mutated(Mutant::generous_majority)};]=])
 mutant(standby_state.cpp
-       [=[  if (packet.epoch < epoch_ || (]=]
-       [=[  if ((packet.epoch < epoch_ && !mutated(Mutant::standby_compares_no_epoch)) || (]=])
-mutant(standby_state.cpp
        [=[  if (follows_) return refuse]=]
        [=[  if (follows_ && !mutated(Mutant::standby_beside_a_master)) return refuse]=])
 mutant(peer_state.cpp
@@ -137,6 +134,10 @@ mutant(peer_state.cpp
 mutant(peer_state.cpp
        [=[    if (packet.pending_query.number > ]=]
        [=[    if (!mutated(Mutant::query_asked_again) && packet.pending_query.number > ]=])
+
+mutant(peer_state.cpp
+       [=[  return phase_ == Phase::introduced && !known_ &&]=]
+       [=[  return !mutated(Mutant::patient_newcomer) && phase_ == Phase::introduced && !known_ &&]=])
 
 get_property(files GLOBAL PROPERTY files)
 foreach(file ${files})

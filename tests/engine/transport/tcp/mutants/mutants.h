@@ -27,12 +27,12 @@ enum class Mutant : std::uint8_t {
   forgotten_acceptance,    // a new master accepts nobody that the old one has accepted last
   master_compares_no_epoch,
   peer_compares_no_epoch,
-  standby_compares_no_epoch,
   generous_majority,        // a standby counts one voter too many
   stubborn_master,          // does not stand down, whoever is left
   standby_beside_a_master,  // takes votes while its master is there
   secret_departure,         // who is left is not told who is gone
   query_asked_again,        // a peer asks anew what the others heard answered
+  patient_newcomer,         // waits for a master that does not welcome it
 };
 
 // Of this thread, beginning with its next schedule.
