@@ -298,6 +298,7 @@ void MasterState::peer_packet(Peer& peer, const PacketBody& body) {
     send(peer, status(now_));
   } else if (std::holds_alternative<Leave>(body)) {
     for (Electorate& electorate : electorates_) std::erase(electorate.members, peer.member.id);
+    for (Round& round : rounds_running_) std::erase(round.members, peer.member.id);
     actions_.push_back({peer.link, std::nullopt, true});
     depart(peer);
   } else if (!peer.accepted && peer.phase != PeerPhase::connecting) {

@@ -25,7 +25,8 @@
 // - Where departures leave it with less, all that peers would be told is withheld until the standbys have
 //   confirmed who is left. It stands down where one is lost that has not.
 // - Newcomers need no confirmation: all members present have answered Connect, which tells how many there
-//   will be, before anybody is accepted; whoever of them comes to a standby raises its count.
+//   will be, before anybody is accepted; whoever of them comes to a standby raises its count. All who were
+//   asked to connect are a membership until the standbys have confirmed the one that came of it.
 // - Peers hear of each departure before anything is decided without the peer that is gone. Otherwise a
 //   standby that has not heard of it could take that peer along, and it would vote on what the others have
 //   behind them.
@@ -188,7 +189,8 @@ class MasterState {
   struct Round {
     std::uint64_t number = 0;
     RoundPurpose purpose = RoundPurpose::accept_newcomers;
-    std::uint32_t group = 0;  // of a rewire
+    std::uint32_t group = 0;      // of a rewire
+    std::vector<PeerId> members;  // who was asked to connect, and has not said goodbye
     bool failed = false;
     Stall wait;
   };

@@ -119,6 +119,10 @@ void MasterState::begin_round(RoundPurpose purpose, std::uint32_t group_number) 
   round.number = ++rounds_;
   round.purpose = purpose;
   round.group = group_number;
+  for (const Peer& peer : peers_) {
+    if (!peer.leaving && concerns(peer.member.group) && (peer.accepted || newcomers))
+      round.members.push_back(peer.member.id);
+  }
   rounds_running_.push_back(round);
   std::uint32_t world = 0, group_count = 0, largest = 0;
   for (const Group& group : groups_) {
@@ -216,11 +220,13 @@ void MasterState::finish_round(const Round& round) {
       group_of(peer).broken = true;
     }
   }
-  // Whoever is left of any earlier membership took part, and would tell a standby of this one.
+  // Whoever is left of any earlier membership took part, and would tell a standby how many were asked to
+  // connect. Who of them is gone may be counted there, and so counts here.
   if (round.purpose == RoundPurpose::accept_newcomers && !withheld_ && has_standbys()) {
-    electorates_.clear();
-    if (!accepted_some) {
-      electorates_.push_back({membership_, accepted_ids()});
+    if (accepted_some) {
+      electorates_ = {{membership_, round.members}};
+    } else if (round.members == accepted_ids()) {
+      electorates_ = {{membership_, round.members}};
       tell_standbys();
     }
   }

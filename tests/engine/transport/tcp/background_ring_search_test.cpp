@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <vector>
 
 #include "engine/base/random.h"
 #include "tests/engine/transport/tcp/control_world.h"

@@ -64,6 +64,8 @@ INSTANTIATE_TEST_SUITE_P(
         // A peer is dropped between a synchronisation and a query, and a standby that has not heard of it
         // takes it along: the way it was found, and the first schedule of today that finds it.
         Mended{"DroppedBeforeAQueryAsFound", 161561}, Mended{"DroppedBeforeAQuery", 1173},
+        // Newcomers are dropped while they connect, and are counted by the standby and not by the master.
+        Mended{"DroppedWhileConnecting", 701050},
         // The link of a newcomer freezes before it is welcomed.
         Mended{"SilenceBeforeTheWelcome", 5839}),
     [](const testing::TestParamInfo<Mended>& each) { return each.param.name; });

@@ -417,6 +417,33 @@ TEST(Takeover, NewcomersAloneCountQueriesAnewTogether) {
   for (std::size_t i = 2; i < 5; ++i) EXPECT_EQ(run.peer(i).count<PendingAnswer>(), 1u) << i;
 }
 
+// Together with the newcomer that was dropped, those who left after it are a majority of all who were asked
+// to connect, and their standby would lead.
+TEST(Takeover, NewcomersDroppedWhileTheyConnectCountUntilAStandbyHasHeard) {
+  for (const bool heard : {false, true}) {
+    Takeover run(1);
+    for (int i = 0; i < 4; ++i) run.world.add(0, with_standby());
+    run.world.answers = false;
+    run.peer(0).state.update_topology();
+    run.world.settle();
+    for (std::size_t i = 0; i < 5; ++i) {
+      if (i != 1) run.peer(i).state.established(run.peer(i).all<Connect>().back().round, {});
+    }
+    run.world.settle();
+    run.world.kill(run.peer(1));
+    EXPECT_EQ(run.peer(4).count<TopologyResult>(), 1u);
+    const MasterState& master = *run.world.master;
+    if (heard) {
+      const std::uint64_t version = master.status(run.world.now).membership;
+      run.world.master->packet(500, {master.epoch(), Membership{version, {}, 0}}, run.world.now);
+    }
+    run.world.kill(run.peer(0));
+    run.world.kill(run.peer(2));
+    run.world.master->link_closed(500, run.world.now);
+    EXPECT_EQ(master.active(), heard);  // two of four are half of those that the standby knows of
+  }
+}
+
 TEST(Takeover, ANewcomerDoesNotWaitForASilentMaster) {
   PeerSettings settings = with_standby();
   settings.silence_limit = 4;
