@@ -224,7 +224,7 @@ void MasterState::finish_round(const Round& round) {
   // connect. Who of them is gone may be counted there, and so counts here.
   if (round.purpose == RoundPurpose::accept_newcomers && !withheld_ && has_standbys()) {
     if (accepted_some) {
-      electorates_ = {{membership_, round.members}};
+      electorates_ = {{membership_ + 1, round.members}};  // until that one, which follows, is confirmed
     } else if (round.members == accepted_ids()) {
       electorates_ = {{membership_, round.members}};
       tell_standbys();

@@ -30,7 +30,7 @@ class TwoSides {
       options.connect_timeout = 0.3;
       options.link.handshake_timeout = 0.3;
       options.silence_limit = 0.5;
-      options.takeover_limit = 1.2;
+      options.takeover_limit = 1.8;
       peers.push_back(std::make_unique<Peer>(options));
     }
     LocalPeers::throw_first(on_threads(
@@ -38,6 +38,9 @@ class TwoSides {
   }
 
   void part() {
+    // The standby has heard who the members are.
+    while (ask_status({own_[1]}, {}, 1).status.membership != first->status().membership)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
     for (auto& relay : relays_) relay->freeze(true);
     for (std::size_t i = 0; i < peers.size(); ++i) {
       std::vector<PeerId> same_side;
