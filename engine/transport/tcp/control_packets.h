@@ -330,7 +330,8 @@ struct Adopted {
   Decision pending_query;
   std::uint64_t next_revision = 0;  // of the receiver's group
 };
-// To standbys, whenever it changes; they confirm it by its version, without the members.
+// To standbys, whenever it changes; they confirm it by its version, without the members. To peers, when
+// somebody is gone and there are standbys.
 struct Membership {
   std::uint64_t version = 0;
   std::vector<PeerId> members;

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "engine/base/error.h"
+#include "engine/transport/tcp/background_ring_search.h"
 #include "engine/transport/tcp/framed_link.h"
 #include "engine/transport/tcp/link_server.h"
 #include "engine/transport/tcp/standby_state.h"
@@ -93,6 +94,7 @@ struct Master::State {
   // Whichever of the two there is.
   template <class Use>
   void with_machine(const Use& use) {
+    if (stopped) return;
     {
       const std::lock_guard lock(mutex);
       if (standby)
@@ -156,6 +158,7 @@ struct Master::State {
     }
     for (control::UpstreamAction& action : upstream_actions) follow(std::move(action));
     note_changes();
+    search_rings();
     if (deadline < armed) {
       armed = deadline;
       server.after(std::max(0.001, deadline - seconds_of_clock()), [this, deadline] {
@@ -168,7 +171,7 @@ struct Master::State {
     std::string news;
     {
       const std::lock_guard lock(mutex);
-      const control::MasterState* machine = standby ? standby->master() : first.get();
+      const control::MasterState* machine = leader();
       if (machine == nullptr) return;
       if (machine->active() && !leading.exchange(true)) {
         news = fmt::format("leads, with epoch {}", control::generation_of(machine->epoch()));
@@ -178,6 +181,28 @@ struct Master::State {
       }
     }
     if (!news.empty()) say(news);
+  }
+
+  control::MasterState* leader() { return standby ? standby->master() : first.get(); }
+
+  // Once for each measurement, while the ring that was found at once is in use.
+  void search_rings() {
+    if (rings == nullptr) return;
+    const std::lock_guard lock(mutex);
+    const control::MasterState* machine = leader();
+    if (machine == nullptr || machine->measurements() == measurements) return;
+    measurements = machine->measurements();
+    for (const std::uint32_t group : machine->groups()) rings->search(group, machine->measured(group));
+  }
+
+  void adopt_ring(std::uint32_t group, const std::vector<control::PeerId>& order) {
+    bool adopted = false;
+    {
+      const std::lock_guard lock(mutex);
+      control::MasterState* machine = leader();
+      adopted = machine != nullptr && machine->active() && machine->adopt_ring(group, order);
+    }
+    if (adopted) say(fmt::format("found a faster ring for group {}, from its next change on", group));
   }
 
   // ---- the link of a standby to the master it follows
@@ -256,7 +281,10 @@ struct Master::State {
   std::unique_ptr<control::MasterState> first;
   std::unique_ptr<control::StandbyState> standby;
   LinkServer server;
-  double armed = INFINITY;  // when the next tick is planned; on the server's thread
+  // On the server's thread:
+  double armed = INFINITY;  // when the next tick is planned
+  bool stopped = false;     // links that this side closes are no peers that are gone
+  std::uint64_t measurements = 0;
   std::atomic<bool> leading = false, down = false;
 
   std::mutex upstream_mutex;
@@ -266,6 +294,7 @@ struct Master::State {
   std::atomic<std::uint64_t> upstream_number = 0;
   std::unique_ptr<FramedLink> upstream;  // of its thread
   std::thread upstream_thread, thread;
+  std::unique_ptr<BackgroundRingSearch> rings;
 };
 
 Master::Master(const MasterOptions& options) : state_(std::make_unique<State>(options)) {
@@ -295,6 +324,13 @@ Master::Master(const MasterOptions& options) : state_(std::make_unique<State>(op
   } else {
     state_->first = std::make_unique<control::MasterState>(state_settings(options), now);
   }
+  if (options.ring_search > 0) {
+    state_->rings = std::make_unique<BackgroundRingSearch>(
+        RingSearch{}, options.ring_search,
+        [state = state_.get()](std::uint32_t group, const std::vector<control::PeerId>& order) {
+          state->server.post([state, group, order] { state->adopt_ring(group, order); });
+        });
+  }
   state_->thread = std::thread([this] {
     try {
       state_->server.post([this] { state_->carry_out(); });
@@ -310,8 +346,10 @@ Master::~Master() { stop(); }
 
 void Master::stop() {
   if (!state_->thread.joinable()) return;
+  state_->server.post([this] { state_->stopped = true; });
   state_->server.stop();
   state_->thread.join();
+  state_->rings.reset();
   {
     const std::lock_guard lock(state_->upstream_mutex);
     state_->stopping = true;

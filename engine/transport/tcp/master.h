@@ -34,6 +34,7 @@ struct MasterOptions {
   double stall_notice = 10, stall_limit = 0;
   double ping_interval = 2, silence_limit = 15;
   double takeover_grace = 2, election_limit = 10;
+  double ring_search = 30;  // in the background, for faster rings after each measurement; 0: none
   // One line that whoever watches the master should see; called on its thread.
   std::function<void(std::string_view)> message;
 };

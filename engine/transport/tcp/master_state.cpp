@@ -49,7 +49,19 @@ void MasterState::kick(Peer& peer, KickReason reason, std::string text) {
   kicked_.push_back(fmt::format("{} ({}): {}", name_of(peer.member.id), name_of(reason), text));
   send(peer.link, Kick{reason, std::move(text)});
   actions_.back().close = true;
+  depart(peer);
+}
+
+// Who is left is told before anything is decided without it: a standby then refuses it, should it come.
+void MasterState::depart(Peer& peer) {
   peer.leaving = true;
+  if (!peer.accepted) return;
+  membership_changed();
+  if (!has_standbys()) return;
+  const Membership left{membership_, accepted_ids(), 0};
+  for (const Peer& other : peers_) {
+    if (other.accepted) send(other, left);
+  }
 }
 
 void MasterState::close_stranger(LinkId link, KickReason reason, std::string text) {
@@ -178,8 +190,8 @@ void MasterState::link_closed(LinkId link, double now) {
   }
   if (std::erase_if(standbys_, [&](const Standby& standby) { return standby.link == link; }) > 0)
     return check_majority();
-  if (Peer* peer = find(link)) {
-    peer->leaving = true;
+  if (Peer* peer = find(link); peer != nullptr && !peer->leaving) {
+    depart(*peer);
     evaluate();
   }
 }
@@ -286,8 +298,9 @@ void MasterState::peer_packet(Peer& peer, const PacketBody& body) {
     send(peer, status(now_));
   } else if (std::holds_alternative<Leave>(body)) {
     for (Electorate& electorate : electorates_) std::erase(electorate.members, peer.member.id);
+    for (Round& round : rounds_running_) std::erase(round.members, peer.member.id);
     actions_.push_back({peer.link, std::nullopt, true});
-    peer.leaving = true;
+    depart(peer);
   } else if (!peer.accepted && peer.phase != PeerPhase::connecting) {
     illegal();
   } else if (const auto* vote = std::get_if<VoteTopology>(&body)) {
@@ -374,7 +387,6 @@ void MasterState::remove_peer(std::size_t index) {
     group.broken = true;
     leave_operations(gone);
     leave_sync(group, gone);
-    membership_changed();
   }
   if (empty) std::erase_if(groups_, [&](const Group& other) { return other.number == gone.member.group; });
 }

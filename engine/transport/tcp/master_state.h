@@ -25,8 +25,11 @@
 // - Where departures leave it with less, all that peers would be told is withheld until the standbys have
 //   confirmed who is left. It stands down where one is lost that has not.
 // - Newcomers need no confirmation: all members present have answered Connect, which tells how many there
-// will
-//   be, before anybody is accepted; whoever of them comes to a standby raises its count.
+//   will be, before anybody is accepted; whoever of them comes to a standby raises its count. All who were
+//   asked to connect are a membership until the standbys have confirmed the one that came of it.
+// - Peers hear of each departure before anything is decided without the peer that is gone. Otherwise a
+//   standby that has not heard of it could take that peer along, and it would vote on what the others have
+//   behind them.
 // Two standbys with majorities of the same membership would share a voter, which has one link at a time.
 // The price is that where half of the peers and a standby are lost at once, the other half stops.
 #pragma once
@@ -114,6 +117,8 @@ class MasterState {
     std::vector<PeerId> members;
     std::vector<double> bandwidth;
   };
+  std::uint64_t measurements() const { return measurements_; }  // that have ended
+  std::vector<std::uint32_t> groups() const;
   MeasuredGroup measured(std::uint32_t group) const;
   bool adopt_ring(std::uint32_t group, const std::vector<PeerId>& order);
 
@@ -184,7 +189,8 @@ class MasterState {
   struct Round {
     std::uint64_t number = 0;
     RoundPurpose purpose = RoundPurpose::accept_newcomers;
-    std::uint32_t group = 0;  // of a rewire
+    std::uint32_t group = 0;      // of a rewire
+    std::vector<PeerId> members;  // who was asked to connect, and has not said goodbye
     bool failed = false;
     Stall wait;
   };
@@ -208,6 +214,7 @@ class MasterState {
   void send(const Peer& peer, PacketBody body);
   void kick(Peer& peer, KickReason reason, std::string text);
   void close_stranger(LinkId link, KickReason reason, std::string text);
+  void depart(Peer& peer);
   void remove_leaving();
   void remove_peer(std::size_t index);
   void evaluate();
@@ -288,7 +295,7 @@ class MasterState {
   std::vector<Round> rounds_running_;
   std::vector<Operation> operations_;
   bool measuring_ = false;
-  std::uint64_t measuring_round_ = 0;
+  std::uint64_t measuring_round_ = 0, measurements_ = 0;
   std::map<std::pair<PeerId, PeerId>, double> bandwidth_;
   std::vector<std::pair<PeerId, PeerId>> unreachable_;  // (who says so, whom), in the order they were told
   Stall accept_wait_, optimize_wait_, measuring_wait_, query_wait_;

@@ -119,6 +119,10 @@ void MasterState::begin_round(RoundPurpose purpose, std::uint32_t group_number) 
   round.number = ++rounds_;
   round.purpose = purpose;
   round.group = group_number;
+  for (const Peer& peer : peers_) {
+    if (!peer.leaving && concerns(peer.member.group) && (peer.accepted || newcomers))
+      round.members.push_back(peer.member.id);
+  }
   rounds_running_.push_back(round);
   std::uint32_t world = 0, group_count = 0, largest = 0;
   for (const Group& group : groups_) {
@@ -216,11 +220,13 @@ void MasterState::finish_round(const Round& round) {
       group_of(peer).broken = true;
     }
   }
-  // Whoever is left of any earlier membership took part, and would tell a standby of this one.
+  // Whoever is left of any earlier membership took part, and would tell a standby how many were asked to
+  // connect. Who of them is gone may be counted there, and so counts here.
   if (round.purpose == RoundPurpose::accept_newcomers && !withheld_ && has_standbys()) {
-    electorates_.clear();
-    if (!accepted_some) {
-      electorates_.push_back({membership_, accepted_ids()});
+    if (accepted_some) {
+      electorates_ = {{membership_ + 1, round.members}};  // until that one, which follows, is confirmed
+    } else if (round.members == accepted_ids()) {
+      electorates_ = {{membership_, round.members}};
       tell_standbys();
     }
   }
@@ -270,6 +276,12 @@ void MasterState::measurements_done(Peer& peer, const MeasurementsDone& packet) 
   }
   if (!whole) return kick(peer, KickReason::illegal, "it did not measure what it was asked to");
   peer.phase = PeerPhase::vote_optimize_done;
+}
+
+std::vector<std::uint32_t> MasterState::groups() const {
+  std::vector<std::uint32_t> numbers;
+  for (const Group& group : groups_) numbers.push_back(group.number);
+  return numbers;
 }
 
 MasterState::MeasuredGroup MasterState::measured(std::uint32_t group) const {
@@ -327,6 +339,7 @@ void MasterState::evaluate_measuring() {
   if (measuring > 0) return;
   measuring_ = false;
   if (done == 0) return;
+  ++measurements_;
   for (Group& group : groups_) order_by_measurement(group);
   begin_round(RoundPurpose::optimize, 0);
 }

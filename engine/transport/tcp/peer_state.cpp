@@ -21,11 +21,6 @@ std::string_view name_of(Refusal refusal) {
   return names[static_cast<std::size_t>(refusal)];
 }
 
-namespace {
-constexpr const char* gone_on =
-    "the lost master had dropped it and the run has gone on without it; it can only join anew";
-}
-
 PeerState::PeerState(PeerSettings settings) : settings_(std::move(settings)) {
   require(settings_.masters > 0, "a peer knows a master");
 }
@@ -222,6 +217,11 @@ void PeerState::link_closed(double now) {
   if (retry_at_ < 0) try_next(now);
 }
 
+// A master that is there welcomes a newcomer at once, however long it then takes until it is accepted.
+bool PeerState::unwelcomed() const {
+  return phase_ == Phase::introduced && !known_ && settings_.silence_limit > 0;
+}
+
 double PeerState::next_deadline() const {
   constexpr double never = std::numeric_limits<double>::infinity();
   if (phase_ == Phase::stopped || phase_ == Phase::idle) return never;
@@ -229,8 +229,8 @@ double PeerState::next_deadline() const {
   if (phase_ == Phase::member) {
     if (settings_.silence_limit > 0) next = heard_ + settings_.silence_limit;
   } else {
-    // A newcomer waits for a master that is there for as long as it takes.
     if (phase_ == Phase::connecting || known_) next = lost_since_ + settings_.takeover_limit;
+    if (unwelcomed()) next = heard_ + settings_.silence_limit;
     if (retry_at_ >= 0) next = std::min(next, retry_at_);
   }
   return next;
@@ -247,6 +247,11 @@ void PeerState::tick(double now) {
     return known_ ? stop(KickReason::no_majority,
                          fmt::format("{}; no other was agreed by a majority {}", lost_why_, tried))
                   : stop(KickReason::refused, fmt::format("no master answered {}", tried));
+  }
+  if (unwelcomed()) {
+    actions_.push_back({PeerAction::Kind::close, 0, {}});
+    lost_since_ = heard_;
+    return try_next(now);
   }
   if (retry_at_ >= 0 && now >= retry_at_) connect_to(master_);
 }
@@ -338,11 +343,7 @@ void PeerState::member_packet(const PacketBody& body) {
     Operation* operation = find(abort->tag);
     if (operation == nullptr || operation->seen != AbortSeen::none || operation->sequence != abort->sequence)
       return illegal(body);
-    if (!abort->aborted && (operation->step != Step::done || operation->failed)) {
-      // The lost master may have dropped this peer, and the others have ended it by themselves.
-      if (operation->reported) return stop(KickReason::refused, gone_on);
-      return illegal(body);
-    }
+    if (!abort->aborted && (operation->step != Step::done || operation->failed)) return illegal(body);
     operation->seen = abort->aborted ? AbortSeen::aborted : AbortSeen::went_well;
     ring_broken_ |= abort->aborted;
     events_.emplace_back(*abort);
@@ -371,6 +372,10 @@ void PeerState::member_packet(const PacketBody& body) {
   } else if (const auto* synced = std::get_if<SyncResult>(&body)) {
     if (call_ != Call::sync || open_sync_ == 0 || synced->sync != open_sync_) return illegal(body);
     sync_result(*synced);
+  } else if (const auto* left = std::get_if<Membership>(&body)) {
+    if (!accepted_ || left->version <= membership_) return illegal(body);
+    membership_ = left->version;
+    members_ = left->members;
   } else {
     illegal(body);
   }
@@ -482,7 +487,7 @@ void PeerState::adopted(const Adopted& packet, double) {
     topology_result({round->number, round->yes, packet.membership, packet.members, 0});
     if (round->yes) vote_again();  // where a call waits on
   } else if (synced != nullptr && synced->yes && (!sync_answered_ || sync_failed_)) {
-    return stop(KickReason::refused, gone_on);
+    return illegal(packet);  // its synchronisation went well without it: it would have been refused
   } else if (synced != nullptr) {
     sync_result({synced->number, synced->yes, packet.next_revision, {}});
   } else if (open_sync_ != 0) {
@@ -502,12 +507,14 @@ void PeerState::adopted(const Adopted& packet, double) {
   if (asked_pending_) {
     if (packet.pending_query.number > std::max(pending_query_.number, query_base_)) {
       asked_pending_ = false;
-      pending_query_ = packet.pending_query;
       events_.emplace_back(PendingAnswer{packet.pending_query.number, packet.pending_query.yes});
     } else {
       send(AskPending{});
     }
   }
+  // From there on the new master counts, which may be less where all its voters were newcomers.
+  pending_query_ = packet.pending_query;
+  query_base_ = packet.pending_query.number;
   for (const Operation& operation : operations_) {
     if (!operation.reported) send(StartCollective{operation.tag, operation.terms});
   }

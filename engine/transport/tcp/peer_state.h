@@ -144,7 +144,7 @@ class PeerState {
   void lose_master(double now, const std::string& why);
   void try_next(double now);
   void connect_to(std::uint32_t master);
-  void introduce();
+  bool unwelcomed() const;
   void member_packet(const PacketBody& body);
   void topology_result(const TopologyResult& result);
   void adopted(const Adopted& packet, double now);

@@ -195,7 +195,7 @@ const VoteTakeover* open_acceptance(const std::vector<MasterState::Voter>& voter
 // Others had been dropped by the master before it was lost, and the run has gone on without them.
 bool belongs(const VoteTakeover& vote, const std::vector<PeerId>& members, const VoteTakeover* open) {
   return std::find(members.begin(), members.end(), vote.id) != members.end() ||
-         (open != nullptr && vote.open_round == open->open_round);
+         (open != nullptr && !vote.accepted && vote.open_round == open->open_round);
 }
 }  // namespace
 

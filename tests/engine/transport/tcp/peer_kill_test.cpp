@@ -153,8 +153,9 @@ TEST_P(Kill, SurvivorsGoOn) {
             "");
   EXPECT_TRUE(victim.wait(5));
   EXPECT_EQ(victim.exit_code(), -SIGKILL);
-  if (steps)
+  if (steps) {
     EXPECT_GT(attempts[0], static_cast<int>(results[0].size())) << "it was killed between operations";
+  }
   double died = 0;
   std::ifstream(death) >> died;
   std::remove(death.c_str());

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -40,7 +41,8 @@ Hash128 as_hash(std::uint64_t value) {
 // Small numbers from one seed; every choice of a schedule is drawn from it.
 class Dice {
  public:
-  explicit Dice(std::uint64_t seed) : state_(mixed(seed, 0x5C4ED01E)) {}
+  explicit Dice(std::uint64_t seed) : seed_(seed), state_(mixed(seed, 0x5C4ED01E)) {}
+  std::uint64_t seed() const { return seed_; }
   std::uint32_t below(std::uint32_t bound) {
     state_ += 0x9E3779B97F4A7C15u;
     return static_cast<std::uint32_t>((mixed(state_, 1) >> 16) % bound);
@@ -49,13 +51,13 @@ class Dice {
   double delay(double longest) { return longest * (below(1000) + 1) / 1000.0; }
 
  private:
-  std::uint64_t state_;
+  std::uint64_t seed_, state_;
 };
 
 struct Plan {
   std::uint32_t peers, late_peers, groups, standbys, steps;
   bool unreachable_pairs, rogues, stalls, master_faults, cuts, partitions, failures, mismatches, drift,
-      code_packets, busy_clock, hasty;
+      code_packets, busy_clock, hasty, old_words, freezes, lonely_masters;
   bool timeouts() const { return stalls || rogues || hasty; }
 };
 
@@ -78,6 +80,9 @@ Plan plan_of(Dice& dice) {
   plan.code_packets = dice.chance(10);
   plan.busy_clock = dice.chance(15);
   plan.hasty = dice.chance(4);
+  plan.old_words = plan.standbys > 0 && mixed(dice.seed(), 7) % 8 == 0;
+  plan.freezes = plan.standbys > 0 && mixed(dice.seed(), 9) % 8 == 0;
+  plan.lonely_masters = plan.standbys > 0 && !plan.freezes && mixed(dice.seed(), 12) % 8 == 0;
   return plan;
 }
 
@@ -92,6 +97,8 @@ class SimulatedMaster {
   void tick(double now);
   double next_deadline() const;
   void die(bool gracefully);
+  // Its links carry nothing any more, and it does not hear that they end.
+  void freeze() { frozen_.insert(ends.begin(), ends.end()); }
   void begin_following();
   void standby_opened(double now) {
     standby_->upstream_opened(now);
@@ -115,6 +122,7 @@ class SimulatedMaster {
   Schedule& schedule_;
   std::unique_ptr<MasterState> first_;
   std::unique_ptr<StandbyState> standby_;
+  std::set<End> frozen_;
   bool counted_ = false, stood_down_ = false;
 };
 
@@ -126,6 +134,7 @@ class SimulatedPeer {
   void flush();
   void die(bool gracefully);
   void misbehave();
+  void hear_old_master();
   bool present() const { return !dead && !finished && !stopped; }
 
   Network::Handler handler;
@@ -148,7 +157,8 @@ class SimulatedPeer {
     enum class Status { to_do, in_flight, done } status = Status::to_do;
     bool running = false, aborted = false;
     int notices = 0;
-    bool wrong_terms = false;
+    bool wrong_terms = false;  // once
+    CollectiveTerms terms;
   };
   enum class Stage { joining, asking, updating, syncing, optimizing, reducing, rewiring };
 
@@ -220,16 +230,19 @@ class Schedule {
   std::vector<std::unique_ptr<SimulatedPeer>> peers;
   std::set<std::pair<std::uint32_t, std::uint32_t>> unreachable;
   std::uint64_t partition = 0;  // a bit for each side of something
-  bool master_was_lost = false, was_cut = false;
+  bool master_was_lost = false, was_cut = false, old_words_said = false;
   std::map<Epoch, std::uint32_t> epochs;
+  std::map<Epoch, double> agreed;  // masters that have taken over, and when
   std::map<std::tuple<Epoch, std::uint64_t>, std::pair<Hash128, std::uint64_t>>
       elected;  // sync -> (hash, state)
   std::map<std::tuple<Epoch, std::uint64_t>, bool> round_results, answers, sync_results;
+  std::map<std::pair<Epoch, std::uint64_t>, CollectiveTerms> terms;  // of collectives that went well
   ScheduleResult result;
 
  private:
   void plan_faults();
   void strike();
+  void part(std::uint64_t sides);
   void end_checks();
 
   struct Fault {
@@ -263,6 +276,7 @@ SimulatedMaster::SimulatedMaster(Schedule& schedule, std::uint32_t place_)
   settings.stall_limit = schedule.plan.hasty ? 0.3 : schedule.plan.timeouts() ? 40 : 0;
   settings.handshake_limit = 0;
   if (schedule.plan.timeouts()) settings.ping_interval = 10, settings.silence_limit = 60;
+  if (schedule.plan.freezes) settings.ping_interval = 1, settings.silence_limit = place == 0 ? 20 : 4;
   if (place == 0) {
     first_ = std::make_unique<MasterState>(settings, 0.0);
   } else {
@@ -289,21 +303,28 @@ void SimulatedMaster::open(End end, std::string address) {
 }
 
 void SimulatedMaster::received(End end, ControlPacket&& packet) {
-  if (!alive) return;
+  if (!alive || frozen_.contains(end)) return;
   const double now = schedule_.clock.now();
   const ControlPacket arrived = schedule_.through_codec(std::move(packet));
   if (schedule_.verbose)
     schedule_.say(
         fmt::format("master {} <- {}: {} (epoch {:x})", place, end, name_of(arrived.body), arrived.epoch));
+  const MasterState* leads = leading();
+  const bool superseded = leads != nullptr && arrived.epoch > leads->epoch();
   if (first_) {
     first_->packet(end, arrived, now);
   } else {
     standby_->packet(end, arrived, now);
   }
+  if (superseded) {
+    ++schedule_.result.superseded;
+    if (leading() != nullptr) schedule_.violate(fmt::format("master {} leads beside a younger one", place));
+  }
   flush();
 }
 
 void SimulatedMaster::closed(End end) {
+  if (frozen_.contains(end)) return;
   std::erase(ends, end);
   if (!alive || schedule_.mutation == Mutation::deaf_master) return;
   schedule_.say(fmt::format("master {}: {} is closed", place, end));
@@ -341,7 +362,7 @@ void SimulatedMaster::flush() {
         schedule_.say(fmt::format("master {} -> {}: {}{}", place, action.link, name_of(body),
                                   std::holds_alternative<Kick>(body) ? " " + std::get<Kick>(body).text : ""));
       if (twice) schedule_.network.send(action.link, *action.packet);
-      schedule_.network.send(action.link, std::move(*action.packet));
+      if (!frozen_.contains(action.link)) schedule_.network.send(action.link, std::move(*action.packet));
     }
     if (action.close) {
       schedule_.network.close(action.link);
@@ -369,7 +390,11 @@ void SimulatedMaster::flush() {
     counted_ = true;
     if (!schedule_.epochs.emplace(state->epoch(), place).second)
       schedule_.violate("two masters share an epoch");
-    if (!first_) ++schedule_.result.takeovers;
+    if (!first_) {
+      if (standby_->follows()) schedule_.violate("a standby takes over from a master that is there");
+      ++schedule_.result.takeovers;
+      schedule_.agreed.emplace(state->epoch(), schedule_.clock.now());
+    }
   }
   if (state != nullptr && !state->active() && !stood_down_) {
     stood_down_ = true;
@@ -415,6 +440,7 @@ PeerSettings settings_of(const Schedule& schedule, std::uint32_t index, std::uin
   settings.introduction.p2p_port = static_cast<std::uint16_t>(1000 + index);
   settings.introduction.state_port = settings.introduction.benchmark_port = 1;
   settings.masters = schedule.plan.standbys + 1;
+  if (schedule.plan.freezes) settings.silence_limit = 4;
   return settings;
 }
 
@@ -545,6 +571,32 @@ void SimulatedPeer::misbehave() {
   schedule_.network.send(end, std::move(packet));
 }
 
+// A word of the master before, as if it had come back: it must be refused, and change nothing.
+void SimulatedPeer::hear_old_master() {
+  if (!present() || stalled || !state.has_master()) return;
+  ControlPacket packet{make_epoch(generation_of(state.epoch()) - 1, 0), {}};
+  const std::uint64_t tag = reductions_.empty() ? 0 : reductions_.front().tag;
+  switch (rule(3) % 4) {
+    case 0:
+      packet.body = PendingAnswer{1, true};
+      break;
+    case 1:
+      packet.body = Commence{tag, 1};
+      break;
+    case 2:
+      packet.body = Abort{tag, reductions_.empty() ? 0 : reductions_.front().sequence, true, {}};
+      break;
+    case 3:
+      packet.body = Membership{1000, {}, 0};
+      break;
+  }
+  schedule_.say(fmt::format("  peer {} <- {} of an old master", index, name_of(packet.body)));
+  ++schedule_.result.old_words;
+  state.packet(packet, schedule_.clock.now());
+  if (state.has_master()) schedule_.violate(fmt::format("peer {} heeds an old master", index));
+  flush();
+}
+
 std::uint64_t SimulatedPeer::rule(std::uint64_t number) const { return mixed(schedule_.seed, number) >> 8; }
 
 void SimulatedPeer::begin_step() {
@@ -646,7 +698,8 @@ void SimulatedPeer::reduce_on() {
                       false,
                       false,
                       0,
-                      next->wrong_terms};
+                      next->wrong_terms,
+                      terms};
     self.reduce_on();
   });
 }
@@ -667,6 +720,10 @@ void SimulatedPeer::end_reduction(Reduction& reduction) {
     reduction_failed_ = true;
   } else {
     ++schedule_.result.succeeded;
+    const auto [found, fresh] =
+        schedule_.terms.emplace(std::pair(reduction.epoch, reduction.sequence), reduction.terms);
+    if (!fresh && !rogue && found->second != reduction.terms)
+      schedule_.violate(fmt::format("different things were reduced in collective {}", reduction.sequence));
     reduction.status = Reduction::Status::done;
     history[{lineage, step, reduction.tag}] = {reduction.epoch, reduction.sequence};
     // Sums, so that the order of tags does not matter.
@@ -703,6 +760,10 @@ void SimulatedPeer::fetch(std::uint64_t sync, std::uint64_t generation) {
   const PeerId holder_id = sync_plan_->holders[at].id;
   const SimulatedPeer* holder = schedule_.peer_of(holder_id);
   if (holder == nullptr || !schedule_.reaches(*this, *holder)) return state.holder_lost(sync, holder_id);
+  const bool elected =
+      holder->sync_plan_ && holder->sync_plan_->sync == sync && holder->sync_plan_->dirty.empty();
+  if (elected && holder->revision < revision && !holder->rogue && !rogue)
+    schedule_.violate(fmt::format("peer {} is to take the outdated state of peer {}", index, holder->index));
   // All or nothing: what does not have the hash it should have is not taken.
   for (const SyncPlan::DirtyKey& key : sync_plan_->dirty) {
     const Hash128 theirs =
@@ -764,6 +825,12 @@ void SimulatedPeer::handle(PeerEvent& event) {
       self.state.measured(measure.round);
     });
   } else if (const auto* commence = std::get_if<Commence>(&event)) {
+    // What it was told before it was replaced has arrived by then, and it has heard of who is gone.
+    constexpr double soon = 3;
+    for (const auto& [epoch, time] : schedule_.agreed) {
+      if (epoch > state.epoch() && schedule_.clock.now() > time + soon && !rogue)
+        schedule_.violate(fmt::format("peer {} goes on with a master that was replaced", index));
+    }
     for (Reduction& reduction : reductions_) {
       if (reduction.tag != commence->tag || reduction.status != Reduction::Status::in_flight) continue;
       reduction.sequence = commence->sequence;
@@ -851,6 +918,9 @@ void SimulatedPeer::handle(PeerEvent& event) {
       default:
         schedule_.violate("a call ended that was not made");
     }
+  } else if (std::holds_alternative<MasterAgreed>(event)) {
+    if (schedule_.plan.old_words && !std::exchange(schedule_.old_words_said, true))
+      schedule_.clock.after(1 + static_cast<double>(rule(4) % 30) / 10, [this] { hear_old_master(); });
   } else if (std::holds_alternative<Missing>(event)) {
     ++schedule_.result.notices;
   } else if (const auto* stop = std::get_if<Stopped>(&event)) {
@@ -942,8 +1012,31 @@ void Schedule::plan_faults() {
   if (plan.cuts) add(4);
   if (plan.partitions) add(5);
   if (plan.partitions && dice.chance(50)) add(6);
+  if (plan.freezes) faults_.push_back({mixed(seed, 10) % span, 7});
+  if (plan.lonely_masters) faults_.push_back({mixed(seed, 10) % span, 8});
   std::sort(faults_.begin(), faults_.end(),
             [](const Fault& a, const Fault& b) { return a.at_event > b.at_event; });
+}
+
+void Schedule::part(std::uint64_t sides) {
+  was_cut = true;
+  partition = sides;
+  say(fmt::format("partition {:b}", partition));
+  for (auto& master : masters) {
+    for (auto& peer : peers) {
+      if (!parted(side_of_master(master->place), side_of_peer(peer->index))) continue;
+      for (const End end : std::vector<End>(master->ends)) {
+        if (network.other_end(end) == peer->end) network.cut(end);
+      }
+    }
+    for (auto& other : masters) {
+      if (other->upstream != 0 && parted(side_of_master(master->place), side_of_master(other->place))) {
+        for (const End end : std::vector<End>(master->ends)) {
+          if (network.other_end(end) == other->upstream) network.cut(end);
+        }
+      }
+    }
+  }
 }
 
 void Schedule::strike() {
@@ -977,31 +1070,48 @@ void Schedule::strike() {
       network.cut(victim.end);
       break;
     case 5: {
-      was_cut = true;
+      std::uint64_t sides = 0;
       for (std::uint32_t side = 0; side < 4 + peers.size(); ++side)
-        partition |= std::uint64_t{dice.below(2)} << side;
-      say(fmt::format("partition {:b}", partition));
-      for (auto& master : masters) {
-        for (auto& peer : peers) {
-          if (!parted(side_of_master(master->place), side_of_peer(peer->index))) continue;
-          for (const End end : std::vector<End>(master->ends)) {
-            if (network.other_end(end) == peer->end) network.cut(end);
-          }
-        }
-        for (auto& other : masters) {
-          if (other->upstream != 0 && parted(side_of_master(master->place), side_of_master(other->place))) {
-            for (const End end : std::vector<End>(master->ends)) {
-              if (network.other_end(end) == other->upstream) network.cut(end);
-            }
-          }
-        }
-      }
+        sides |= std::uint64_t{dice.below(2)} << side;
+      part(sides);
       break;
     }
     case 6:
       say("the partition ends");
       partition = 0;
       break;
+    case 7: {
+      if (!masters[0]->alive || masters[0]->leading() == nullptr) break;
+      was_cut = true;
+      say("the links of master 0 freeze");
+      masters[0]->freeze();
+      // It believes to lead when those who have agreed on another lose that one, and come back.
+      const double when = 4 + static_cast<double>(mixed(seed, 11) % 160) / 10;
+      clock.after(when, [this] {
+        for (auto& master : masters) {
+          if (master->place == 0 || !master->alive || master->leading() == nullptr) continue;
+          master_was_lost = true;
+          master->die(true);
+        }
+      });
+      break;
+    }
+    case 8: {
+      // The master is alone with most peers, goes on with them, and is lost before the standbys, which one
+      // peer comes to, have heard of it.
+      if (!masters[0]->alive || masters[0]->leading() == nullptr) break;
+      std::uint64_t sides = std::uint64_t{1} << side_of_peer(victim.index);
+      for (std::uint32_t place = 1; place < masters.size(); ++place)
+        sides |= std::uint64_t{1} << side_of_master(place);
+      part(sides);
+      clock.after(0.5 + static_cast<double>(mixed(seed, 13) % 300) / 100, [this] {
+        partition = 0;
+        if (!masters[0]->alive) return;
+        master_was_lost = true;
+        masters[0]->die(false);
+      });
+      break;
+    }
     default:
       break;
   }
@@ -1030,22 +1140,30 @@ ScheduleResult Schedule::run() {
     return std::all_of(peers.begin(), peers.end(),
                        [](const auto& peer) { return !peer->present() || peer->stalled; });
   };
+  const auto tick_all = [&](double now) {
+    for (auto& master : masters) {
+      if (master->next_deadline() <= now) master->tick(now);
+    }
+    for (auto& peer : peers) {
+      if (peer->present() && !peer->stalled && peer->state.next_deadline() <= now) {
+        peer->state.tick(now);
+        peer->flush();
+      }
+    }
+  };
+  // Where silence counts, nobody may be silent because nothing else happened.
+  std::function<void()> heartbeat = [&] {
+    if (ended() || clock.now() > 300) return;
+    tick_all(clock.now());
+    clock.after(0.5, heartbeat);
+  };
+  if (plan.freezes) heartbeat();
   int idle_ticks = 0;
+  const int most_idle_ticks = plan.freezes ? 6000 : 600;
   constexpr std::uint64_t most_events = 60000;
   double next_busy_tick = 0.5;
   while (result.violation.empty()) {
     while (!faults_.empty() && clock.events_run() >= faults_.back().at_event) strike();
-    const auto tick_all = [&](double now) {
-      for (auto& master : masters) {
-        if (master->next_deadline() <= now) master->tick(now);
-      }
-      for (auto& peer : peers) {
-        if (peer->present() && !peer->stalled && peer->state.next_deadline() <= now) {
-          peer->state.tick(now);
-          peer->flush();
-        }
-      }
-    };
     if (plan.busy_clock && clock.now() >= next_busy_tick) {
       next_busy_tick = clock.now() + 0.5;
       tick_all(clock.now());
@@ -1063,7 +1181,7 @@ ScheduleResult Schedule::run() {
     for (const auto& peer : peers) {
       if (peer->present() && !peer->stalled) next = std::min(next, peer->state.next_deadline());
     }
-    if (next == std::numeric_limits<double>::infinity() || ++idle_ticks > 600) {
+    if (next == std::numeric_limits<double>::infinity() || ++idle_ticks > most_idle_ticks) {
       std::string who;
       for (const auto& peer : peers) {
         if (peer->present() && !peer->stalled)
@@ -1129,6 +1247,8 @@ constexpr Figure figures[] = {{"events", &ScheduleResult::events},
                               {"reassigned", &ScheduleResult::reassigned},
                               {"takeovers", &ScheduleResult::takeovers},
                               {"masters stood down", &ScheduleResult::stood_down},
+                              {"for a younger one", &ScheduleResult::superseded},
+                              {"words of old masters refused", &ScheduleResult::old_words},
                               {"without majority", &ScheduleResult::no_majority},
                               {"kicked as stalled", &ScheduleResult::stalled_kicks},
                               {"as illegal", &ScheduleResult::illegal_kicks},

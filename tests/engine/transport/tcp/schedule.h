@@ -27,7 +27,7 @@ struct ScheduleResult {
   std::uint64_t finished = 0, stopped = 0, killed = 0, succeeded = 0, aborted = 0, rounds_failed = 0,
                 syncs = 0, syncs_failed = 0, fetches = 0, reassigned = 0, takeovers = 0, no_majority = 0,
                 stalled_kicks = 0, illegal_kicks = 0, unreachable_kicks = 0, optimized = 0,
-                resolved_by_takeover = 0, notices = 0, stood_down = 0;
+                resolved_by_takeover = 0, notices = 0, stood_down = 0, superseded = 0, old_words = 0;
 };
 
 void add(ScheduleResult& total, const ScheduleResult& result);

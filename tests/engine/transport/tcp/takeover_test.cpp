@@ -329,6 +329,141 @@ TEST(Takeover, WhoWasDroppedDuringASynchronisationThatEndedCannotFollow) {
   EXPECT_EQ(run.peer(0).count<Stopped>(), 0u);
 }
 
+TEST(Takeover, WhoWasDroppedBeforeAQueryWasAnsweredCannotFollow) {
+  Takeover run(3);
+  for (auto& peer : run.world.peers) {
+    VoteSync vote;
+    vote.keys.resize(1);
+    vote.keys[0].name = "weights";
+    peer->state.sync(vote);
+  }
+  run.world.settle();
+  for (auto& peer : run.world.peers) peer->state.sync_done(peer->all<SyncPlan>()[0].sync, false);
+  run.world.settle();
+  run.world.kill(run.peer(2));
+  for (std::size_t i = 0; i < 2; ++i) run.peer(i).state.ask_pending();
+  run.world.settle();
+  EXPECT_EQ(run.peer(0).count<PendingAnswer>(), 1u);
+  // The third would ask what the others have heard, and wait for ever; the standby has not heard that it was
+  // dropped, and the peers have.
+  run.lose({0, 1, 2});
+  ASSERT_NE(run.standby.master(), nullptr);
+  EXPECT_THAT(run.peer(2).stop_text(), HasSubstr("join anew"));
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(run.peer(i).count<MasterAgreed>(), 1u);
+    EXPECT_EQ(run.peer(i).state.rewire(), Refusal::none);
+  }
+  run.pump();
+  for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(run.peer(i).state.topology().ring.size(), 2u);
+}
+
+// It votes to synchronise once more what the others have synchronised without it.
+TEST(Takeover, WhoWasDroppedBeforeASynchronisationCannotFollow) {
+  Takeover run(3);
+  const auto vote_sync = [&](std::size_t i) {
+    VoteSync vote;
+    vote.keys.resize(1);
+    vote.keys[0].name = "weights";
+    EXPECT_EQ(run.peer(i).state.sync(vote), Refusal::none);
+  };
+  run.world.kill(run.peer(2));
+  for (std::size_t i = 0; i < 3; ++i) vote_sync(i);
+  run.world.settle();
+  for (std::size_t i = 0; i < 2; ++i) run.peer(i).state.sync_done(run.peer(i).all<SyncPlan>()[0].sync, false);
+  run.world.settle();
+  EXPECT_EQ(run.peer(0).count<SyncResult>(), 1u);
+  run.lose({0, 1, 2});
+  EXPECT_THAT(run.peer(2).stop_text(), HasSubstr("join anew"));
+  EXPECT_EQ(run.peer(0).count<MasterAgreed>(), 1u);
+}
+
+TEST(Takeover, NewcomersAloneCountQueriesAnewTogether) {
+  Takeover run(2);
+  for (int query = 0; query < 3; ++query) {
+    for (std::size_t i = 0; i < 2; ++i) run.peer(i).state.ask_pending();
+    run.world.settle();
+  }
+  run.world.add(0, with_standby());
+  run.world.add(0, with_standby());
+  run.world.add(0, with_standby());
+  run.world.update_all();
+  for (std::size_t i = 0; i < 2; ++i) run.world.kill(run.peer(i));  // they have heard three answers
+  std::vector<PeerId> members;
+  for (std::size_t i = 2; i < 5; ++i) members.push_back(run.peer(i).state.id());
+  const std::uint64_t version = run.world.master->status(run.world.now).membership;
+  run.standby.upstream_packet({run.world.master->epoch(), Membership{version, members, version}},
+                              run.world.now);
+  run.lose({2, 3, 4});
+  ASSERT_NE(run.standby.master(), nullptr);
+  // One of them hears the answer of the new master, the others not before it is lost as well.
+  for (std::size_t i = 2; i < 5; ++i) run.peer(i).state.ask_pending();
+  for (std::size_t i = 2; i < 5; ++i) {
+    for (PeerAction& action : run.peer(i).state.take_actions())
+      run.standby.packet(run.peer(i).link, action.packet, run.world.now);
+  }
+  for (LinkAction& action : run.standby.take_actions()) {
+    if (action.link == run.peer(2).link) run.world.deliver(run.peer(2), *action.packet);
+  }
+  ASSERT_EQ(run.peer(2).count<PendingAnswer>(), 1u);
+  StandbySettings settings = standby_settings();
+  settings.master.place = 2, settings.masters = 3;
+  StandbyState next(settings, run.world.now);
+  next.upstream_opened(run.world.now);
+  next.upstream_packet({run.standby.epoch(), Membership{100, members, 100}}, run.world.now);
+  next.upstream_closed(run.world.now);
+  run.standby = std::move(next);
+  run.lose({2, 3, 4});
+  ASSERT_NE(run.standby.master(), nullptr);
+  for (std::size_t i = 2; i < 5; ++i) EXPECT_EQ(run.peer(i).count<PendingAnswer>(), 1u) << i;
+}
+
+// Together with the newcomer that was dropped, those who left after it are a majority of all who were asked
+// to connect, and their standby would lead.
+TEST(Takeover, NewcomersDroppedWhileTheyConnectCountUntilAStandbyHasHeard) {
+  for (const bool heard : {false, true}) {
+    Takeover run(1);
+    for (int i = 0; i < 4; ++i) run.world.add(0, with_standby());
+    run.world.answers = false;
+    run.peer(0).state.update_topology();
+    run.world.settle();
+    for (std::size_t i = 0; i < 5; ++i) {
+      if (i != 1) run.peer(i).state.established(run.peer(i).all<Connect>().back().round, {});
+    }
+    run.world.settle();
+    run.world.kill(run.peer(1));
+    EXPECT_EQ(run.peer(4).count<TopologyResult>(), 1u);
+    const MasterState& master = *run.world.master;
+    if (heard) {
+      const std::uint64_t version = master.status(run.world.now).membership;
+      run.world.master->packet(500, {master.epoch(), Membership{version, {}, 0}}, run.world.now);
+    }
+    run.world.kill(run.peer(0));
+    run.world.kill(run.peer(2));
+    run.world.master->link_closed(500, run.world.now);
+    EXPECT_EQ(master.active(), heard);  // two of four are half of those that the standby knows of
+  }
+}
+
+TEST(Takeover, ANewcomerDoesNotWaitForASilentMaster) {
+  PeerSettings settings = with_standby();
+  settings.silence_limit = 4;
+  PeerState peer(settings);
+  peer.join(0);
+  peer.link_opened(1);
+  peer.take_actions();
+  EXPECT_EQ(peer.next_deadline(), 5);
+  peer.tick(5);
+  std::vector<PeerAction> actions = peer.take_actions();
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, PeerAction::Kind::close);
+  peer.tick(5.5);
+  actions = peer.take_actions();
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].kind, PeerAction::Kind::connect);
+  EXPECT_EQ(actions[0].master, 1u);
+  EXPECT_FALSE(peer.stopped());
+}
+
 TEST(Takeover, WithoutStandbysTheLossOfTheMasterIsSaidAtOnce) {
   World world;
   world.start(1);
