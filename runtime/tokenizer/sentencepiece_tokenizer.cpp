@@ -236,7 +236,7 @@ std::string SentencePieceTokenizer::normalize(std::string_view text, bool dummy_
     if (!model_.remove_extra_spaces) after_space = false;
   }
   if (model_.remove_extra_spaces) {
-    while (result.ends_with(space)) result.resize(result.size() - space.size());
+    while (result.ends_with(space)) result.erase(result.size() - space.size());
   }
   if (dummy && model_.space_as_suffix) result += space;
   return result;

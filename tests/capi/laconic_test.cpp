@@ -1,5 +1,6 @@
 #include "capi/laconic.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -28,7 +29,7 @@ struct MasterHandle {
 // Three processes of the example in C; they end with the same vector.
 TEST(CInterface, PeersInCHoldTheSameVector) {
   const MasterHandle master;
-  const std::string command = std::string(LACONIC_EXAMPLE) + " " + master.address + " 3 40 2>&1";
+  const std::string command = fmt::format("{} {} 3 40 2>&1", LACONIC_EXAMPLE, master.address);
   std::array<std::string, 3> outputs;
   std::vector<std::thread> threads;
   std::array<int, 3> codes{};
