@@ -92,6 +92,8 @@ TEST_F(ProjectionTrainingTest, LowersTheDivergenceAndStaysOrthogonal) {
 
 TEST_F(ProjectionTrainingTest, LearnsFromWhatFollowsAPrompt) {
   request_.prompt_share = 0.5;
+  // All windows in every step: with fewer, how far it gets depends on how a processor's kernels round.
+  request_.sequences = 8;
   const ProjectionTrainingResult result = load_lab().projection_training(request_);
   EXPECT_LT(result.kl_after, 0.7 * result.kl_before);
 }
