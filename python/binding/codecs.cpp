@@ -32,6 +32,8 @@ std::string_view name_of(ParameterSpec::Type type) {
       return "text";
     case Type::choice:
       return "choice";
+    case Type::list:
+      return "list";
     case Type::codec:
       return "codec";
   }
