@@ -58,6 +58,21 @@ bool Reproduction::met() const {
   return !claims.empty() && std::all_of(claims.begin(), claims.end(), [](const Claim& c) { return c.met; });
 }
 
+Claim& Reproduction::judge(std::string claim, std::string paper, std::string baseline_name, double baseline,
+                           double measured, std::string threshold, bool met, std::string note) {
+  Claim one;
+  one.claim = std::move(claim);
+  one.paper = std::move(paper);
+  one.baseline_name = std::move(baseline_name);
+  one.baseline_value = baseline;
+  one.measured_value = measured;
+  one.threshold = std::move(threshold);
+  one.met = met;
+  one.note = std::move(note);
+  claims.push_back(std::move(one));
+  return claims.back();
+}
+
 ArmCache::ArmCache(std::filesystem::path directory, std::function<void(const ArmRecord&)> listener)
     : directory_(std::move(directory)), listener_(std::move(listener)) {
   std::error_code error;

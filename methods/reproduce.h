@@ -71,6 +71,9 @@ struct Reproduction {
   std::vector<std::string> notes;  // what a reader must know: data, windows, departures
   std::vector<ArmRecord> arms;
   bool met() const;  // every claim; false when there is none
+  // One claim more, of numbers without bytes.
+  Claim& judge(std::string claim, std::string paper, std::string baseline_name, double baseline,
+               double measured, std::string threshold, bool met, std::string note = {});
 };
 
 using ArmNumbers = std::map<std::string, double>;

@@ -149,23 +149,25 @@ class SimulatedClaims {
       }
     }
     study_.result().tables.push_back(std::move(shown));
-    study_.claim("simulated: static is slower than naive, and naive slower than balanced, everywhere",
-                 "static > naive > balanced", "equal times", 1, least_step, "ratio of neighbours > 1",
-                 ordered, "the smallest ratio is at " + least_place);
-    study_.claim("simulated: the speed-up of balanced plans grows with the longest context",
-                 "up to 7.89 at 2M tokens", "the context before", 0, grows, "at every doubling, everywhere",
-                 grows, shrinks.empty() ? "every doubling of every row" : shrinks.substr(2));
+    study_.result().judge(
+        "simulated: static is slower than naive, and naive slower than balanced, everywhere",
+        "static > naive > balanced", "equal times", 1, least_step, "ratio of neighbours > 1", ordered,
+        "the smallest ratio is at " + least_place);
+    study_.result().judge("simulated: the speed-up of balanced plans grows with the longest context",
+                          "up to 7.89 at 2M tokens", "the context before", 0, grows,
+                          "at every doubling, everywhere", grows,
+                          shrinks.empty() ? "every doubling of every row" : shrinks.substr(2));
     for (const auto& [name, low, high] :
          {std::tuple("github-like", 6.21, 7.89), std::tuple("long-text", 4.26, 4.26)}) {
       const LengthDistribution& lengths = length_distribution(name);
       const double fixed = simulated(lengths, 1024, contexts[3], static_mesh).at("seconds"),
                    best = simulated(lengths, 1024, contexts[3], balanced).at("seconds");
-      study_.claim(fmt::format("simulated, {}, 1024 GPUs, 2M: speed-up over static DP x CP", name),
-                   low < high ? fmt::format("{} to {}", low, high) : fmt::format("up to {}", high),
-                   "static DP x CP, seconds", fixed, fixed / best,
-                   fmt::format("within 30 %: {:.2f} to {:.2f}", 0.7 * low, 1.3 * high),
-                   fixed / best >= 0.7 * low && fixed / best <= 1.3 * high,
-                   fmt::format("balanced with offload: {:.1f} s", best));
+      study_.result().judge(fmt::format("simulated, {}, 1024 GPUs, 2M: speed-up over static DP x CP", name),
+                            low < high ? fmt::format("{} to {}", low, high) : fmt::format("up to {}", high),
+                            "static DP x CP, seconds", fixed, fixed / best,
+                            fmt::format("within 30 %: {:.2f} to {:.2f}", 0.7 * low, 1.3 * high),
+                            fixed / best >= 0.7 * low && fixed / best <= 1.3 * high,
+                            fmt::format("balanced with offload: {:.1f} s", best));
     }
   }
 
@@ -197,7 +199,7 @@ class SimulatedClaims {
                fmt::format("{:.2f}", best.at("longest of mean"))});
         }
       }
-      study_.claim(
+      study_.result().judge(
           fmt::format("simulated, {} GPUs, balanced: last over first rank, worst of all batches", ranks),
           "balanced: all ranks about 2m37s; naive 4.7", "equal", 1, worst, "<= 1.05", worst <= 1.05,
           worst <= 1.05
@@ -209,9 +211,10 @@ class SimulatedClaims {
                             place, longest_share, without));
     }
     study_.result().tables.push_back(std::move(shown));
-    study_.claim("simulated, balanced with offload: seconds over the lower bound, worst of all batches",
-                 "max(total / R, longest sequence)", "bound", 1, of_bound, "<= 1.1", of_bound <= 1.1,
-                 "every number of GPUs, context and distribution");
+    study_.result().judge(
+        "simulated, balanced with offload: seconds over the lower bound, worst of all batches",
+        "max(total / R, longest sequence)", "bound", 1, of_bound, "<= 1.1", of_bound <= 1.1,
+        "every number of GPUs, context and distribution");
   }
 
   void doubling() {
@@ -224,10 +227,11 @@ class SimulatedClaims {
         const double first = simulated(lengths, 256, contexts[0], wanted.way).at("seconds"),
                      last = simulated(lengths, 256, contexts[3], wanted.way).at("seconds");
         const double factor = std::cbrt(last / first);
-        study_.claim(fmt::format("simulated, {}, 256 GPUs, {}: time of a step when the context doubles",
-                                 lengths.name, wanted.way.name),
-                     fmt::format("{}", wanted.factor), "256K, seconds", first, factor, "within 30 %",
-                     within(factor, wanted.factor, 0.3), "geometric mean of the doublings from 256K to 2M");
+        study_.result().judge(
+            fmt::format("simulated, {}, 256 GPUs, {}: time of a step when the context doubles", lengths.name,
+                        wanted.way.name),
+            fmt::format("{}", wanted.factor), "256K, seconds", first, factor, "within 30 %",
+            within(factor, wanted.factor, 0.3), "geometric mean of the doublings from 256K to 2M");
       }
     }
   }
@@ -246,17 +250,17 @@ class SimulatedClaims {
       for (const Part& part : parts) {
         const ArmNumbers arm = simulated(lengths, 1024, contexts[3], part.way);
         const double factor = fixed / arm.at("seconds");
-        study_.claim(fmt::format("simulated ablation, {}, 1024 GPUs, 2M: {}", lengths.name, part.name),
-                     fmt::format("{}", part.factor), "static DP x CP, seconds", fixed, factor, "within 30 %",
-                     within(factor, part.factor, 0.3),
-                     factor > 1.3 * part.factor
-                         ? "more than published: which lengths were used is not published"
-                         : "");
+        study_.result().judge(
+            fmt::format("simulated ablation, {}, 1024 GPUs, 2M: {}", lengths.name, part.name),
+            fmt::format("{}", part.factor), "static DP x CP, seconds", fixed, factor, "within 30 %",
+            within(factor, part.factor, 0.3),
+            factor > 1.3 * part.factor ? "more than published: which lengths were used is not published"
+                                       : "");
       }
       // The loader: planning that is not done a step ahead would be waited for.
       const ArmNumbers arm = simulated(lengths, 1024, contexts[3], balanced);
       const double factor = fixed / arm.at("seconds");
-      study_.claim(
+      study_.result().judge(
           fmt::format("simulated ablation, {}, 1024 GPUs, 2M: and planning a step ahead", lengths.name),
           "3.89 (remote loader)", "static DP x CP, seconds", fixed, factor, "within 30 %",
           within(factor, 3.89, 0.3),
@@ -333,9 +337,10 @@ class SimulatedClaims {
       }
     }
     study_.result().tables.push_back(std::move(shown));
-    study_.claim("simulated, 12,000 GPUs, balanced: seconds over the lower bound", "more than 12,000 GPUs",
-                 "bound", 1, worst, "<= 1.1", worst <= 1.1,
-                 fmt::format("planning takes {:.2f} s of this machine, a step {:.0f} s", planning, seconds));
+    study_.result().judge(
+        "simulated, 12,000 GPUs, balanced: seconds over the lower bound", "more than 12,000 GPUs", "bound", 1,
+        worst, "<= 1.1", worst <= 1.1,
+        fmt::format("planning takes {:.2f} s of this machine, a step {:.0f} s", planning, seconds));
   }
 
   Study& study_;

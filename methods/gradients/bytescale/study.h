@@ -34,8 +34,6 @@ class Study {
 
   // Of an arm; `what` says all that its numbers depend on.
   std::string key(std::string_view what) const;
-  void claim(std::string what, std::string paper, std::string baseline, double baseline_value, double value,
-             std::string threshold, bool met, std::string note);
   // All, once.
   Reproduction finish();
 

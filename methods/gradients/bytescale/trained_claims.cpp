@@ -211,9 +211,9 @@ class TrainedClaims {
     for (std::size_t i = 0; i < arms[0].size(); ++i)
       least = std::min(least, arms[0][i].at("seconds") / arms[2][i].at("seconds"));
     const double gain = rate(2) / rate(0);
-    study_.claim("4 ranks, 200 Mbit/s: tokens per second, balanced over static CP = 4", "up to 7.89",
-                 "static CP = 4, tokens/s", rate(0), gain, ">= 1.7", gain >= 1.7,
-                 fmt::format("{} seeds, least of them {:.2f}; {}", seeds, least, text_name));
+    study_.result().judge("4 ranks, 200 Mbit/s: tokens per second, balanced over static CP = 4", "up to 7.89",
+                          "static CP = 4, tokens/s", rate(0), gain, ">= 1.7", gain >= 1.7,
+                          fmt::format("{} seeds, least of them {:.2f}; {}", seeds, least, text_name));
     double difference = 0;
     for (std::size_t seed = 0; seed < arms[0].size(); ++seed) {
       for (std::size_t w = 1; w < ways.size(); ++w) {
@@ -223,11 +223,12 @@ class TrainedClaims {
         }
       }
     }
-    study_.claim("4 ranks: losses of every step, naive and balanced against static", "lossless",
-                 "static CP = 4", 0, difference, "largest difference <= 1e-4 nats", difference <= 1e-4,
-                 fmt::format("{} seeds, {:.0f} steps each", seeds, arms[0][0].at("steps")));
-    study_.claim("4 ranks: step times that the simulation predicts from profiled coefficients", "-",
-                 "measured", 0, worst, "each plan within 20 %", worst <= 0.2, prediction);
+    study_.result().judge("4 ranks: losses of every step, naive and balanced against static", "lossless",
+                          "static CP = 4", 0, difference, "largest difference <= 1e-4 nats",
+                          difference <= 1e-4,
+                          fmt::format("{} seeds, {:.0f} steps each", seeds, arms[0][0].at("steps")));
+    study_.result().judge("4 ranks: step times that the simulation predicts from profiled coefficients", "-",
+                          "measured", 0, worst, "each plan within 20 %", worst <= 0.2, prediction);
   }
 
   void offload() {
@@ -282,25 +283,25 @@ class TrainedClaims {
       return numbers;
     });
     const double less = 1 - arm.at("away peak") / arm.at("here peak");
-    study_.claim(
+    study_.result().judge(
         "offload store, r = 0.5, 4096 tokens, 10 layers: peak of kept activations", "32.3 % at 64K",
         "r = 0, bytes", arm.at("here peak"), 100 * less, ">= 30 % less", less >= 0.3,
         fmt::format(
             "all that is kept for the backward pass, copies under way included; {:.0f} MB/s each way, "
             "{:.0f} MB copied",
             real_host_rate / 1e6, arm.at("away copied") / 1e6));
-    study_.claim(
+    study_.result().judge(
         "the same: time of a step", "no slow-down", "r = 0, seconds", arm.at("seconds"),
         100 * arm.at("slowdown"), "<= 3 % slower", arm.at("slowdown") <= 0.03,
         fmt::format(
             "median of {} pairs run in turns; fastest against fastest {:+.1f} %; losses differ by {:.1g}",
             rounds, 100 * arm.at("slowdown of the fastest"),
             std::abs(arm.at("away loss") - arm.at("here loss"))));
-    study_.claim("the planner offloads nothing of sequences of 1 to 1.5 C, by measured coefficients",
-                 "selective", fmt::format("r of {} tokens", real_longest), arm.at("planned ratio"),
-                 arm.at("short ratio"), "r = 0", arm.at("short ratio") == 0,
-                 fmt::format("largest r that copies behind computing at {} tokens: {:.2f}", real_longest,
-                             arm.at("most ratio")));
+    study_.result().judge("the planner offloads nothing of sequences of 1 to 1.5 C, by measured coefficients",
+                          "selective", fmt::format("r of {} tokens", real_longest), arm.at("planned ratio"),
+                          arm.at("short ratio"), "r = 0", arm.at("short ratio") == 0,
+                          fmt::format("largest r that copies behind computing at {} tokens: {:.2f}",
+                                      real_longest, arm.at("most ratio")));
   }
 
   static Placement place_of(const StepCosts& costs, std::uint32_t length) {

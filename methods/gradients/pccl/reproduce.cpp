@@ -76,21 +76,6 @@ class ReproducingPccl {
     result_.notes.push_back(fmt::format("skipped: {}: {}", what, why));
   }
 
-  Claim& claim(std::string text, std::string paper, std::string baseline_name, double baseline,
-               double measured, std::string threshold, bool met, std::string note = {}) {
-    Claim one;
-    one.claim = std::move(text);
-    one.paper = std::move(paper);
-    one.baseline_name = std::move(baseline_name);
-    one.baseline_value = baseline;
-    one.measured_value = measured;
-    one.threshold = std::move(threshold);
-    one.met = met;
-    one.note = std::move(note);
-    result_.claims.push_back(std::move(one));
-    return result_.claims.back();
-  }
-
   // ---- (1) pools of connections, (4) order of the ring
   void limited_hosts() {
     if (const std::string fault = limited_hosts_fault(); !fault.empty()) {
@@ -133,11 +118,12 @@ class ReproducingPccl {
                             fmt::format("{:.1f}", 8e-6 * sent / seconds)});
     }
     result_.tables.push_back(std::move(table));
-    claim("throughput of 8 pooled connections over one, each capped", "pools raise capped flows to 45 Gbit/s",
-          "one connection", 1, one / eight, "at least 5", one / eight >= 5 && same,
-          fmt::format("{:.2f} s and {:.2f} s for {:g} MB in {} operations; caps by SO_MAX_PACING_RATE{}", one,
-                      eight, 4e-6 * static_cast<double>(trial.numbers) * trial.operations, trial.operations,
-                      same ? "" : "; sums were wrong"));
+    result_.judge(
+        "throughput of 8 pooled connections over one, each capped", "pools raise capped flows to 45 Gbit/s",
+        "one connection", 1, one / eight, "at least 5", one / eight >= 5 && same,
+        fmt::format("{:.2f} s and {:.2f} s for {:g} MB in {} operations; caps by SO_MAX_PACING_RATE{}", one,
+                    eight, 4e-6 * static_cast<double>(trial.numbers) * trial.operations, trial.operations,
+                    same ? "" : "; sums were wrong"));
   }
 
   void ring_order() {
@@ -155,7 +141,7 @@ class ReproducingPccl {
                                                               {"avoids", measured.avoids_slow ? 1 : 0}};
                                           });
     const double before = number(numbers, "before"), after = number(numbers, "after");
-    claim(
+    result_.judge(
         "ring of 4 hosts with links of 400, 400, 50 and 400 Mbit/s: speed-up by measured order",
         "order by measured bandwidth", "shuffled ring", 1, before / after, "at least 1.8",
         before / after >= 1.8,
@@ -219,20 +205,22 @@ class ReproducingPccl {
       const double faults = number(numbers, "disagreements") + number(numbers, "hung") +
                             number(numbers, "ended") + number(numbers, "lineages") - 1;
       const bool tried = number(numbers, "killed") >= 1 && number(numbers, "recoveries") >= 1;
-      claim(fmt::format("churn, {} steps, {:g} s: disagreements of hashes, hung or failed processes, lost "
-                        "states",
-                        name, plan.seconds),
-            "8 h of churn, bit parity", "none", 0, faults, "0, with a step at least every 10 s",
-            tried && faults == 0 && number(numbers, "silence") <= 10,
-            fmt::format("{} spawned, {} killed, {} steps in {} lines, {} aborted operations; longest silence "
-                        "{:.2f} s{}",
-                        count("spawned"), count("killed"), count("steps"), count("lines"), count("aborted"),
-                        number(numbers, "silence"), tried ? "" : "; nobody died while others lived on"));
-      claim(fmt::format(
-                "churn, {} steps: seconds from a death to a survivor's next but one step, the slowest", name),
-            "goes on", "limit", 2, number(numbers, "recovery"), "below 2",
-            tried && number(numbers, "recovery") < 2,
-            fmt::format("{} survivals of deaths", count("recoveries")));
+      result_.judge(
+          fmt::format("churn, {} steps, {:g} s: disagreements of hashes, hung or failed processes, lost "
+                      "states",
+                      name, plan.seconds),
+          "8 h of churn, bit parity", "none", 0, faults, "0, with a step at least every 10 s",
+          tried && faults == 0 && number(numbers, "silence") <= 10,
+          fmt::format("{} spawned, {} killed, {} steps in {} lines, {} aborted operations; longest silence "
+                      "{:.2f} s{}",
+                      count("spawned"), count("killed"), count("steps"), count("lines"), count("aborted"),
+                      number(numbers, "silence"), tried ? "" : "; nobody died while others lived on"));
+      result_.judge(
+          fmt::format("churn, {} steps: seconds from a death to a survivor's next but one step, the slowest",
+                      name),
+          "goes on", "limit", 2, number(numbers, "recovery"), "below 2",
+          tried && number(numbers, "recovery") < 2,
+          fmt::format("{} survivals of deaths", count("recoveries")));
     }
     result_.tables.push_back(std::move(table));
   }
@@ -353,11 +341,11 @@ class ReproducingPccl {
                     layout_size(task.parameters()), members, settings().steps, settings().batch,
                     seeds_.front(), seeds_.back());
     const double ratio = coded.perplexity() / whole.perplexity(), share = coded.bytes() / whole.bytes();
-    Claim& eight =
-        claim(place + ": perplexity with u8 messages", "quantised all-reduce for DiLoCo", "f32",
-              whole.perplexity(), coded.perplexity(), "within 1.5 % of f32 at no more than 0.27 of its bytes",
-              std::abs(ratio - 1) <= 0.015 && share <= 0.27,
-              fmt::format("{}; {:.4f} times at {:.4f} of the bytes", how, ratio, share));
+    Claim& eight = result_.judge(place + ": perplexity with u8 messages", "quantised all-reduce for DiLoCo",
+                                 "f32", whole.perplexity(), coded.perplexity(),
+                                 "within 1.5 % of f32 at no more than 0.27 of its bytes",
+                                 std::abs(ratio - 1) <= 0.015 && share <= 0.27,
+                                 fmt::format("{}; {:.4f} times at {:.4f} of the bytes", how, ratio, share));
     eight.baseline_bytes = static_cast<std::uint64_t>(whole.bytes());
     eight.measured_bytes = static_cast<std::uint64_t>(coded.bytes());
 
@@ -369,21 +357,22 @@ class ReproducingPccl {
       const bool planned = std::all_of(row.arms.begin(), row.arms.end(),
                                        [](const ArmNumbers& arm) { return number(arm, "planned") == 1; });
       for (const ArmNumbers& arm : row.arms) same = same && number(arm, "same") == 1;
-      claim(fmt::format("{}: perplexity when {}", place, what), "training goes on", base.name,
-            base.perplexity(), row.perplexity(), threshold,
-            planned && (both_ways ? std::abs(times - 1) <= 0.02 : times < 1.02),
-            fmt::format("{:.4f} times; {} seed{}; dies in step {}{}{}", times, row.arms.size(),
-                        row.arms.size() == 1 ? "" : "s", half,
-                        both_ways ? fmt::format(", the other comes after step {}", later) : std::string(),
-                        planned ? "" : "; it did not go as planned"));
+      result_.judge(
+          fmt::format("{}: perplexity when {}", place, what), "training goes on", base.name,
+          base.perplexity(), row.perplexity(), threshold,
+          planned && (both_ways ? std::abs(times - 1) <= 0.02 : times < 1.02),
+          fmt::format("{:.4f} times; {} seed{}; dies in step {}{}{}", times, row.arms.size(),
+                      row.arms.size() == 1 ? "" : "s", half,
+                      both_ways ? fmt::format(", the other comes after step {}", later) : std::string(),
+                      planned ? "" : "; it did not go as planned"));
     };
     disturbed(killed, coded.arms, "one of 4 dies half way", "less than 2 % above undisturbed", false);
     disturbed(replaced, coded.arms, "one of 4 dies half way and one joins", "within 2 % of undisturbed",
               true);
     disturbed(over_tcp, {coded.arms.front()}, "one of 4 dies half way and one joins, over TCP",
               "within 2 % of undisturbed", true);
-    claim(place + ": all who come to the end hold the same bits", "bit parity under churn", "runs", 1,
-          same ? 1 : 0, "in every run", same);
+    result_.judge(place + ": all who come to the end hold the same bits", "bit parity under churn", "runs", 1,
+                  same ? 1 : 0, "in every run", same);
 
     ReproductionTable table{place + ", " + how,
                             {{"run", "perplexity", "held-out loss", "bytes a member sent"}}};
@@ -423,14 +412,15 @@ class ReproducingPccl {
           {name, codes, fmt::format("{:.5f}", result.mean_error), fmt::format("{:.4f}", bias)});
     }
     result_.tables.push_back(std::move(table));
-    claim("u8 of (-1, -0.5, 0, 0.25, 1): mean error when truncated", "truncates", "worked example", -0.00255,
-          worked, "-0.00255; codes 0 63 127 159 255, and 0 64 128 159 255 when rounded",
-          std::abs(worked + 0.00255) < 5e-6 && codes_truncated == "0 63 127 159 255" &&
-              codes_nearest == "0 64 128 159 255",
-          fmt::format("{}; {}", codes_truncated, codes_nearest));
-    claim("u8 of uniform numbers: bias of rounding, in steps of the grid", "truncates", "truncated",
-          truncated, nearest, "none, where truncation has -0.5",
-          std::abs(nearest) < 0.01 && std::abs(truncated + 0.5) < 0.01, "within 0.01 steps; 262,144 numbers");
+    result_.judge("u8 of (-1, -0.5, 0, 0.25, 1): mean error when truncated", "truncates", "worked example",
+                  -0.00255, worked, "-0.00255; codes 0 63 127 159 255, and 0 64 128 159 255 when rounded",
+                  std::abs(worked + 0.00255) < 5e-6 && codes_truncated == "0 63 127 159 255" &&
+                      codes_nearest == "0 64 128 159 255",
+                  fmt::format("{}; {}", codes_truncated, codes_nearest));
+    result_.judge("u8 of uniform numbers: bias of rounding, in steps of the grid", "truncates", "truncated",
+                  truncated, nearest, "none, where truncation has -0.5",
+                  std::abs(nearest) < 0.01 && std::abs(truncated + 0.5) < 0.01,
+                  "within 0.01 steps; 262,144 numbers");
     routes();
   }
 
@@ -469,11 +459,12 @@ class ReproducingPccl {
                           error[1] / error[0]);
     }
     result_.tables.push_back(std::move(table));
-    claim("u8 mean of 4 peers: relative error of the direct exchange against the ring's at equal bytes",
-          "ring", "ring", ring_of_four, direct_of_four, "smaller with more than 2 peers; bytes within 1 %",
-          better, note);
-    claim("quantised means have the same bits at all peers", "bit parity", "runs", 1, same ? 1 : 0,
-          "in every run", same);
+    result_.judge(
+        "u8 mean of 4 peers: relative error of the direct exchange against the ring's at equal bytes", "ring",
+        "ring", ring_of_four, direct_of_four, "smaller with more than 2 peers; bytes within 1 %", better,
+        note);
+    result_.judge("quantised means have the same bits at all peers", "bit parity", "runs", 1, same ? 1 : 0,
+                  "in every run", same);
   }
 
   void aborts() {
@@ -501,10 +492,11 @@ class ReproducingPccl {
     arm(AbortForm::closing, "nobody tells; whoever notices closes its connections");
     const ArmNumbers nothing = arm(AbortForm::nothing, "nobody tells, connections stay open");
     result_.tables.push_back(std::move(table));
-    claim("a peer is lost: seconds until all survivors have returned from the operation and have a ring",
-          "abort is told to all", fmt::format("without telling, within {:g} s: still blocked", limit),
-          number(nothing, "blocked"), number(whole, "seconds"), "below 2",
-          number(whole, "seconds") < 2 && number(whole, "blocked") == 0, fmt::format("{} peers", peers));
+    result_.judge(
+        "a peer is lost: seconds until all survivors have returned from the operation and have a ring",
+        "abort is told to all", fmt::format("without telling, within {:g} s: still blocked", limit),
+        number(nothing, "blocked"), number(whole, "seconds"), "below 2",
+        number(whole, "seconds") < 2 && number(whole, "blocked") == 0, fmt::format("{} peers", peers));
   }
 
   const ReproduceRequest& request_;

@@ -61,21 +61,6 @@ class ReproducingT3 {
     return fmt::format("t3 {} {}\nseed {}", version, what, request_.seed);
   }
 
-  Claim& claim(std::string text, std::string paper, std::string baseline_name, double baseline,
-               double measured, std::string threshold, bool met, std::string note = {}) {
-    Claim one;
-    one.claim = std::move(text);
-    one.paper = std::move(paper);
-    one.baseline_name = std::move(baseline_name);
-    one.baseline_value = baseline;
-    one.measured_value = measured;
-    one.threshold = std::move(threshold);
-    one.met = met;
-    one.note = std::move(note);
-    result_.claims.push_back(std::move(one));
-    return result_.claims.back();
-  }
-
   // --- measured
   ArmNumbers overlap_arm(int ranks, double ratio) {
     OverlapTrial trial;
@@ -167,26 +152,29 @@ class ReproducingT3 {
       pinned = pinned && number(numbers, "pinned") == 1;
     }
     where = " for an exchange of " + where + " G";
-    claim("our tiled product over OpenBLAS's sgemm on the same core", "rocBLAS products", "OpenBLAS", 1,
-          of_gemm, "at least 0.70, else no gain is called a speed-up", of_gemm >= 0.7,
-          "the least of four runs, processor time");
-    claim("2 ranks: time over the model max(G, G/2 + s), the longest of four links",
-          "T3 hides what its model says", "model", 1, worst, "at most 1.10", worst <= 1.1 && pinned,
-          times + where + (pinned ? "; pinned" : "; threads could not be pinned") +
-              "; below 1: sub-chunks leave before their chunk is made, which the model does not know");
-    claim("2 ranks: time over the model of sub-chunks, max(G + s/16, G/32 + s), the farthest of four links",
-          "none", "model", 1, pipelined, "within 10 %", std::abs(pipelined - 1) <= 0.1, refined + where);
-    claim("2 ranks: share of the modelled gain, the least of four links", "none", "model", 1, least_share,
-          "at least 0.80", least_share >= 0.8, gains + where);
-    claim("2 ranks: speed-up over the product and then the exchange, the least of four links",
-          "sub-layers 1.20, with arbitration 1.30", "sequential", 1, least_speedup,
-          "at least 1.25 where the exchange takes 0.6 to 1.2 G", least_speedup >= 1.25, speedups + where);
-    claim(
+    result_.judge("our tiled product over OpenBLAS's sgemm on the same core", "rocBLAS products", "OpenBLAS",
+                  1, of_gemm, "at least 0.70, else no gain is called a speed-up", of_gemm >= 0.7,
+                  "the least of four runs, processor time");
+    result_.judge(
+        "2 ranks: time over the model max(G, G/2 + s), the longest of four links",
+        "T3 hides what its model says", "model", 1, worst, "at most 1.10", worst <= 1.1 && pinned,
+        times + where + (pinned ? "; pinned" : "; threads could not be pinned") +
+            "; below 1: sub-chunks leave before their chunk is made, which the model does not know");
+    result_.judge(
+        "2 ranks: time over the model of sub-chunks, max(G + s/16, G/32 + s), the farthest of four links",
+        "none", "model", 1, pipelined, "within 10 %", std::abs(pipelined - 1) <= 0.1, refined + where);
+    result_.judge("2 ranks: share of the modelled gain, the least of four links", "none", "model", 1,
+                  least_share, "at least 0.80", least_share >= 0.8, gains + where);
+    result_.judge("2 ranks: speed-up over the product and then the exchange, the least of four links",
+                  "sub-layers 1.20, with arbitration 1.30", "sequential", 1, least_speedup,
+                  "at least 1.25 where the exchange takes 0.6 to 1.2 G", least_speedup >= 1.25,
+                  speedups + where);
+    result_.judge(
         "2 ranks: gain of chunks that travel whole over that of triggered sub-chunks, the most of four links",
         "none", "triggered", 1, coarse_share, "at most 0.9", coarse_share <= 0.9, coarse + where);
-    claim("2 ranks: what of the gain is lost without staggering, the least of four links",
-          "staggered order is needed", "triggered", 0, staggering, "above 0", staggering > 0,
-          unstaggered + " of the gain are left without it" + where);
+    result_.judge("2 ranks: what of the gain is lost without staggering, the least of four links",
+                  "staggered order is needed", "triggered", 0, staggering, "above 0", staggering > 0,
+                  unstaggered + " of the gain are left without it" + where);
   }
 
   void more_ranks() {
@@ -201,12 +189,12 @@ class ReproducingT3 {
         worst = std::max(worst, over);
       }
     }
-    claim(
+    result_.judge(
         "3 and 4 ranks: time over the model with G as it is when the cores are shared, the longest of four "
         "runs",
         "none", "model", 1, worst, "at most 1.10", worst <= 1.1, note);
-    claim("every form leaves the same bits", "exact", "sequential", 1, bits_ ? 1 : 0, "equal in every run",
-          bits_);
+    result_.judge("every form leaves the same bits", "exact", "sequential", 1, bits_ ? 1 : 0,
+                  "equal in every run", bits_);
     result_.tables.push_back(std::move(overlaps_));
   }
 
@@ -225,12 +213,13 @@ class ReproducingT3 {
       read_ratio[place] = number(numbers, "read ratio");
       write_saving[place] = number(numbers, "write saving");
     }
-    claim(fmt::format("bytes of memory by what asks for them, {:.0f} counts on 2 to {} ranks", checked,
-                      quick_ ? 8 : 16),
-          "reads of the reduce-scatter / 2.5 (8 devices), / 2.2 (16); writes - 12.5 %, - 6.25 %", "formulas",
-          0, different, "all equal", different == 0,
-          fmt::format("reads / {:.3f} and / {:.3f}, writes - {:.2f} % and - {:.2f} % on 8 and 16 ranks",
-                      read_ratio[0], read_ratio[1], 100 * write_saving[0], 100 * write_saving[1]));
+    result_.judge(
+        fmt::format("bytes of memory by what asks for them, {:.0f} counts on 2 to {} ranks", checked,
+                    quick_ ? 8 : 16),
+        "reads of the reduce-scatter / 2.5 (8 devices), / 2.2 (16); writes - 12.5 %, - 6.25 %", "formulas", 0,
+        different, "all equal", different == 0,
+        fmt::format("reads / {:.3f} and / {:.3f}, writes - {:.2f} % and - {:.2f} % on 8 and 16 ranks",
+                    read_ratio[0], read_ratio[1], 100 * write_saving[0], 100 * write_saving[1]));
   }
 
   ArmNumbers counted_memory(int ranks) const {
@@ -286,7 +275,7 @@ class ReproducingT3 {
               {"last", measured.sequential_losses.back()}, {"link", measured.link_bytes_per_second}};
         });
     const double change = number(numbers, "triggered") / number(numbers, "sequential") - 1;
-    claim(
+    result_.judge(
         fmt::format(
             "language model of 4 layers, hidden size {}, tensor parallel on 2 ranks: time of a training step",
             trial.shape.hidden),
@@ -303,12 +292,12 @@ class ReproducingT3 {
   // --- simulated
   void judge(const std::string& text, double paper, double measured, const std::string& unit_note = {}) {
     // Figures that are speed-ups or shares, in points.
-    claim(text, fmt::format("{:.0f} %", 100 * paper), "the paper's simulation", paper, measured,
-          "within 5 points", std::abs(measured - paper) <= 0.05, unit_note);
+    result_.judge(text, fmt::format("{:.0f} %", 100 * paper), "the paper's simulation", paper, measured,
+                  "within 5 points", std::abs(measured - paper) <= 0.05, unit_note);
   }
   void judge_factor(const std::string& text, double paper, double measured, const std::string& note = {}) {
-    claim(text, fmt::format("{:g}", paper), "the paper's simulation", paper, measured, "within 5 %",
-          std::abs(measured / paper - 1) <= 0.05, note);
+    result_.judge(text, fmt::format("{:g}", paper), "the paper's simulation", paper, measured, "within 5 %",
+                  std::abs(measured / paper - 1) <= 0.05, note);
   }
 
   static double most(const std::vector<double>& values) {
@@ -359,8 +348,8 @@ class ReproducingT3 {
           geometric_mean(ideal) - 1);
     judge("simulated: speed-up of sub-layers, ideal overlap, largest", 0.50, most(ideal) - 1);
     const double of_ideal = geometric_mean(arbitrated) / geometric_mean(ideal);
-    claim("simulated: T3-MCA over ideal overlap, geometric mean", "within about 5 %", "ideal overlap", 1,
-          of_ideal, "at least 0.95", of_ideal >= 0.95);
+    result_.judge("simulated: T3-MCA over ideal overlap, geometric mean", "within about 5 %", "ideal overlap",
+                  1, of_ideal, "at least 0.95", of_ideal >= 0.95);
     const auto large_speedups = each(larger, [](const auto& r) { return r.compute_first_speedup(); });
     judge("simulated: speed-up of sub-layers of larger models on 32 devices, T3-MCA, geometric mean", 0.29,
           geometric_mean(large_speedups) - 1);
@@ -481,11 +470,11 @@ class ReproducingT3 {
         wait = std::max(wait, r.longest_wait);
       }
     }
-    claim("simulated: T3-MCA's time over T3's, the worst of 28 sub-layers", "MCA helps", "T3", 1, worst,
-          "never slower", worst <= 1 + 1e-9);
-    claim("simulated: the longest that a request of the exchange waits for arbitration, microseconds",
-          "a starvation limit", "limit", 1e6 * device.starvation_limit, 1e6 * wait, "at most the limit",
-          wait <= device.starvation_limit * (1 + 1e-9));
+    result_.judge("simulated: T3-MCA's time over T3's, the worst of 28 sub-layers", "MCA helps", "T3", 1,
+                  worst, "never slower", worst <= 1 + 1e-9);
+    result_.judge("simulated: the longest that a request of the exchange waits for arbitration, microseconds",
+                  "a starvation limit", "limit", 1e6 * device.starvation_limit, 1e6 * wait,
+                  "at most the limit", wait <= device.starvation_limit * (1 + 1e-9));
   }
 
   const ReproduceRequest& request_;
