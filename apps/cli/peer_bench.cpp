@@ -10,8 +10,8 @@
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
 #include "engine/base/random.h"
+#include "engine/transport/tcp/churn_member.h"
 #include "engine/transport/tcp/peer.h"
-#include "methods/gradients/pccl/churn_member.h"
 
 namespace laconic::cli {
 namespace {
@@ -109,7 +109,7 @@ int peer_bench(const Arguments& arguments, const Session& session) {
     }
     const std::string steps = arguments.text("steps", "synchronous");
     options.settings = "peer-bench endless " + steps;
-    pccl::run_churn_member(options, pccl::churn_form_named(steps), arguments.text("endless"));
+    run_churn_member(options, churn_form_named(steps), arguments.text("endless"));
   }
   BenchPlan plan;
   plan.peers = static_cast<int>(arguments.integer("peers", 2, 2, 1024));

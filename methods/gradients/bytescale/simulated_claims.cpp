@@ -43,6 +43,7 @@ class SimulatedClaims {
     case_study();
     pipelines();
     whole_cluster();
+    attempts();
     study_.result().notes.push_back(fmt::format(
         "Simulated: {} with C = {}, {} batches of {}M tokens a seed, seed {}. Coefficients follow from the "
         "model and from one published run, the baseline of the case study (8m40s, 97.6 % communication): "
@@ -58,26 +59,38 @@ class SimulatedClaims {
  private:
   std::uint64_t steps() const { return study_.quick() ? 2 : 8; }
 
+  // A cluster or lengths that differ from those of the claims.
+  struct Variation {
+    std::string name;
+    StepCosts costs;
+  };
+
   // Means over batches; "balance": the worst.
   ArmNumbers simulated(const LengthDistribution& lengths, std::uint32_t ranks, std::uint32_t longest,
                        const PlanningWay& way, std::uint64_t tokens = batch_tokens, int stages = 1,
                        std::uint64_t batches = 0) {
+    return simulated(lengths, ranks, longest, way, tokens, stages, batches, {"", costs_});
+  }
+  ArmNumbers simulated(const LengthDistribution& lengths, std::uint32_t ranks, std::uint32_t longest,
+                       const PlanningWay& way, std::uint64_t tokens, int stages, std::uint64_t batches,
+                       const Variation& variation) {
     const std::uint64_t count = batches == 0 ? steps() : batches;
-    const std::string name = fmt::format("{}, {} GPUs, {}, {}{}", lengths.name, ranks, thousands(longest),
-                                         way.name, stages > 1 ? ", pipelines" : "");
+    const std::string name = fmt::format("{}, {} GPUs, {}, {}{}{}", lengths.name, ranks, thousands(longest),
+                                         way.name, stages > 1 ? ", pipelines" : "", variation.name);
     return study_.cache().arm(
         name, study_.key(fmt::format("{}\n{} tokens, {} batches, {} stages", name, tokens, count, stages)),
         [&] {
           ArmNumbers sum;
           for (std::uint64_t step = 0; step < count; ++step)
             add_step(draw_lengths(lengths, longest, tokens, study_.request().seed, step), ranks, longest, way,
-                     stages, 1 / static_cast<double>(count), sum);
+                     stages, 1 / static_cast<double>(count), variation.costs, sum);
           return sum;
         });
   }
 
   void add_step(const std::vector<std::uint32_t>& lengths, std::uint32_t ranks, std::uint32_t longest,
-                const PlanningWay& way, int stages, double share, ArmNumbers& sum) const {
+                const PlanningWay& way, int stages, double share, const StepCosts& costs,
+                ArmNumbers& sum) const {
     PlannerOptions options;
     options.ranks = ranks;
     options.capacity = published_capacity;
@@ -85,11 +98,11 @@ class SimulatedClaims {
     options.offload = way.offload;
     options.longest = longest;
     const auto begin = std::chrono::steady_clock::now();
-    const Plan plan = make_plan(lengths, costs_, options);
+    const Plan plan = make_plan(lengths, costs, options);
     sum["planning"] +=
         share * std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    check_plan(plan, lengths, costs_);
-    const SimulatedStep step = simulate_step(plan, lengths, costs_, stages);
+    check_plan(plan, lengths, costs);
+    const SimulatedStep step = simulate_step(plan, lengths, costs, stages);
     sum["seconds"] += share * step.seconds;
     sum["least"] += share * step.least;
     sum["most"] += share * step.most;
@@ -98,7 +111,7 @@ class SimulatedClaims {
     sum["of bound"] = std::max(sum["of bound"], step.seconds / step.bound);
     sum["balance"] = std::max(sum["balance"], step.balance());
     sum["longest of mean"] =
-        std::max(sum["longest of mean"], step.bound * ranks / (step.busy + costs_.step * ranks));
+        std::max(sum["longest of mean"], step.bound * ranks / (step.busy + costs.step * ranks));
     sum["communication"] += share * step.communication();
     sum["sent"] += share * step.sent_bytes / static_cast<double>(step.tokens);
     sum["plan bytes"] += share * static_cast<double>(step.plan_bytes);
@@ -341,6 +354,60 @@ class SimulatedClaims {
         "simulated, 12,000 GPUs, balanced: seconds over the lower bound", "more than 12,000 GPUs", "bound", 1,
         worst, "<= 1.1", worst <= 1.1,
         fmt::format("planning takes {:.2f} s of this machine, a step {:.0f} s", planning, seconds));
+  }
+
+  // Where a claim is not met: what changes it, and by how much. Nothing of this is judged.
+  void attempts() {
+    if (study_.quick()) return;
+    ReproductionTable shown{"tried where a claim is not met", {{"claim", "changed", "before", "after"}}};
+    const auto add = [&](const std::string& claim, const std::string& changed, double before, double after) {
+      shown.rows.push_back({claim, changed, fmt::format("{:.3f}", before), fmt::format("{:.3f}", after)});
+    };
+    const LengthDistribution &code = length_distribution("github-like"),
+                             &text = length_distribution("long-text");
+    StepCosts eight_bits = costs_, quick_links = costs_;
+    eight_bits.key_value_bytes /= 2;
+    quick_links.link_rate *= 4;
+    const auto balance = [&](const Variation& variation) {
+      return simulated(code, 1024, contexts[3], balanced, batch_tokens, 1, 0, variation).at("balance");
+    };
+    const std::string even = "last over first rank, github-like, 1024 GPUs, 2M";
+    const double uneven = balance({"", costs_});
+    add(even, "keys and values on the ring in 8 bits in place of 16", uneven,
+        balance({", ring of 8 bits", eight_bits}));
+    add(even, "links of 100 GB/s", uneven, balance({", links of 100 GB/s", quick_links}));
+
+    const auto doubling = [&](const LengthDistribution& lengths, const Variation& variation) {
+      const auto seconds = [&](std::uint32_t longest) {
+        return simulated(lengths, 256, longest, balanced, batch_tokens, 1, 0, variation).at("seconds");
+      };
+      return std::cbrt(seconds(contexts[3]) / seconds(contexts[0]));
+    };
+    const auto dynamic = [&](const LengthDistribution& lengths, const Variation& variation) {
+      const auto seconds = [&](const PlanningWay& way) {
+        return simulated(lengths, 1024, contexts[3], way, batch_tokens, 1, 0, variation).at("seconds");
+      };
+      return seconds(static_mesh) / seconds(naive);
+    };
+    for (const double median : {1024.0, 8192.0}) {
+      const std::string change = fmt::format("lengths with a median of {:.0f}K tokens", median / 1024);
+      const Variation variation{fmt::format(", median {:.0f}", median), costs_};
+      const auto with_median = [median](LengthDistribution lengths) {
+        lengths.median = median;
+        return lengths;
+      };
+      add("the context doubles, long-text, 256 GPUs, balanced, offload", change, doubling(text, {"", costs_}),
+          doubling(with_median(text), variation));
+      for (const LengthDistribution& lengths : {code, text}) {
+        add(fmt::format("dynamic communication, {}, 1024 GPUs, 2M", lengths.name), change,
+            dynamic(lengths, {"", costs_}), dynamic(with_median(lengths), variation));
+      }
+    }
+    for (const LengthDistribution& lengths : {code, text}) {
+      add(fmt::format("dynamic communication, {}, 1024 GPUs, 2M", lengths.name), "links of 100 GB/s",
+          dynamic(lengths, {"", costs_}), dynamic(lengths, {", links of 100 GB/s", quick_links}));
+    }
+    study_.result().tables.push_back(std::move(shown));
   }
 
   Study& study_;

@@ -2,11 +2,16 @@
 // is still on its way; the outer step with that mean is damped by how far the outer point has moved since,
 // and its momentum is bounded.
 //
-//   1  tau inner steps from x_t; the inner optimizer's state stays with its worker training/local_training.h
-//   2  wait for the reduction of round t - 1: exposed communication engine/exchange/round_reduction.h 3
-//   launch the reduction of a copy of this round's parameters, and return at once 4  d, Lambda, m, clip,
-//   x_{t+1} with the mean that is one round old                engine/exchange/outer_update.h 5  all workers
-//   hold the same x_{t+1}; in the end the last reduction is drained and applied
+// 1. tau inner steps from x_t; the inner optimizer's state stays with its worker
+//    (training/local_training.h).
+//
+// 2. Wait for the reduction of round t - 1: exposed communication (engine/exchange/round_reduction.h).
+//
+// 3. Launch the reduction of a copy of this round's parameters, and return at once.
+//
+// 4. d, Lambda, m, clip, x_{t+1} with the mean that is one round old (engine/exchange/outer_update.h).
+//
+// 5. All workers hold the same x_{t+1}; in the end the last reduction is drained and applied.
 //
 // rates=true divides d by the rate of its round and multiplies m by that of the present one, as the paper's
 // formula does. It is not the default: d carries its rate already, so that the ratio of two rates, which is

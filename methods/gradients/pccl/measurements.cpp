@@ -14,7 +14,7 @@
 #include "engine/base/random.h"
 #include "engine/math/random_fill.h"
 #include "engine/transport/communication_thread.h"
-#include "methods/gradients/pccl/peers_on_hosts.h"
+#include "engine/transport/tcp/peers_on_hosts.h"
 #include "runtime/benchmark/measure.h"
 
 namespace laconic::pccl {

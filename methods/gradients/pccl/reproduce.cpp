@@ -6,14 +6,13 @@
 #include <cmath>
 #include <optional>
 
-#include "engine/base/child_process.h"
 #include "engine/base/error.h"
 #include "engine/base/files.h"
 #include "engine/base/scratch_folder.h"
 #include "engine/transport/limited_hosts.h"
+#include "engine/transport/tcp/churn.h"
+#include "engine/transport/tcp/churn_member.h"
 #include "methods/arm_numbers.h"
-#include "methods/gradients/pccl/churn.h"
-#include "methods/gradients/pccl/churn_member.h"
 #include "methods/gradients/pccl/measurements.h"
 #include "methods/gradients/pccl/unreliable_training.h"
 #include "methods/gradients/small_tasks.h"
@@ -29,22 +28,6 @@ using Arms = std::vector<ArmNumbers>;  // one per seed
 
 constexpr int version = 2;
 constexpr int members = 4;
-
-// A member of a churned run as a command of its own.
-class ChurnCommand final : public ChurnProcess {
- public:
-  ChurnCommand(const std::filesystem::path& program, ChurnForm form, std::uint16_t master,
-               const std::filesystem::path& log)
-      : process_({program.string(), "peer-bench", fmt::format("tcp://127.0.0.1:{}", master), "--pool", "2",
-                  "--endless", log.string(), "--steps", std::string(name_of(form))}) {}
-  ~ChurnCommand() override { process_.kill(); }
-  void kill() override { process_.kill(); }
-  bool ended() override { return process_.ended(); }
-  int id() const override { return process_.id(); }
-
- private:
-  ChildProcess process_;
-};
 
 class ReproducingPccl {
  public:
@@ -181,7 +164,15 @@ class ReproducingPccl {
                        const ChurnReport report = measure_churn(
                            plan,
                            [&](std::uint16_t master, const std::filesystem::path& log) {
-                             return std::make_unique<ChurnCommand>(request_.program, form, master, log);
+                             return std::vector<std::string>{request_.program.string(),
+                                                             "peer-bench",
+                                                             fmt::format("tcp://127.0.0.1:{}", master),
+                                                             "--pool",
+                                                             "2",
+                                                             "--endless",
+                                                             log.string(),
+                                                             "--steps",
+                                                             name};
                            },
                            request_.progress);
                        return ArmNumbers{{"spawned", static_cast<double>(report.spawned)},

@@ -1,17 +1,18 @@
 // Peers that are spawned and killed at random, as processes: no hang, no disagreement, and every survivor
 // back in operation within two seconds of a death. Half a minute here; ten with LACONIC_NIGHTLY.
-#include "methods/gradients/pccl/churn.h"
+#include "engine/transport/tcp/churn.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <cstdlib>
 
 #include "engine/base/error.h"
-#include "methods/gradients/pccl/churn_member.h"
+#include "engine/transport/tcp/churn_member.h"
 #include "tests/engine/transport/tcp/peer_run_fixture.h"
 
-namespace laconic::pccl {
+namespace laconic {
 namespace {
 
 TEST(PeerProcess, DISABLED_Churner) {
@@ -21,19 +22,17 @@ TEST(PeerProcess, DISABLED_Churner) {
                    std::getenv("LACONIC_CHURN_LOG"));
 }
 
-class ChurnTestProcess final : public ChurnProcess {
- public:
-  ChurnTestProcess(ChurnForm form, std::uint16_t master, const std::filesystem::path& log)
-      : process_("Churner", {{"LACONIC_MASTER", std::to_string(master)},
-                             {"LACONIC_CHURN_FORM", std::string(name_of(form))},
-                             {"LACONIC_CHURN_LOG", log.string()}}) {}
-  void kill() override { process_.kill(); }
-  bool ended() override { return process_.ended(); }
-  int id() const override { return process_.process(); }
-
- private:
-  PeerProcess process_;
-};
+// This program once more, as the member above.
+std::vector<std::string> member_of(ChurnForm form, std::uint16_t master, const std::filesystem::path& log) {
+  return {"env",
+          fmt::format("LACONIC_MASTER={}", master),
+          fmt::format("LACONIC_CHURN_FORM={}", name_of(form)),
+          "LACONIC_CHURN_LOG=" + log.string(),
+          std::filesystem::read_symlink("/proc/self/exe").string(),
+          "--gtest_also_run_disabled_tests",
+          "--gtest_filter=PeerProcess.DISABLED_Churner",
+          "--gtest_brief=1"};
+}
 
 void churn(ChurnForm form, double here, std::uint64_t seed) {
   const char* wanted = std::getenv("LACONIC_NIGHTLY");
@@ -42,7 +41,7 @@ void churn(ChurnForm form, double here, std::uint64_t seed) {
   plan.seed = seed;
   const ChurnReport report =
       measure_churn(plan, [form](std::uint16_t master, const std::filesystem::path& log) {
-        return std::make_unique<ChurnTestProcess>(form, master, log);
+        return member_of(form, master, log);
       });
   std::printf(
       "%zu spawned, %zu killed, %zu steps (%zu lines), groups of up to %zu, slowest recovery of %zu %.3f s, "
@@ -67,4 +66,4 @@ TEST(Churn, CollectivesBesideTheNextStep) { churn(ChurnForm::delayed, 15, 3); }
 TEST(Churn, UnknownFormsAreRefused) { EXPECT_THROW(churn_form_named("sometimes"), Error); }
 
 }  // namespace
-}  // namespace laconic::pccl
+}  // namespace laconic

@@ -1,4 +1,4 @@
-#include "methods/gradients/pccl/churn_member.h"
+#include "engine/transport/tcp/churn_member.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -16,7 +16,7 @@
 #include "engine/base/random.h"
 #include "engine/transport/tcp/authentication.h"
 
-namespace laconic::pccl {
+namespace laconic {
 namespace {
 
 constexpr std::string_view form_names[] = {"synchronous", "overlapping", "delayed"};
@@ -180,4 +180,4 @@ void run_churn_member(const PeerOptions& options, ChurnForm form, const std::fil
   ChurnMember(options, form, log).run();
 }
 
-}  // namespace laconic::pccl
+}  // namespace laconic

@@ -1,4 +1,4 @@
-#include "methods/gradients/pccl/peers_on_hosts.h"
+#include "engine/transport/tcp/peers_on_hosts.h"
 
 #include <algorithm>
 #include <chrono>
@@ -9,7 +9,7 @@
 #include "engine/base/progress.h"
 #include "engine/transport/communication_thread.h"
 
-namespace laconic::pccl {
+namespace laconic {
 namespace {
 
 constexpr std::uint64_t meeting_tag = 1'000'000;
@@ -103,4 +103,4 @@ double PeersOnHosts::seconds_of(const std::function<void(Peer&, std::size_t)>& b
   return *std::max_element(ends.begin(), ends.end()) - *std::min_element(begins.begin(), begins.end());
 }
 
-}  // namespace laconic::pccl
+}  // namespace laconic

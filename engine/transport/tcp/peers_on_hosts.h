@@ -11,7 +11,7 @@
 #include "engine/transport/tcp/master.h"
 #include "engine/transport/tcp/peer.h"
 
-namespace laconic::pccl {
+namespace laconic {
 
 class PeersOnHosts {
  public:
@@ -39,4 +39,4 @@ class PeersOnHosts {
   std::vector<std::unique_ptr<Peer>> peers_;
 };
 
-}  // namespace laconic::pccl
+}  // namespace laconic

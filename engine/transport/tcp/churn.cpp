@@ -1,20 +1,22 @@
-#include "methods/gradients/pccl/churn.h"
+#include "engine/transport/tcp/churn.h"
 
 #include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "engine/base/child_process.h"
 #include "engine/base/random.h"
 #include "engine/base/scratch_folder.h"
+#include "engine/transport/tcp/churn_member.h"
 #include "engine/transport/tcp/master.h"
-#include "methods/gradients/pccl/churn_member.h"
 
-namespace laconic::pccl {
+namespace laconic {
 namespace {
 
 struct ChurnLine {
@@ -42,9 +44,27 @@ std::size_t accepted_peers(const Master& master) {
       }));
 }
 
-struct Running {
-  std::unique_ptr<ChurnProcess> process;
-  int id = 0;
+// A process whose end kills it.
+class Member {
+ public:
+  explicit Member(const std::vector<std::string>& words)
+      : process_(std::make_unique<ChildProcess>(words)), id_(process_->id()) {}
+  Member(Member&&) = default;
+  Member& operator=(Member&& other) {
+    if (process_) process_->kill();
+    process_ = std::move(other.process_);
+    id_ = other.id_;
+    return *this;
+  }
+  ~Member() {
+    if (process_) process_->kill();
+  }
+  bool ended() const { return process_->ended(); }
+  int id() const { return id_; }  // also of one that has ended
+
+ private:
+  std::unique_ptr<ChildProcess> process_;
+  int id_;
 };
 
 // Of a process, by the machine's clock.
@@ -55,14 +75,14 @@ struct Life {
 
 class Churning {
  public:
-  Churning(const ChurnPlan& plan, const SpawnChurnProcess& spawn, const ProgressListener& progress)
-      : plan_(plan), spawn_(spawn), progress_(progress), folder_("churn"), master_(master_options()) {}
+  Churning(const ChurnPlan& plan, const ChurnCommand& command, const ProgressListener& progress)
+      : plan_(plan), command_(command), progress_(progress), folder_("churn"), master_(master_options()) {}
 
   ChurnReport run() {
     disturb();
     const double stopped = machine_seconds();
     report_.aborted_operations = static_cast<std::size_t>(master_.status().aborted_operations);
-    for (const Running& running : processes_) lives_[running.id].died = stopped;
+    for (const Member& member : processes_) lives_[member.id()].died = stopped;
     processes_.clear();
     judge(read_churn_log(log()), stopped);
     return report_;
@@ -84,17 +104,14 @@ class Churning {
       forget_ended();
       const bool spawns = random.bits_at(3 * event) % 10 < 6;
       if ((spawns || processes_.size() < plan_.kill_from) && processes_.size() < plan_.most) {
-        std::unique_ptr<ChurnProcess> process = spawn_(master_.port(), log());
-        const int id = process->id();
-        lives_[id].born = machine_seconds();
-        processes_.push_back({std::move(process), id});
+        processes_.emplace_back(command_(master_.port(), log()));
+        lives_[processes_.back().id()].born = machine_seconds();
         ++report_.spawned;
       } else if (accepted_peers(master_) >= plan_.kill_from) {
         const std::size_t victim = random.bits_at(3 * event + 1) % processes_.size();
-        Life& life = lives_[processes_[victim].id];
+        Life& life = lives_[processes_[victim].id()];
         life.died = machine_seconds();
         life.killed = true;
-        processes_[victim].process->kill();
         processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(victim));
         ++report_.killed;
       }
@@ -113,9 +130,9 @@ class Churning {
 
   void forget_ended() {
     for (std::size_t i = processes_.size(); i-- > 0;) {
-      if (!processes_[i].process->ended()) continue;
+      if (!processes_[i].ended()) continue;
       ++report_.ended_by_themselves;
-      lives_[processes_[i].id].died = machine_seconds();
+      lives_[processes_[i].id()].died = machine_seconds();
       processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(i));
     }
   }
@@ -162,20 +179,20 @@ class Churning {
   }
 
   const ChurnPlan& plan_;
-  const SpawnChurnProcess& spawn_;
+  const ChurnCommand& command_;
   const ProgressListener& progress_;
   ScratchFolder folder_;
   Master master_;
-  std::vector<Running> processes_;
+  std::vector<Member> processes_;
   std::map<int, Life> lives_;  // by process
   ChurnReport report_;
 };
 
 }  // namespace
 
-ChurnReport measure_churn(const ChurnPlan& plan, const SpawnChurnProcess& spawn,
+ChurnReport measure_churn(const ChurnPlan& plan, const ChurnCommand& command,
                           const ProgressListener& progress) {
-  return Churning(plan, spawn, progress).run();
+  return Churning(plan, command, progress).run();
 }
 
-}  // namespace laconic::pccl
+}  // namespace laconic

@@ -7,27 +7,17 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <memory>
+#include <string>
+#include <vector>
 
 #include "engine/base/progress.h"
 
-namespace laconic::pccl {
+namespace laconic {
 
-// A process that runs run_churn_member(); its end kills it.
-class ChurnProcess {
- public:
-  virtual ~ChurnProcess() = default;
-  ChurnProcess() = default;
-  ChurnProcess(const ChurnProcess&) = delete;
-  ChurnProcess& operator=(const ChurnProcess&) = delete;
-
-  virtual void kill() = 0;     // SIGKILL
-  virtual bool ended() = 0;    // by itself or killed
-  virtual int id() const = 0;  // asked once, while it lives
-};
-// A member of the run of the master at this port of 127.0.0.1, which appends to `log`.
-using SpawnChurnProcess =
-    std::function<std::unique_ptr<ChurnProcess>(std::uint16_t master, const std::filesystem::path& log)>;
+// The words of a program that runs run_churn_member() for the master at this port of 127.0.0.1, and appends
+// to `log`.
+using ChurnCommand =
+    std::function<std::vector<std::string>(std::uint16_t master, const std::filesystem::path& log)>;
 
 struct ChurnPlan {
   double seconds = 60;
@@ -50,7 +40,7 @@ struct ChurnReport {
   std::size_t aborted_operations = 0;  // as the master counts them
 };
 
-ChurnReport measure_churn(const ChurnPlan& plan, const SpawnChurnProcess& spawn,
+ChurnReport measure_churn(const ChurnPlan& plan, const ChurnCommand& command,
                           const ProgressListener& progress = {});
 
-}  // namespace laconic::pccl
+}  // namespace laconic

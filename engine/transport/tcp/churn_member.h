@@ -8,7 +8,7 @@
 
 #include "engine/transport/tcp/peer.h"
 
-namespace laconic::pccl {
+namespace laconic {
 
 enum class ChurnForm {
   synchronous,  // one collective a step, waited for
@@ -27,4 +27,4 @@ double machine_seconds();
 [[noreturn]] void run_churn_member(const PeerOptions& options, ChurnForm form,
                                    const std::filesystem::path& log);
 
-}  // namespace laconic::pccl
+}  // namespace laconic
