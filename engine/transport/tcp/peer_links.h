@@ -135,6 +135,8 @@ class PeerLinks {
   std::unique_ptr<State> state_;
 };
 
+inline constexpr std::uint32_t most_pool_connections = 64;  // between two peers
+
 // The header of a frame.
 struct FrameHeader {
   static constexpr std::size_t size = 24;

@@ -438,7 +438,7 @@ struct TwoMasters {
   std::unique_ptr<Master> first, standby;
 };
 
-TEST(Takeover, AStandbyLeadsOnWithTheSamePeers) {
+TEST(TakeoverOnSockets, AStandbyLeadsOnWithTheSamePeers) {
   TwoMasters masters;
   std::vector<std::unique_ptr<Peer>> peers;
   for (int i = 0; i < 3; ++i) peers.push_back(std::make_unique<Peer>(masters.peer_options()));
@@ -482,7 +482,7 @@ TEST(Takeover, AStandbyLeadsOnWithTheSamePeers) {
   peers.clear();
 }
 
-TEST(Takeover, WithoutAMajorityPeersStop) {
+TEST(TakeoverOnSockets, WithoutAMajorityPeersStop) {
   TwoMasters masters;
   std::vector<std::unique_ptr<Peer>> peers;
   for (std::size_t i = 0; i < 3; ++i) {
