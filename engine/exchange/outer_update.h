@@ -11,9 +11,10 @@
 //   DiLoCo (Douillard et al. 2023, arXiv 2311.08105)  delay 0, alpha 0.7, Nesterov 0.9
 //   CO2 (Sun et al. 2024, arXiv 2401.16265)           delay 1, gap, clip
 //
-// gamma is the rate of the inner optimizer in that round; with `rates` false it is left out (1), as pseudo-
-// gradients carry it already. Sums for the gap run over the parts of the ranks in their order, so that a
-// worker that keeps one part only (`owner`) moves it by the same bits as one that keeps everything.
+// gamma is how far the inner optimizer went in that round (its rate, or the sum of the rates of its steps);
+// with `rates` false it is left out (1), as pseudo- gradients carry it already. Sums for the gap run over the
+// parts of the ranks in their order, so that a worker that keeps one part only (`owner`) moves it by the same
+// bits as one that keeps everything.
 #pragma once
 
 #include <cstdint>

@@ -47,30 +47,34 @@ std::size_t accepted_peers(const Master& master) {
 // A process whose end kills it.
 class Member {
  public:
-  explicit Member(const std::vector<std::string>& words)
-      : process_(std::make_unique<ChildProcess>(words)), id_(process_->id()) {}
+  Member(const std::vector<std::string>& words, std::size_t life)
+      : process_(std::make_unique<ChildProcess>(words)), life_(life) {}
   Member(Member&&) = default;
   Member& operator=(Member&& other) {
     if (process_) process_->kill();
     process_ = std::move(other.process_);
-    id_ = other.id_;
+    life_ = other.life_;
     return *this;
   }
   ~Member() {
     if (process_) process_->kill();
   }
   bool ended() const { return process_->ended(); }
-  int id() const { return id_; }  // also of one that has ended
+  int id() const { return process_->id(); }
+  std::size_t life() const { return life_; }
 
  private:
   std::unique_ptr<ChildProcess> process_;
-  int id_;
+  std::size_t life_;
 };
 
-// Of a process, by the machine's clock.
+// Of a member, by the machine's clock. Numbers of processes come again within minutes: a line is that of the
+// last member that was born with its number before it.
 struct Life {
+  int process = 0;
   double born = 0, died = 0;
   bool killed = false;
+  std::vector<double> lines;
 };
 
 class Churning {
@@ -82,7 +86,7 @@ class Churning {
     disturb();
     const double stopped = machine_seconds();
     report_.aborted_operations = static_cast<std::size_t>(master_.status().aborted_operations);
-    for (const Member& member : processes_) lives_[member.id()].died = stopped;
+    for (const Member& member : processes_) lives_[member.life()].died = stopped;
     processes_.clear();
     judge(read_churn_log(log()), stopped);
     return report_;
@@ -104,12 +108,14 @@ class Churning {
       forget_ended();
       const bool spawns = random.bits_at(3 * event) % 10 < 6;
       if ((spawns || processes_.size() < plan_.kill_from) && processes_.size() < plan_.most) {
-        processes_.emplace_back(command_(master_.port(), log()));
-        lives_[processes_.back().id()].born = machine_seconds();
+        Life& life = lives_.emplace_back();
+        life.born = machine_seconds();
+        processes_.emplace_back(command_(master_.port(), log()), lives_.size() - 1);
+        life.process = processes_.back().id();
         ++report_.spawned;
       } else if (accepted_peers(master_) >= plan_.kill_from) {
         const std::size_t victim = random.bits_at(3 * event + 1) % processes_.size();
-        Life& life = lives_[processes_[victim].id()];
+        Life& life = lives_[processes_[victim].life()];
         life.died = machine_seconds();
         life.killed = true;
         processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(victim));
@@ -132,7 +138,7 @@ class Churning {
     for (std::size_t i = processes_.size(); i-- > 0;) {
       if (!processes_[i].ended()) continue;
       ++report_.ended_by_themselves;
-      lives_[processes_[i].id()].died = machine_seconds();
+      lives_[processes_[i].life()].died = machine_seconds();
       processes_.erase(processes_.begin() + static_cast<std::ptrdiff_t>(i));
     }
   }
@@ -140,13 +146,15 @@ class Churning {
   void judge(const std::vector<ChurnLine>& lines, double stopped) {
     std::map<std::pair<std::string, std::uint64_t>, std::string> hashes;
     std::set<std::string> lineages;
-    std::map<int, std::vector<double>> times;
     double last = 0;
     for (const ChurnLine& line : lines) {
       const auto [known, fresh] = hashes.try_emplace({line.lineage, line.step}, line.hash);
       report_.disagreements += !fresh && known->second != line.hash ? 1 : 0;
       lineages.insert(line.lineage);
-      times[line.process].push_back(line.time);
+      const auto life = std::find_if(lives_.rbegin(), lives_.rend(), [&](const Life& one) {
+        return one.process == line.process && one.born <= line.time;
+      });
+      if (life != lives_.rend()) life->lines.push_back(line.time);
       if (last > 0) report_.longest_silence = std::max(report_.longest_silence, line.time - last);
       last = std::max(last, line.time);
       report_.most_members = std::max(report_.most_members, static_cast<std::size_t>(line.world));
@@ -155,18 +163,18 @@ class Churning {
     report_.steps = hashes.size();
     report_.lines = lines.size();
     report_.lineages = lineages.size();
-    for (const auto& [process, life] : lives_) {
+    for (const Life& life : lives_) {
       double before = life.born, silence = 0;
-      for (const double time : times[process]) {
+      for (const double time : life.lines) {
         silence = std::max(silence, time - before);
         before = time;
       }
       report_.hung += std::max(silence, life.died - before) > plan_.silence ? 1 : 0;
     }
-    for (const auto& [victim, death] : lives_) {
-      if (!death.killed || times[victim].empty()) continue;  // or it had not begun
-      for (const auto& [survivor, life] : lives_) {
-        const std::vector<double>& own = times[survivor];
+    for (const Life& death : lives_) {
+      if (!death.killed || death.lines.empty()) continue;  // or it had not begun
+      for (const Life& life : lives_) {
+        const std::vector<double>& own = life.lines;
         if (own.empty() || own.front() >= death.died || life.died < death.died + 2) continue;
         // The first step after the death may have been done with the dead one; the second was not.
         auto next = std::upper_bound(own.begin(), own.end(), death.died);
@@ -184,7 +192,7 @@ class Churning {
   ScratchFolder folder_;
   Master master_;
   std::vector<Member> processes_;
-  std::map<int, Life> lives_;  // by process
+  std::vector<Life> lives_;  // in the order of their births
   ChurnReport report_;
 };
 

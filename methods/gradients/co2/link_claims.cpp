@@ -152,7 +152,9 @@ std::optional<LinkTimes> link_claims(const ReproduceRequest& request, ArmCache& 
       {{"Mbit/s a rank", "method", "ms a step", "of no communication", "waiting", "waited a round, ms",
         "model says, ms"}}};
   try {
-    for (const double megabits : {50.0, 100.0, 200.0}) {
+    std::vector<double> rates = {50, 100};
+    if (request.scale == Scale::full) rates.push_back(200);
+    for (const double megabits : rates) {
       const double silent = silent_step(runs, ranks_of_card, megabits, batch, steps);
       const auto add_row = [&](const std::string& name, const ArmNumbers& numbers,
                                const std::string& predicted) {

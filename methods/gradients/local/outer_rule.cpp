@@ -39,7 +39,7 @@ class OuterRule final : public RoundRule {
     if (!apart_.empty()) {
       // Workers went on from where the first phase had left them: their mean is the point they left.
       adopted_ = arrived != nullptr && arrived->accepted
-                     ? update_.adopt(arrived->values, what_, arrived->rate)
+                     ? update_.adopt(arrived->values, what_, arrived->path)
                      : OuterStep();
     } else if (update_.form().keep_local && arrived == nullptr) {
       next_apart_.assign(local.begin(), local.end());
@@ -62,7 +62,7 @@ class OuterRule final : public RoundRule {
       next_apart_.clear();
       return {};
     }
-    return update_.advance(arrived->values, what_, arrived->rate, place.rate);
+    return update_.advance(arrived->values, what_, arrived->path, place.path);
   }
 
   std::vector<NamedNumbers> state() const override {
@@ -108,8 +108,8 @@ class ShardedRule final : public RoundRule {
   void contribute(std::span<const float> local, const ArrivedMean*, const RoundPlace& place,
                   std::span<float> contribution) override {
     contribution_of(point_, local, what_, contribution);
-    rate_then_ = place.rate;
-    rate_now_ = delay() == 0 ? place.rate : place.next_rate;
+    rate_then_ = place.path;
+    rate_now_ = delay() == 0 ? place.path : place.next_path;
   }
   OuterStep advance(const ArrivedMean* arrived, const RoundPlace&) override {
     if (arrived == nullptr || !arrived->accepted) return {};

@@ -18,17 +18,18 @@
 
 namespace laconic {
 
-// Of a round: its number, and gamma of it and of the next one (of the last round: its own again).
+// Of a round: its number, and gamma of it and of the next one (of the last round: its own again). gamma is
+// the sum of the rates of its steps: how far an optimizer of unit steps moves a number.
 struct RoundPlace {
   std::int64_t round = 0;
-  double rate = 0, next_rate = 0;
+  double path = 0, next_path = 0;
 };
 
 struct ArrivedMean {
   std::span<const float> values;
   int participants = 0;
   bool accepted = false;  // else some worker's numbers were not finite, and nothing is to change
-  double rate = 0;        // gamma of its round
+  double path = 0;        // gamma of its round
 };
 
 class RoundRule {

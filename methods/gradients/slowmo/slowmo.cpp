@@ -14,6 +14,7 @@ MethodDescription describe_slowmo() {
   method.title = "SlowMo: Improving Communication-Efficient Distributed SGD with Slow Momentum";
   method.paper = "Wang, Tantia, Ballas, Rabbat, ICLR 2020, arXiv 1910.00643";
   method.subject = "gradients";
+  method.version = 2;
   method.summary = "local steps, and momentum over the means of their rounds";
   method.parameters = local_parameters("12", false);
   for (ParameterSpec spec :

@@ -20,7 +20,7 @@ Bytes write_local_state(const LocalState& state) {
   writer.text(local_magic);
   writer.varint(static_cast<std::uint64_t>(state.rounds));
   writer.varint(static_cast<std::uint64_t>(state.tau));
-  writer.f64(state.rate);
+  writer.f64(state.path);
   writer.u8(state.broken ? 1 : 0);
   writer.varint(state.rule.size());
   for (const NamedNumbers& array : state.rule) {
@@ -39,8 +39,8 @@ LocalState read_local_state(ByteSpan bytes, std::string_view where) {
   LocalState state;
   state.rounds = read_count(reader);
   state.tau = read_count(reader);
-  state.rate = reader.f64();
-  if (!std::isfinite(state.rate) || state.rate < 0) reader.corrupt("a rate that no round has");
+  state.path = reader.f64();
+  if (!std::isfinite(state.path) || state.path < 0) reader.corrupt("a path that no round has");
   const std::uint8_t broken = reader.u8();
   if (broken > 1) reader.corrupt("neither broken nor whole");
   state.broken = broken == 1;

@@ -14,7 +14,7 @@ namespace laconic {
 
 struct LocalState {
   std::int64_t rounds = 0, tau = 0;
-  double rate = 0;      // gamma of the last round
+  double path = 0;      // gamma of the last round
   bool broken = false;  // this rank's numbers of the last round were not finite
   std::vector<NamedNumbers> rule;
   Bytes optimizer;  // the inner one

@@ -120,7 +120,7 @@ class LocalRankTraining : private RankRun {
     LocalState local;
     local.rounds = safe_rounds_;
     local.tau = length_->tau();
-    local.rate = last_rate_;
+    local.path = last_path_;
     local.rule = rule_->state();
     local.carrier = carrier_->save_shared();
     return write_local_state(local);
@@ -132,7 +132,7 @@ class LocalRankTraining : private RankRun {
     if (!local.carrier.empty()) carrier_->restore_shared(local.carrier, where);
     rounds_ = safe_rounds_ = local.rounds;
     if (length_->found()) length_->set_tau(std::max<std::int64_t>(local.tau, 1));
-    last_rate_ = local.rate;
+    last_path_ = local.path;
   }
   std::unique_ptr<GradientExchange> make_carrier() {
     if (!settings_.exchange) return dense_exchange(tensors_, DenseForm::f32, settings_.bucket_bytes);
@@ -149,18 +149,19 @@ class LocalRankTraining : private RankRun {
     local_.assign(start.begin(), start.end());
   }
 
-  // Mean rate of a round's steps.
-  double rate_of(std::int64_t after, std::int64_t steps) const {
+  // Sum of the rates of a round's steps.
+  double path_of(std::int64_t after, std::int64_t steps) const {
     double sum = 0;
     for (std::int64_t k = 1; k <= steps; ++k) sum += settings_.rate.at(after + k);
-    return sum / static_cast<double>(steps);
+    return sum;
   }
 
   void one_round() {
     LocalRoundRecord record;
     const std::int64_t steps = std::min(length_->tau(), settings_.steps - state_.step);
     const std::int64_t before = state_.step;
-    record.rate = rate_of(before, steps);
+    const double path = path_of(before, steps);
+    record.rate = path / static_cast<double>(steps);
     record.tau = steps;
     StepRecord last = local_phase(steps);
     const bool is_last = state_.step == settings_.steps;
@@ -184,17 +185,17 @@ class LocalRankTraining : private RankRun {
     if (changed) tell(fmt::format("rounds of {} steps hide the reduction", length_->tau()));
 
     const double launching = steady_seconds();
-    RoundPlace place{rounds_, record.rate, record.rate};
+    RoundPlace place{rounds_, path, path};
     if (!is_last)
-      place.next_rate = rate_of(state_.step, std::min(length_->tau(), settings_.steps - state_.step));
+      place.next_path = path_of(state_.step, std::min(length_->tau(), settings_.steps - state_.step));
     rule_->contribute(local_, arrived ? &*arrived : nullptr, place, reduction_->contribution());
     broken_ = broken_ || !all_finite(std::span<const float>(local_));
     if (broken_) reduction_->contribution()[0] = std::numeric_limits<float>::quiet_NaN();
     reduction_->launch(static_cast<std::uint64_t>(rounds_) + 1);
-    if (rule_->delay() == 0) arrived = arrive(record, last, record.rate);
+    if (rule_->delay() == 0) arrived = arrive(record, last, path);
     const OuterStep outer = rule_->advance(arrived ? &*arrived : nullptr, place);
     ++rounds_;
-    last_rate_ = record.rate;
+    last_path_ = path;
     broken_before_ = broken_;
     broken_ = false;
     // Until its mean is in the point, a round may have to be taken again.
@@ -272,7 +273,7 @@ class LocalRankTraining : private RankRun {
     return result;
   }
 
-  ArrivedMean arrive(LocalRoundRecord& round, StepRecord& step, std::optional<double> rate = {}) {
+  ArrivedMean arrive(LocalRoundRecord& round, StepRecord& step, std::optional<double> path = {}) {
     const double begin = steady_seconds();
     const RoundReduction::Result result = wait_for_reduction();
     round.wait = step.wait = steady_seconds() - begin;
@@ -284,7 +285,7 @@ class LocalRankTraining : private RankRun {
     step.decode = codec.decode - codec_.decode;
     codec_ = codec;
     length_->add_reduction(result.seconds);
-    return {result.values, result.participants, result.accepted, rate.value_or(last_rate_)};
+    return {result.values, result.participants, result.accepted, path.value_or(last_path_)};
   }
 
   void tell_step(const StepRecord& record) {
@@ -336,7 +337,7 @@ class LocalRankTraining : private RankRun {
     step.step = state_.step;
     const ArrivedMean arrived = arrive(record, step);
     if (!arrived.accepted) leave_out(rounds_, broken_before_);
-    rule_->advance(&arrived, {rounds_, last_rate_, last_rate_});
+    rule_->advance(&arrived, {rounds_, last_path_, last_path_});
     safe_step_ = state_.step;
     safe_rounds_ = rounds_;
     state_.sent_bytes += step.sent_bytes;
@@ -360,7 +361,7 @@ class LocalRankTraining : private RankRun {
     LocalState local;
     local.rounds = rounds_;
     local.tau = length_->tau();
-    local.rate = last_rate_;
+    local.path = last_path_;
     local.broken = broken_before_;
     local.rule = rule_->state();
     local.optimizer = optimizer_->save();
@@ -382,7 +383,7 @@ class LocalRankTraining : private RankRun {
     carrier_->restore(local.carrier, where);
     rounds_ = local.rounds;
     if (length_->found()) length_->set_tau(std::max<std::int64_t>(local.tau, 1));
-    last_rate_ = local.rate;
+    last_path_ = local.path;
     broken_before_ = local.broken;
     result_.resumed_from = state_.step;
     tell(fmt::format("goes on after step {}", state_.step));
@@ -400,7 +401,7 @@ class LocalRankTraining : private RankRun {
   std::int64_t rounds_ = 0;
   // What an elastic run falls back to: the rounds whose means are in the common point.
   std::int64_t safe_step_ = 0, safe_rounds_ = 0;
-  double last_rate_ = 0;
+  double last_path_ = 0;
   bool broken_ = false, broken_before_ = false, warned_ = false;
   int refused_in_a_row_ = 0;
 };

@@ -48,11 +48,9 @@ TEST_F(Documents, ResultsAreTheStoredClaims) {
   }
   // A family whose methods share their claims stores them once.
   const std::map<std::string, std::string> shared = {{"masha2", "masha1"}};
-  // Claims that have not been measured in full yet; docs/results-collectives.md says so.
-  const std::set<std::string> unmeasured = {"co2"};
   for (const MethodDescription& method : method_registry()) {
     const auto other = shared.find(method.slug);
-    if (method.reproduce && other == shared.end() && unmeasured.count(method.slug) == 0) {
+    if (method.reproduce && other == shared.end()) {
       EXPECT_EQ(stored.count(method.slug), 1u) << method.slug << " has no stored claims";
     }
   }
