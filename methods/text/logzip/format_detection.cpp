@@ -4,9 +4,9 @@
 #include <array>
 #include <cctype>
 #include <cmath>
-#include <map>
 #include <optional>
 #include <set>
+#include <unordered_map>
 
 #include "methods/text/logzip/lines.h"
 #include "methods/text/logzip/skeleton.h"
@@ -16,13 +16,20 @@ namespace {
 
 using FieldValues = std::array<std::string_view, HeaderFormat::most_fields>;
 
-// Every k-th line, so that about detection_lines come from all of `text`.
+// Lines of ten runs that are spread over all of `text`, so that neighbours stay neighbours. Lines that begin
+// with a space or tab continue an event and say nothing about its header.
 std::vector<std::string_view> sample_lines(std::string_view text) {
-  const std::vector<Line> lines = split_lines(text);
-  const std::size_t step = std::max<std::size_t>(1, lines.size() / detection_lines);
+  std::vector<std::string_view> lines;
+  for (const Line& line : split_lines(text))
+    if (!line.text.empty() && line.text.size() < 65536 && line.text[0] != ' ' && line.text[0] != '\t')
+      lines.push_back(line.text);
+  if (lines.size() <= detection_lines) return lines;
+  constexpr std::size_t runs = 10, run_lines = detection_lines / runs;
   std::vector<std::string_view> sample;
-  for (std::size_t i = 0; i < lines.size() && sample.size() < detection_lines; i += step)
-    if (!lines[i].text.empty() && lines[i].text.size() < 65536) sample.push_back(lines[i].text);
+  for (std::size_t run = 0; run < runs; ++run) {
+    const std::size_t first = (lines.size() - run_lines) * run / (runs - 1);
+    for (std::size_t i = 0; i < run_lines; ++i) sample.push_back(lines[first + i]);
+  }
   return sample;
 }
 
@@ -132,50 +139,49 @@ std::size_t readable_stamps(const HeaderFormat& format, std::span<const std::str
   }));
 }
 
-// Bits per line of a sequence of texts, by their own frequencies.
-double text_entropy(const std::map<std::string, std::size_t>& counts) {
-  double total = 0, bits = 0;
-  for (const auto& [text, count] : counts) total += static_cast<double>(count);
-  for (const auto& [text, count] : counts)
-    bits -= static_cast<double>(count) * std::log2(static_cast<double>(count) / total);
+// Bits that an adaptive code spends on `values` when it knows `contexts`: a value seen with its context
+// before by its count, another one by 6 bits a byte, or 6 bits in all when it was seen elsewhere.
+double adaptive_bits(const std::vector<std::string>& values, const std::vector<std::string>& contexts) {
+  std::unordered_map<std::string, std::unordered_map<std::string, double>> seen;
+  std::set<std::string> known;
+  std::unordered_map<std::string, double> totals;
+  double bits = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    double& count = seen[contexts[i]][values[i]];
+    double& total = totals[contexts[i]];
+    if (count > 0) {
+      bits -= std::log2((count - 0.5) / (total + 0.5));
+    } else {
+      const auto different = static_cast<double>(seen[contexts[i]].size() - 1);
+      bits -= std::log2((0.5 * different + 0.5) / (total + 0.5));
+      bits += known.insert(values[i]).second ? 6.0 * static_cast<double>(values[i].size()) : 6.0;
+    }
+    ++count;
+    ++total;
+  }
   return bits;
 }
 
-// A field goes with the template when the template's skeleton nearly tells it: when naming both together
-// costs less than naming them apart, each new template at 96 bits.
-bool belongs_to_template(const std::vector<std::string>& field, const std::vector<std::string>& content) {
-  std::map<std::string, std::size_t> alone, together, contents;
-  for (std::size_t i = 0; i < field.size(); ++i) {
-    ++alone[field[i]];
-    ++contents[content[i]];
-    ++together[field[i] + '\n' + content[i]];
-  }
-  constexpr double template_bits = 96;
-  const double apart = text_entropy(alone) + text_entropy(contents);
-  const double joint =
-      text_entropy(together) + template_bits * static_cast<double>(together.size() - contents.size());
-  return joint < apart;
+// A field goes with the template when the skeleton of the content tells more about its values than the
+// field's own last value does.
+bool belongs_to_template(const std::vector<std::string>& values, const std::vector<std::string>& contents) {
+  std::vector<std::string> previous(values.size());
+  for (std::size_t i = 1; i < values.size(); ++i) previous[i] = values[i - 1];
+  return adaptive_bits(values, contents) < adaptive_bits(values, previous);
 }
 
 void mark_template_fields(const FormatTrial& trial, std::vector<HeaderField>& fields) {
   WordCounts counts;
-  for (const auto& column : trial.values)
-    for (const std::string_view value : column) counts.add(value);
+  for (const std::string_view value : trial.values.back()) counts.add(value);
   WordSet words;
   counts.keep(4, words);
-  const auto skeletons = [&](const std::vector<std::string_view>& column) {
-    std::vector<std::string> keys(column.size());
-    std::vector<Slot> slots;
-    for (std::size_t i = 0; i < column.size(); ++i) append_skeleton(column[i], 0, words, keys[i], slots);
-    return keys;
-  };
-  const std::vector<std::string> content = skeletons(trial.values.back());
+  std::vector<std::string> contents;
+  std::vector<Slot> slots;
+  for (const std::string_view value : trial.values.back())
+    append_skeleton(value, 0, words, contents.emplace_back(), slots);
   for (std::size_t f = 0; f + 1 < fields.size(); ++f) {
     if (fields[f].layout || fields[f].with_template) continue;
-    const std::vector<std::string> keys = skeletons(trial.values[f]);
-    const bool words_only = std::ranges::all_of(
-        keys, [](const std::string& key) { return key.find(slot_mark) == std::string::npos; });
-    fields[f].with_template = words_only && belongs_to_template(keys, content);
+    fields[f].with_template = belongs_to_template({trial.values[f].begin(), trial.values[f].end()}, contents);
   }
 }
 

@@ -115,33 +115,76 @@ void WordCounts::keep(std::uint32_t times, WordSet& words) const {
     if (cell.hash != 0 && cell.count >= times) words.add_hash(cell.hash);
 }
 
-void append_skeleton(std::string_view text, std::uint32_t offset, const WordSet& words, std::string& key,
-                     std::vector<Slot>& slots) {
-  const std::size_t start = key.size();
-  key.resize(start + text.size());  // a skeleton is never longer than its text
-  char* out = key.data() + start;
-  const auto slot = [&](const char* begin, std::size_t length) {
-    slots.push_back(
-        {offset + static_cast<std::uint32_t>(begin - text.data()), static_cast<std::uint32_t>(length)});
-    *out++ = slot_mark;
-  };
-  const auto run = [&](std::string_view token, bool letters) {
-    if (!letters || token.size() < 2 || !words.contains(WordSet::hash_of(token))) {
-      slot(token.data(), token.size());
+namespace {
+
+// Bytes that join slots to one value: 10.0.0.1:80, 7e7cc42f-3cb9, 12:04, attempt_14_0001.
+bool joins_slots(char c) { return c == '.' || c == '-' || c == ':' || c == '_' || c == '/' || c == '+'; }
+
+class SkeletonWriter {
+ public:
+  SkeletonWriter(std::string_view text, std::uint32_t offset, const WordSet& words, std::string& key,
+                 std::vector<Slot>& slots)
+      : text_(text), offset_(offset), words_(words), key_(key), slots_(slots), start_(key.size()) {
+    key.resize(start_ + text.size());  // a skeleton is never longer than its text
+    out_ = key.data() + start_;
+  }
+  void run(std::string_view token, bool letters) {
+    if (letters && token.size() >= 2 && words_.contains(WordSet::hash_of(token))) {
+      std::memcpy(out_, token.data(), token.size());
+      out_ += token.size();
       return;
     }
-    std::memcpy(out, token.data(), token.size());
-    out += token.size();
-  };
-  const auto other = [&](const char& c) {
+    add_slot(token.data(), token.data() + token.size());
+  }
+  void other(const char& c) {
     if (c == '\0') {
-      slot(&c, 1);
+      add_slot(&c, &c + 1);
     } else {
-      *out++ = c;
+      *out_++ = c;
     }
-  };
-  walk_tokens(text, run, other);
-  key.resize(static_cast<std::size_t>(out - key.data()));
+  }
+  void finish() { key_.resize(static_cast<std::size_t>(out_ - key_.data())); }
+
+ private:
+  void add_slot(const char* begin, const char* end) {
+    const char* const first = key_.data() + start_;
+    const bool digit = byte_class(*begin) == ByteClass::digit;
+    if (out_ - first >= 2 && out_[-2] == slot_mark && last_end_ + 1 == begin && joins_slots(begin[-1])) {
+      --out_;
+      slots_.back().length += static_cast<std::uint32_t>(end - last_end_);
+      last_end_ = end;
+      return;
+    }
+    if (digit && out_ != first && out_[-1] == '-' &&
+        (out_ - first == 1 || byte_class(begin[-2]) == ByteClass::separator)) {
+      --out_;
+      --begin;
+    }
+    slots_.push_back({offset_ + static_cast<std::uint32_t>(begin - text_.data()),
+                      static_cast<std::uint32_t>(end - begin)});
+    *out_++ = slot_mark;
+    last_end_ = end;
+  }
+
+  std::string_view text_;
+  std::uint32_t offset_;
+  const WordSet& words_;
+  std::string& key_;
+  std::vector<Slot>& slots_;
+  std::size_t start_;
+  char* out_;
+  const char* last_end_ = nullptr;  // of the last slot
+};
+
+}  // namespace
+
+void append_skeleton(std::string_view text, std::uint32_t offset, const WordSet& words, std::string& key,
+                     std::vector<Slot>& slots) {
+  SkeletonWriter writer(text, offset, words, key, slots);
+  walk_tokens(
+      text, [&](std::string_view token, bool letters) { writer.run(token, letters); },
+      [&](const char& c) { writer.other(c); });
+  writer.finish();
 }
 
 }  // namespace laconic::logzip

@@ -41,9 +41,12 @@ unsigned bit_of(char conversion) {
     case 'K':
       return hour_bit;
     case 'M':
+    case 'N':
       return minute_bit;
     case 'S':
+    case 'T':
       return second_bit;
+    case 'f':
     case '3':
     case '6':
     case '9':
@@ -69,11 +72,12 @@ std::int64_t fixed_number(std::string_view& text, std::size_t count) {
   return number;
 }
 
-// A number of 1 or 2 digits without leading zero (0 itself is one), or -1.
-std::int64_t short_number(std::string_view& text) {
-  const bool two = text.size() >= 2 && is_digit(text[0]) && is_digit(text[1]);
-  if (two && text[0] == '0') return -1;
-  return fixed_number(text, two ? 2 : 1);
+// A number of at most `most` digits without leading zero (0 itself is one), or -1.
+std::int64_t short_number(std::string_view& text, std::size_t most = 2) {
+  std::size_t digits = 0;
+  while (digits < most && digits < text.size() && is_digit(text[digits])) ++digits;
+  if (digits == 0 || (digits > 1 && text[0] == '0')) return -1;
+  return fixed_number(text, digits);
 }
 
 template <std::size_t count>
@@ -122,6 +126,10 @@ void write_fixed(std::string& text, std::int64_t number, std::size_t digits) {
     text[start + i - 1] = static_cast<char>('0' + number % 10);
 }
 
+void write_short(std::string& text, std::int64_t number) {
+  write_fixed(text, number, number < 10 ? 1 : number < 100 ? 2 : 3);
+}
+
 bool read_conversion(char conversion, std::string_view& text, TimeParts& parts) {
   switch (conversion) {
     case 'Y':
@@ -155,6 +163,12 @@ bool read_conversion(char conversion, std::string_view& text, TimeParts& parts) 
       return within(parts.minute = static_cast<std::int32_t>(fixed_number(text, 2)), 0, 59);
     case 'S':
       return within(parts.second = static_cast<std::int32_t>(fixed_number(text, 2)), 0, 59);
+    case 'N':
+      return within(parts.minute = static_cast<std::int32_t>(short_number(text)), 0, 59);
+    case 'T':
+      return within(parts.second = static_cast<std::int32_t>(short_number(text)), 0, 59);
+    case 'f':
+      return (parts.fraction = short_number(text, 3)) >= 0;
     case '3':
       return (parts.fraction = fixed_number(text, 3)) >= 0;
     case '6':
@@ -188,11 +202,17 @@ void write_conversion(char conversion, const TimeParts& parts, std::string& text
       if (parts.day < 10) text += ' ';
       return write_fixed(text, parts.day, parts.day < 10 ? 1 : 2);
     case 'D':
-      return write_fixed(text, parts.day, parts.day < 10 ? 1 : 2);
+      return write_short(text, parts.day);
     case 'H':
       return write_fixed(text, parts.hour, 2);
     case 'K':
-      return write_fixed(text, parts.hour, parts.hour < 10 ? 1 : 2);
+      return write_short(text, parts.hour);
+    case 'N':
+      return write_short(text, parts.minute);
+    case 'T':
+      return write_short(text, parts.second);
+    case 'f':
+      return write_short(text, parts.fraction);
     case 'M':
       return write_fixed(text, parts.minute, 2);
     case 'S':
@@ -235,7 +255,7 @@ TimeLayout::TimeLayout(std::string_view text) : text_(text) {
            "use %Y %m %d %b %e %H %M %S %3 %s …");
     if ((parts_ & bit) != 0) fail(ErrorKind::usage, "a time layout tells the same part twice", text);
     parts_ |= bit;
-    if (bit == fraction_bit) fraction_digits_ = conversion - '0';
+    if (bit == fraction_bit) fraction_digits_ = conversion == 'f' ? 3 : conversion - '0';
     steps_.push_back({conversion, 0});
   }
   if (parts_ == 0) fail(ErrorKind::usage, "a time layout without any conversion", text);
@@ -336,14 +356,27 @@ bool reads_nearly_all(const TimeLayout& layout, std::span<const std::string_view
   return true;
 }
 
+// The zone at the end of a time: Z, +0200, -05:00; it is taken literally.
+std::string_view written_zone(std::string_view text) {
+  if (text.ends_with('Z')) return text.substr(text.size() - 1);
+  const std::size_t sign = text.find_last_of("+-");
+  if (sign == std::string_view::npos || text.find(':') > sign) return {};
+  std::string_view digits = text.substr(sign + 1);
+  const bool colon = digits.size() == 5 && digits[2] == ':';
+  if (!colon && digits.size() != 4) return {};
+  return fixed_number(digits, 2) >= 0 ? text.substr(sign) : std::string_view{};
+}
+
 }  // namespace
 
 std::optional<TimeLayout> layout_of(std::span<const std::string_view> samples) {
   static constexpr std::array<std::string_view, 16> dates{
       "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%y/%m/%d", "%y-%m-%d", "%y%m%d",   "%m-%d",
       "%m.%d",    "%m/%d",    "%b %e",    "%b %D",  "%d/%b/%Y", "%d-%b-%Y", "%d.%m.%Y", "%m/%d/%Y"};
-  static constexpr std::array<std::string_view, 4> clocks{"%H:%M:%S", "%H.%M.%S", "%H%M%S", "%K:%M:%S"};
-  static constexpr std::array<std::string_view, 8> ends{"", ",%3", ".%3", ":%3", ".%6", ",%6", ".%9", "Z"};
+  static constexpr std::array<std::string_view, 5> clocks{"%H:%M:%S", "%H.%M.%S", "%H%M%S", "%K:%M:%S",
+                                                          "%K:%N:%T"};
+  static constexpr std::array<std::string_view, 9> ends{"",    ",%3", ".%3", ":%3", ".%6",
+                                                        ",%6", ".%9", ",%9", ":%f"};
   static constexpr std::array<std::string_view, 5> joints{" ", "T", "-", ":", "_"};
   static constexpr std::array<std::string_view, 6> alone{"%s", "%b",    "%e",
                                                          "%D", "%s.%6", "%a %b %d %H:%M:%S %Y"};
@@ -359,9 +392,10 @@ std::optional<TimeLayout> layout_of(std::span<const std::string_view> samples) {
     if (auto found = tried(std::string(text))) return found;
   for (const std::string_view date : dates)
     if (auto found = tried(std::string(date))) return found;
+  const std::string_view zone = written_zone(samples.front());
   for (const std::string_view clock : clocks)
     for (const std::string_view end : ends) {
-      const std::string time = std::string(clock).append(end);
+      const std::string time = std::string(clock).append(end).append(zone);
       if (auto found = tried(time)) return found;
       for (const std::string_view date : dates)
         for (const std::string_view joint : joints)
