@@ -55,6 +55,8 @@ class BlockFileWriter {
   // All blocks of the file, those of earlier writers included.
   const std::vector<FrameInfo>& frames() const;
   std::uint64_t items() const;  // in all blocks
+  // The file that was opened had no sound footer: it was cut, or its writer was killed.
+  bool recovered() const;
 
   // Returns the block's place in frames(). After return the block is the system's: it outlives this process.
   std::size_t append(const NewFrame& frame);

@@ -14,7 +14,13 @@ namespace {
 constexpr std::array<std::byte, 4> frame_marker{std::byte{0xF7}, std::byte{'B'}, std::byte{'k'},
                                                 std::byte{0x9D}};
 
-std::uint32_t head_check(ByteSpan body) { return static_cast<std::uint32_t>(xxh3_64(body)); }
+// Binds a head to its place, so that a block file that is the content of another is not taken for its frames.
+std::uint32_t head_check(ByteSpan body, std::uint64_t offset) {
+  ByteWriter bound;
+  bound.u64(offset);
+  bound.u64(xxh3_64(body));
+  return static_cast<std::uint32_t>(xxh3_64(bound.span()));
+}
 
 std::size_t varint_size(std::uint64_t value) {
   std::size_t size = 1;
@@ -40,12 +46,12 @@ Bytes encode_frame_body(const FrameInfo& info) {
   return out.take();
 }
 
-Bytes encode_frame_head(ByteSpan body) {
+Bytes encode_frame_head(ByteSpan body, std::uint64_t offset) {
   ByteWriter out;
   out.append(frame_marker);
   out.varint(body.size());
   out.append(body);
-  out.u32(head_check(body));
+  out.u32(head_check(body, offset));
   return out.take();
 }
 
@@ -86,7 +92,7 @@ std::optional<FrameInfo> frame_at(ByteSpan file, std::uint64_t offset) {
   if (size > most_frame_body_bytes || varint_size(size) != at - frame_marker.size()) return {};
   if (rest.size() - at < size + sizeof(std::uint32_t)) return {};
   const ByteSpan body = rest.subspan(at, size);
-  if (ByteReader(rest.subspan(at + size)).u32() != head_check(body)) return {};
+  if (ByteReader(rest.subspan(at + size)).u32() != head_check(body, offset)) return {};
   try {
     return parse_frame_body(body, offset, {});
   } catch (const Error&) {

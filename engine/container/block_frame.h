@@ -42,8 +42,8 @@ struct FrameInfo {
 // The body of a head: everything but marker, length and check. It does not hold offsets.
 Bytes encode_frame_body(const FrameInfo& info);
 
-// The whole head: marker, length of the body, body, check.
-Bytes encode_frame_head(ByteSpan body);
+// The whole head for a frame at `offset`: marker, length of the body, body, check.
+Bytes encode_frame_head(ByteSpan body, std::uint64_t offset);
 
 // Reads a body to its end and sets offsets for a frame whose marker stands at `offset`. Error(corrupt).
 FrameInfo parse_frame_body(ByteSpan body, std::uint64_t offset, std::string_view where);

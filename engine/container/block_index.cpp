@@ -74,9 +74,9 @@ std::optional<Footer> find_footer(ByteSpan file, std::string_view magic) {
 struct FrameOrder {
   std::uint64_t ordinal = 0, item = 0;
 
-  bool is_next(const FrameInfo& info) const { return info.ordinal == ordinal && info.first_item == item; }
   bool accepts(const FrameInfo& info) const {
-    return is_next(info) || (info.ordinal > ordinal && info.first_item >= item);
+    if (info.ordinal == ordinal) return info.first_item == item;
+    return info.ordinal > ordinal && info.first_item >= item;
   }
   void pass(const FrameInfo& info) {
     ordinal = info.ordinal + 1;
@@ -94,7 +94,7 @@ bool walk_frames(ByteSpan file, std::uint64_t begin, std::uint64_t end, std::vec
     begin = info->end;
     frames.push_back(std::move(*info));
   }
-  return true;
+  return begin == end;
 }
 
 // Throws Error(corrupt) where the table contradicts itself or the file.
@@ -103,9 +103,9 @@ void read_table(const Footer& footer, std::string_view magic, std::string_view w
   const ByteSpan header = in.take(in.length(most_block_header_bytes));
   index.header.assign(header.begin(), header.end());
   std::uint64_t at = encode_block_header(magic, header).size();
+  if (at > footer.offset) in.corrupt("a table of blocks inside the header");
   FrameOrder order;
   while (!in.at_end()) {
-    if (at > footer.offset) in.corrupt("a block behind the table of blocks");
     at += in.length(footer.offset - at);
     FrameInfo info = parse_frame_body(in.take(in.length(most_frame_body_bytes)), at, where);
     if (info.end > footer.offset || !order.accepts(info)) in.corrupt("a block that cannot be there");
@@ -125,7 +125,8 @@ bool read_by_footer(ByteSpan file, std::string_view magic, std::string_view wher
       index.end = footer.offset;
     } else {
       read_table(footer, magic, where, index);
-      index.header_repaired = !header || !std::ranges::equal(header->header, index.header);
+      if (header && !std::ranges::equal(header->header, index.header)) return false;
+      index.header_repaired = !header;
     }
     return true;
   } catch (const Error&) {
@@ -133,32 +134,24 @@ bool read_by_footer(ByteSpan file, std::string_view magic, std::string_view wher
   }
 }
 
-// All frames that still can be found. One whose bytes are damaged is listed too, unless bytes seem to be
-// missing inside it, so that the next stands before its end.
+// All frames that still can be found, those with damaged parts included. What lies inside a part is never
+// taken for a frame, because heads are bound to their place.
 void scan_frames(ByteSpan file, std::uint64_t begin, BlockIndex& index) {
   FrameOrder order;
-  // Up to here, what looks like a frame may be the content of one that is not whole: only its successor
-  // counts.
-  std::uint64_t doubtful_end = 0;
+  index.end = begin;
+  index.stray_bytes = file.size() - begin;
   for (std::uint64_t at = next_frame_marker(file, begin); at < file.size();
        at = next_frame_marker(file, at)) {
     std::optional<FrameInfo> info = frame_at(file, at);
-    if (!info || !(at < doubtful_end ? order.is_next(*info) : order.accepts(*info))) {
+    if (!info || !order.accepts(*info) || info->end > file.size()) {
       ++at;
       continue;
     }
     order.pass(*info);
-    const bool cut = info->end > file.size();
-    const bool in_place = !cut && (info->end == file.size() || frame_at(file, info->end));
-    const bool believed = in_place || (!cut && frame_is_sound(file, *info));
-    if (!index.frames.empty() && index.frames.back().end > at) index.frames.pop_back();
-    at = believed ? info->end : at + 1;
-    doubtful_end = info->end;
-    if (!cut) index.frames.push_back(std::move(*info));
+    at = index.end = info->end;
+    index.stray_bytes -= info->end - info->offset;
+    index.frames.push_back(std::move(*info));
   }
-  index.end = index.frames.empty() ? begin : index.frames.back().end;
-  index.stray_bytes = file.size() - begin;
-  for (const FrameInfo& info : index.frames) index.stray_bytes -= info.end - info.offset;
 }
 
 }  // namespace

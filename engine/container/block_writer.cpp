@@ -139,7 +139,7 @@ struct BlockFileWriter::State {
   int write_frame(const FrameInfo& info, std::span<const ByteSpan> parts) {
     if (cut_tail && ::ftruncate(descriptor, static_cast<off_t>(index.end)) != 0) return errno;
     cut_tail = false;
-    int reason = write_all(descriptor, encode_frame_head(encode_frame_body(info)), index.end);
+    int reason = write_all(descriptor, encode_frame_head(encode_frame_body(info), index.end), index.end);
     for (std::size_t part = 0; part < parts.size() && reason == 0; ++part) {
       reason = write_all(descriptor, parts[part], info.parts[part].offset);
     }
@@ -203,6 +203,7 @@ BlockFileWriter BlockFileWriter::open(const fs::path& path, std::string_view mag
 const Bytes& BlockFileWriter::header() const { return state_->index.header; }
 const std::vector<FrameInfo>& BlockFileWriter::frames() const { return state_->index.frames; }
 std::uint64_t BlockFileWriter::items() const { return state_->items(); }
+bool BlockFileWriter::recovered() const { return !state_->index.by_footer || state_->index.header_repaired; }
 std::uint64_t BlockFileWriter::size() const { return state_->index.end + state_->footer_bytes; }
 
 std::size_t BlockFileWriter::append(const NewFrame& frame) {

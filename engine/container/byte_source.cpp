@@ -249,7 +249,8 @@ ByteSource::Followed ByteSource::followed() const {
   struct stat open_file {
   }, named{};
   if (::fstat(state_->descriptor, &open_file) != 0 || !state_->regular) return Followed::same;
-  if (static_cast<std::uint64_t>(open_file.st_size) < state_->used) return Followed::shortened;
+  if (static_cast<std::uint64_t>(open_file.st_size) < state_->used + state_->end - state_->begin)
+    return Followed::shortened;
   if (state_->path.empty()) return Followed::same;
   if (::stat(state_->path.c_str(), &named) != 0) return Followed::replaced;
   const bool same = named.st_dev == open_file.st_dev && named.st_ino == open_file.st_ino;
