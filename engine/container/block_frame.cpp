@@ -30,6 +30,12 @@ std::size_t varint_size(std::uint64_t value) {
 
 }  // namespace
 
+std::uint64_t part_check(ByteSpan part) {
+  if (part.empty()) return 0;
+  const std::uint64_t hash = xxh3_64(part);
+  return part.size() < least_bytes_of_whole_check ? static_cast<std::uint32_t>(hash) : hash;
+}
+
 Bytes encode_frame_body(const FrameInfo& info) {
   ByteWriter out;
   out.u8(info.kind);
@@ -41,7 +47,11 @@ Bytes encode_frame_body(const FrameInfo& info) {
   out.varint(info.parts.size());
   for (const FramePart& part : info.parts) {
     out.varint(part.size);
-    if (part.size > 0) out.u64(part.check);
+    if (part.size >= least_bytes_of_whole_check) {
+      out.u64(part.check);
+    } else if (part.size > 0) {
+      out.u32(static_cast<std::uint32_t>(part.check));
+    }
   }
   return out.take();
 }
@@ -69,7 +79,7 @@ FrameInfo parse_frame_body(ByteSpan body, std::uint64_t offset, std::string_view
   info.end = offset + frame_marker.size() + varint_size(body.size()) + body.size() + sizeof(std::uint32_t);
   for (FramePart& part : info.parts) {
     part.size = in.length(most_part_bytes);
-    if (part.size > 0) part.check = in.u64();
+    if (part.size > 0) part.check = part.size < least_bytes_of_whole_check ? in.u32() : in.u64();
     part.offset = info.end;
     info.end += part.size;
   }
@@ -113,7 +123,7 @@ std::string frame_name(const FrameInfo& info) {
 
 bool part_is_sound(ByteSpan file, const FramePart& part) {
   if (part.offset > file.size() || part.size > file.size() - part.offset) return false;
-  return part.size == 0 || xxh3_64(file.subspan(part.offset, part.size)) == part.check;
+  return part_check(file.subspan(part.offset, part.size)) == part.check;
 }
 
 bool frame_is_sound(ByteSpan file, const FrameInfo& info) {

@@ -25,7 +25,7 @@ inline constexpr std::size_t most_frame_body_bytes = 1ull
 struct FramePart {
   std::uint64_t offset = 0;  // in the file
   std::uint64_t size = 0;
-  std::uint64_t check = 0;  // XXH3-64 of its bytes; 0 for an empty part, which has none
+  std::uint64_t check = 0;  // see part_check
 };
 
 struct FrameInfo {
@@ -38,6 +38,10 @@ struct FrameInfo {
   std::uint64_t offset = 0;      // of the marker in the file
   std::uint64_t end = 0;         // one past the last part
 };
+
+// XXH3-64 of the bytes, of which parts below 64 KiB have the low half, and an empty part nothing.
+inline constexpr std::uint64_t least_bytes_of_whole_check = 65536;
+std::uint64_t part_check(ByteSpan part);
 
 // The body of a head: everything but marker, length and check. It does not hold offsets.
 Bytes encode_frame_body(const FrameInfo& info);

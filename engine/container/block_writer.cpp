@@ -10,7 +10,6 @@
 
 #include "engine/base/error.h"
 #include "engine/base/files.h"
-#include "engine/base/hash.h"
 #include "engine/container/block_file.h"
 
 namespace laconic {
@@ -130,7 +129,7 @@ struct BlockFileWriter::State {
     info.entry.assign(frame.entry.begin(), frame.entry.end());
     for (const ByteSpan part : frame.parts) {
       require(part.size() <= most_part_bytes, "a part within its bound");
-      info.parts.push_back({0, part.size(), part.empty() ? 0 : xxh3_64(part)});
+      info.parts.push_back({0, part.size(), part_check(part)});
     }
     return parse_frame_body(encode_frame_body(info), index.end, path.string());  // with its offsets
   }

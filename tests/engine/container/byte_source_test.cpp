@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "compressed_samples.h"
@@ -45,8 +46,10 @@ class ByteSources : public testing::Test {
     write_file(path, bytes);
     return ByteSource::open(path, options);
   }
-  // The kind of error that reading ends in, and what was read before.
-  ErrorKind failure(ByteSource source, std::string& read, std::string_view part_of_message) const {
+  // Whether reading ends in an Error, of which kind, and what was read before.
+  std::optional<ErrorKind> failure;
+  bool read_to_failure(ByteSource& source, std::string& read, std::string_view part_of_message) {
+    failure.reset();
     Bytes buffer(1000);
     try {
       while (const std::size_t got = source.read(buffer)) read += as_text(ByteSpan(buffer).first(got));
@@ -54,10 +57,9 @@ class ByteSources : public testing::Test {
       const std::string_view what = error.what();
       EXPECT_NE(what.find(part_of_message), std::string_view::npos) << what;
       EXPECT_NE(what.find(path.string()), std::string_view::npos) << what;
-      return error.kind();
+      failure = error.kind();
     }
-    ADD_FAILURE() << "no Error";
-    return ErrorKind::internal;
+    return failure.has_value();
   }
   void append(ByteSpan bytes) const {
     std::ofstream(path, std::ios::app | std::ios::binary) << as_text(bytes);
@@ -65,11 +67,11 @@ class ByteSources : public testing::Test {
 };
 
 TEST_F(ByteSources, EveryFormatIsRecognisedAndRead) {
-  const std::string text = sample_text(30000);
+  const std::string text = sample_text(15000);
   for (const StreamFormat format :
        {StreamFormat::plain, StreamFormat::gzip, StreamFormat::zstd, StreamFormat::xz}) {
     const Bytes stored = compressed(format, as_byte_span(text));
-    for (const std::size_t piece : {1 << 20, 1000, 37}) {
+    for (const std::size_t piece : {1 << 20, 1000, 137}) {
       ByteSource source = source_of(stored);
       EXPECT_EQ(read_all(source, piece), text);
       EXPECT_TRUE(source.ended());
@@ -119,35 +121,45 @@ TEST_F(ByteSources, SkippableFramesOfZstdAreSkipped) {
 }
 
 TEST_F(ByteSources, CutDataAreNamedWhereverTheCutIs) {
-  const std::string text = sample_text(60);
+  const std::string text = sample_text(25);
   for (const StreamFormat format : compressed_formats) {
     const Bytes stored = compressed(format, as_byte_span(text));
     for (std::size_t size = 6; size < stored.size(); ++size) {
+      ByteSource source = source_of(ByteSpan(stored).first(size));
       std::string read;
-      const ErrorKind kind =
-          failure(source_of(ByteSpan(stored).first(size)), read, "after byte " + std::to_string(size));
-      EXPECT_EQ(kind, ErrorKind::corrupt);
+      EXPECT_TRUE(read_to_failure(source, read, "after byte " + std::to_string(size)));
+      EXPECT_EQ(failure, ErrorKind::corrupt);
       EXPECT_TRUE(text.starts_with(read));
     }
   }
 }
 
 TEST_F(ByteSources, DamagedDataAreNamed) {
-  const std::string text = sample_text(60);
+  const std::string text = sample_text(25);
   for (const StreamFormat format : compressed_formats) {
-    Bytes stored = compressed(format, as_byte_span(text));
-    const Bytes original = stored;
+    const Bytes original = compressed(format, as_byte_span(text));
+    std::size_t harmless = 0;
     // The first bytes say which format it is; a member of gzip may name its time and system as it likes.
-    for (std::size_t at = format == StreamFormat::gzip ? 10 : 6; at < stored.size(); ++at) {
+    for (std::size_t at = format == StreamFormat::gzip ? 10 : 6; at < original.size(); ++at) {
+      Bytes stored = original;
       stored[at] ^= std::byte{0x10};
+      ByteSource source = source_of(stored);
       std::string read;
-      const ErrorKind kind = failure(source_of(stored), read, "byte ");
-      EXPECT_TRUE(kind == ErrorKind::corrupt || kind == ErrorKind::unsupported);
-      stored[at] = original[at];
+      if (read_to_failure(source, read, "byte ")) {
+        EXPECT_TRUE(*failure == ErrorKind::corrupt || *failure == ErrorKind::unsupported);
+      } else {
+        // Padding of deflate and some bits of zstd frames have no meaning.
+        EXPECT_EQ(read, text);
+        ++harmless;
+      }
     }
+    EXPECT_LE(harmless, format == StreamFormat::xz ? 0u : 8u);
+    Bytes stored = original;
     add(stored, as_byte_span("no member"));
+    ByteSource source = source_of(stored);
     std::string read;
-    EXPECT_EQ(failure(source_of(stored), read, "byte "), ErrorKind::corrupt);
+    EXPECT_TRUE(read_to_failure(source, read, "byte "));
+    EXPECT_EQ(*failure, ErrorKind::corrupt);
     EXPECT_EQ(read, text);
   }
 }
@@ -156,14 +168,17 @@ TEST_F(ByteSources, MemoryIsBounded) {
   const std::string text = sample_text(100);
   std::string read;
   const Bytes long_window = zstd_frame(as_byte_span(text), 28);
-  EXPECT_EQ(failure(source_of(long_window), read, "2^27"), ErrorKind::unsupported);
+  ByteSource refused = source_of(long_window);
+  EXPECT_TRUE(read_to_failure(refused, read, "2^27"));
+  EXPECT_EQ(failure, ErrorKind::unsupported);
   ByteSource allowed = source_of(long_window, {.decoder_memory = std::uint64_t{1} << 28});
   EXPECT_EQ(read_all(allowed), text);
   ByteSource longest = source_of(zstd_frame(as_byte_span(text), 27));
   EXPECT_EQ(read_all(longest), text);
   const Bytes large_dictionary = xz_stream(as_byte_span(text), 9);
-  EXPECT_EQ(failure(source_of(large_dictionary, {.decoder_memory = 32 << 20}), read, "MiB"),
-            ErrorKind::unsupported);
+  ByteSource too_large = source_of(large_dictionary, {.decoder_memory = 32 << 20});
+  EXPECT_TRUE(read_to_failure(too_large, read, "MiB"));
+  EXPECT_EQ(failure, ErrorKind::unsupported);
   ByteSource largest = source_of(large_dictionary);
   EXPECT_EQ(read_all(largest), text);
 }

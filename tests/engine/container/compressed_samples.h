@@ -36,7 +36,9 @@ inline Bytes zstd_frame(ByteSpan data, int window_log = 0) {
   // In two goes, so that the window is as large as asked for whatever the data.
   ZSTD_inBuffer in{data.data(), data.size(), 0};
   ZSTD_outBuffer out{coded.data(), coded.size(), 0};
-  if (window_log > 0) EXPECT_EQ(ZSTD_isError(ZSTD_compressStream2(context, &out, &in, ZSTD_e_flush)), 0u);
+  if (window_log > 0) {
+    EXPECT_EQ(ZSTD_isError(ZSTD_compressStream2(context, &out, &in, ZSTD_e_flush)), 0u);
+  }
   EXPECT_EQ(ZSTD_compressStream2(context, &out, &in, ZSTD_e_end), 0u);
   coded.resize(out.pos);
   ZSTD_freeCCtx(context);

@@ -15,14 +15,14 @@
 namespace laconic {
 namespace {
 
-struct Run {
+struct PipelineRun {
   std::vector<int> consumed;
   std::string failure;
 };
 
 // Items 0 … count - 1; the stages fail at the items named.
-Run run(int threads, int count, int produce_fails = -1, int work_fails = -1, int consume_fails = -1) {
-  Run result;
+PipelineRun run(int threads, int count, int produce_fails = -1, int work_fails = -1, int consume_fails = -1) {
+  PipelineRun result;
   int next = 0;
   try {
     ordered_pipeline(
@@ -59,7 +59,7 @@ std::vector<int> tens(int count) {
 TEST(OrderedPipeline, ResultsComeInTheOrderOfTheItems) {
   for (const int threads : {1, 2, 3, 8}) {
     for (const int count : {0, 1, 2, 300}) {
-      const Run result = run(threads, count);
+      const PipelineRun result = run(threads, count);
       EXPECT_EQ(result.failure, "");
       EXPECT_EQ(result.consumed, tens(count)) << threads;
     }
@@ -69,7 +69,7 @@ TEST(OrderedPipeline, ResultsComeInTheOrderOfTheItems) {
 TEST(OrderedPipeline, TheFirstFailureByOrderEndsIt) {
   for (const int threads : {1, 2, 3, 8}) {
     for (const int at : {0, 1, 40}) {
-      Run result = run(threads, 100, at);
+      PipelineRun result = run(threads, 100, at);
       EXPECT_EQ(result.failure, "produce");
       EXPECT_EQ(result.consumed, tens(at));
       result = run(threads, 100, at + 1, at);
