@@ -94,7 +94,7 @@ CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const
 bool decodes_to(std::string_view block, const CodedBlock& coded, const HeaderFormat& format,
                 const TemplateTable& table, bool lossy) {
   const std::vector<Template> fresh = decode_templates(coded.templates, table.segments(), "coded block");
-  BlockReader reader(coded.streams, format, table, fresh, "coded block");
+  BlockReader reader(coded.streams, format, table.templates(), fresh, "coded block");
   return lossy ? reader.ids().size() == coded.lines : reader.text() == block;
 }
 

@@ -52,11 +52,11 @@ CodedBlock encode_block(std::string_view block, const HeaderFormat& format, cons
 // The templates of part 0. Error(corrupt).
 std::vector<Template> decode_templates(ByteSpan part, std::size_t segments, std::string_view where);
 
-// Reads part 1. `table` holds the templates that were known when the block was coded; `fresh` those of its
-// part 0. All arguments outlive the reader. Every fault of the bytes is an Error(corrupt) that names `where`.
+// Reads part 1. `known` are the templates that the block was coded with, `fresh` those of its part 0. All
+// arguments outlive the reader. Every fault of the bytes is an Error(corrupt) that names `where`.
 class BlockReader {
  public:
-  BlockReader(ByteSpan part, const HeaderFormat& format, const TemplateTable& table,
+  BlockReader(ByteSpan part, const HeaderFormat& format, std::span<const Template> known,
               std::span<const Template> fresh, std::string where);
   ~BlockReader();
   BlockReader(BlockReader&&) noexcept;

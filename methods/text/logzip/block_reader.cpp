@@ -13,9 +13,9 @@
 namespace laconic::logzip {
 
 struct BlockReader::State {
-  State(ByteSpan part, const HeaderFormat& header_format, const TemplateTable& known_table,
+  State(ByteSpan part, const HeaderFormat& header_format, std::span<const Template> known_templates,
         std::span<const Template> fresh_templates, std::string place)
-      : format(header_format), table(known_table), fresh(fresh_templates), where(std::move(place)) {
+      : format(header_format), known(known_templates), fresh(fresh_templates), where(std::move(place)) {
     ByteReader reader(part, where);
     read_head(reader);
     if (lossy) return reader.expect_end();
@@ -25,7 +25,7 @@ struct BlockReader::State {
   }
 
   const Template& template_of(std::uint32_t id) const {
-    return id < table.size() ? table[id] : fresh[id - table.size()];
+    return id < known.size() ? known[id] : fresh[id - known.size()];
   }
 
   void read_head(ByteReader& reader) {
@@ -42,12 +42,12 @@ struct BlockReader::State {
       ends.insert(ends.end(), count, static_cast<LineEnd>(end));
     }
     const ByteSpan coded = reader.take(reader.length(reader.remaining()));
-    ids = decode_ids(coded, lines, static_cast<std::uint32_t>(table.size() + fresh.size()), where);
+    ids = decode_ids(coded, lines, static_cast<std::uint32_t>(known.size() + fresh.size()), where);
   }
 
   // Templates with lines and slots, their columns, and how many rows each column has.
   void read_layout() {
-    std::vector<std::uint32_t> lines_of(table.size() + fresh.size());
+    std::vector<std::uint32_t> lines_of(known.size() + fresh.size());
     for (const std::uint32_t id : ids) {
       ++lines_of[id];
       header_lines += template_of(id).has_header() ? 1 : 0;
@@ -59,7 +59,8 @@ struct BlockReader::State {
       const std::uint32_t slots = template_of(id).slots;
       if (lines_of[id] == 0 || slots == 0) continue;
       if (slots > reader.remaining()) reader.corrupt("the layout of a block is cut");
-      if (std::uint64_t{slots} * lines_of[id] > values_left) reader.corrupt("more values than a block can hold");
+      if (std::uint64_t{slots} * lines_of[id] > values_left)
+        reader.corrupt("more values than a block can hold");
       values_left -= std::uint64_t{slots} * lines_of[id];
       TemplateColumns& one = layout.emplace_back();
       one.id = id;
@@ -111,7 +112,7 @@ struct BlockReader::State {
       source.ids = ids;
       source.layout = layout;
       source.columns = rows.size();
-      source.templates = table.size() + fresh.size();
+      source.templates = known.size() + fresh.size();
       source.template_of = [this](std::uint32_t id) -> const Template& { return template_of(id); };
       source.column = [this](std::size_t index) -> const ColumnText& { return slot_column(index); };
       source.field = [this](std::size_t index) -> const ColumnText& { return free_field(index); };
@@ -158,7 +159,7 @@ struct BlockReader::State {
   }
 
   const HeaderFormat& format;
-  const TemplateTable& table;
+  std::span<const Template> known;
   std::span<const Template> fresh;
   std::string where;
   bool lossy = false;
@@ -177,9 +178,9 @@ struct BlockReader::State {
   std::optional<LineRenderer> renderer;
 };
 
-BlockReader::BlockReader(ByteSpan part, const HeaderFormat& format, const TemplateTable& table,
+BlockReader::BlockReader(ByteSpan part, const HeaderFormat& format, std::span<const Template> known,
                          std::span<const Template> fresh, std::string where)
-    : state_(std::make_unique<State>(part, format, table, fresh, std::move(where))) {}
+    : state_(std::make_unique<State>(part, format, known, fresh, std::move(where))) {}
 BlockReader::~BlockReader() = default;
 BlockReader::BlockReader(BlockReader&&) noexcept = default;
 BlockReader& BlockReader::operator=(BlockReader&&) noexcept = default;
