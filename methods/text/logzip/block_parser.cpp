@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
+#include "methods/text/logzip/joined_columns.h"
 #include "methods/text/logzip/skeleton.h"
 
 namespace laconic::logzip {
@@ -56,9 +58,14 @@ class SkeletonIndex {
 
 class BlockParser {
  public:
-  BlockParser(std::string_view block, const HeaderFormat& format, const TemplateTable& table,
+  BlockParser(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
               const ParseOptions& options)
-      : block_(block), format_(format), table_(table), options_(options), lines_(split_lines(block)) {}
+      : block_(block),
+        format_(format),
+        known_(known),
+        table_(known.table()),
+        options_(options),
+        lines_(split_lines(block)) {}
   ParsedBlock parse();
 
  private:
@@ -71,8 +78,18 @@ class BlockParser {
   bool read_stamps(std::span<const std::string_view> values);
   void learn_words();
   void take_skeletons();
-  void choose_templates();
+  void find_templates();
+  void lay_out_slots();
+  void join_columns();
   void fill_columns();
+  const Template& template_of(std::uint32_t id) const {
+    return id < table_.size() ? table_[id] : parsed_.fresh[id - table_.size()];
+  }
+  template <class Visit>
+  void visit_ranges(std::size_t line, std::span<const TokenRange> wildcards, const Visit& visit) const;
+  // The values of a line's slots.
+  template <class Visit>
+  void visit_slots(std::size_t line, const Visit& visit) const;
   // The pieces of a line that its template describes: fields that go with it, or the whole line.
   template <class Visit>
   void visit_segments(std::size_t line, const Visit& visit) const;
@@ -82,6 +99,7 @@ class BlockParser {
 
   std::string_view block_;
   const HeaderFormat& format_;
+  const KnownTemplates& known_;
   const TemplateTable& table_;
   const ParseOptions& options_;
   std::vector<Line> lines_;
@@ -91,7 +109,10 @@ class BlockParser {
   WordSet words_;
   SkeletonIndex index_;
   std::vector<Slot> slots_;
-  std::vector<std::uint32_t> template_of_key_;
+  static constexpr std::uint32_t unused = UINT32_MAX;
+  TemplateChoice choice_;
+  std::vector<std::uint32_t> first_slot_of_;  // by template
+  std::vector<std::uint32_t> column_of_slot_;
   ParsedBlock parsed_;
 };
 
@@ -139,11 +160,7 @@ void BlockParser::visit_segments(std::size_t line, const Visit& visit) const {
 }
 
 void BlockParser::learn_words() {
-  for (const Template& one : table_.templates()) {
-    WordCounts counts;
-    counts.add(one.text);
-    counts.keep(1, words_);
-  }
+  words_ = known_.words();
   WordCounts counts;
   const std::size_t step = lines_.size() / options_.sampled_lines + 1;
   std::size_t sampled = 0;
@@ -173,69 +190,118 @@ void BlockParser::take_skeletons() {
   }
 }
 
-void BlockParser::choose_templates() {
-  template_of_key_.resize(index_.size());
-  for (std::uint32_t key = 0; key < index_.size(); ++key) {
-    const std::string_view text = index_.text(key);
-    if (const auto known = table_.find(text)) {
-      template_of_key_[key] = *known;
-    } else if (index_.lines(key) >= options_.template_lines) {
-      template_of_key_[key] = static_cast<std::uint32_t>(table_.size() + parsed_.fresh.size());
-      parsed_.fresh.emplace_back(std::string(text));
-    } else {
-      template_of_key_[key] = text.front() == 'H' ? TemplateTable::header_line : TemplateTable::plain_line;
+void BlockParser::find_templates() {
+  std::vector<WeighedSkeleton> skeletons;
+  for (std::uint32_t key = 0; key < index_.size(); ++key)
+    skeletons.push_back({index_.text(key), index_.lines(key)});
+  choice_ = choose_templates(skeletons, known_, options_.extraction);
+  parsed_.fresh = std::move(choice_.fresh);
+}
+
+// The values of slots that take ranges of tokens: `line` is walked token by token beside its skeleton.
+template <class Visit>
+void BlockParser::visit_ranges(std::size_t line, std::span<const TokenRange> wildcards,
+                               const Visit& visit) const {
+  const TokenSequence skeleton = tokens_of(index_.text(records_[line].key).substr(1));
+  const Slot* slot = slots_.data() + records_[line].first_slot;
+  // Where each token begins, in its segment of the line.
+  std::vector<const char*> begins;
+  std::size_t token = 0;
+  visit_segments(line, [&](std::string_view text) {
+    const char* at = text.data();
+    for (;; ++token) {
+      begins.push_back(at);
+      if (skeleton.token_text(token) == "\n") break;
+      at += skeleton.tokens[token] == wildcard_token ? (slot++)->length : skeleton.token_text(token).size();
     }
+    ++token;
+  });
+  for (const TokenRange range : wildcards) visit({begins[range.begin], begins[range.end]});
+}
+
+template <class Visit>
+void BlockParser::visit_slots(std::size_t line, const Visit& visit) const {
+  const SkeletonTemplate& chosen = choice_.skeletons[records_[line].key];
+  if (chosen.id <= TemplateTable::header_line) return visit_segments(line, visit);
+  if (chosen.by_wildcards) return visit_ranges(line, chosen.wildcards, visit);
+  const Slot* slot = slots_.data() + records_[line].first_slot;
+  for (std::uint32_t i = 0; i < template_of(id).slots; ++i, ++slot)
+    visit(block_.substr(slot->begin, slot->length));
+}
+
+// Numbers the slots of the templates in use: layout_ of a template begins at first_slot_of_[id].
+void BlockParser::lay_out_slots() {
+  first_slot_of_.assign(table_.size() + parsed_.fresh.size(), unused);
+  std::vector<bool> used(first_slot_of_.size());
+  for (std::uint32_t key = 0; key < index_.size(); ++key) used[choice_.skeletons[key].id] = true;
+  std::uint32_t slots = 0;
+  for (std::uint32_t id = 0; id < used.size(); ++id) {
+    if (!used[id]) continue;
+    first_slot_of_[id] = slots;
+    slots += template_of(id).slots;
   }
+  column_of_slot_.resize(slots);
+  std::iota(column_of_slot_.begin(), column_of_slot_.end(), 0);
+}
+
+void BlockParser::join_columns() {
+  std::vector<SlotSample> samples(column_of_slot_.size());
+  std::uint32_t place = 0;
+  for (std::size_t i = 0; i < std::min<std::size_t>(lines_.size(), options_.joining_lines); ++i) {
+    const std::uint32_t id = choice_.skeletons[records_[i].key].id;
+    std::uint32_t slot = first_slot_of_[id];
+    visit_slots(i, [&](std::string_view value) {
+      samples[slot].group = id;
+      samples[slot].values.push_back(value);
+      samples[slot++].places.push_back(place++);
+    });
+  }
+  column_of_slot_ = join_slots(samples);
 }
 
 void BlockParser::fill_columns() {
-  std::vector<std::size_t> rows_of(table_.size() + parsed_.fresh.size(), SIZE_MAX);
-  std::vector<TemplateRows> rows;
-  const auto columns_of = [&](std::uint32_t id) -> std::vector<TextColumn>& {
-    if (rows_of[id] == SIZE_MAX) {
-      rows_of[id] = rows.size();
-      const Template& one = id < table_.size() ? table_[id] : parsed_.fresh[id - table_.size()];
-      rows.push_back({id, std::vector<TextColumn>(one.slots)});
-    }
-    return rows[rows_of[id]].slots;
-  };
-  for (std::size_t i = 0; i < lines_.size(); ++i) {
-    parsed_.ends.push_back(lines_[i].end);
-    const std::uint32_t id = template_of_key_[records_[i].key];
-    parsed_.ids.push_back(id);
-    std::vector<TextColumn>& columns = columns_of(id);
-    if (id <= TemplateTable::header_line) {
-      std::size_t column = 0;
-      visit_segments(i, [&](std::string_view text) { columns[column++].add(text); });
-      continue;
-    }
-    const Slot* slot = slots_.data() + records_[i].first_slot;
-    for (TextColumn& column : columns) {
-      column.add(block_.substr(slot->begin, slot->length));
-      ++slot;
+  std::vector<std::uint32_t> number(column_of_slot_.size(), unused);
+  std::uint32_t columns = 0;
+  for (std::uint32_t id = 0; id < first_slot_of_.size(); ++id) {
+    if (first_slot_of_[id] == unused || template_of(id).slots == 0) continue;
+    TemplateColumns& layout = parsed_.layout.emplace_back();
+    layout.id = id;
+    for (std::uint32_t i = 0; i < template_of(id).slots; ++i) {
+      std::uint32_t& column = number[column_of_slot_[first_slot_of_[id] + i]];
+      if (column == unused) column = columns++;
+      layout.columns.push_back(column);
     }
   }
-  std::erase_if(rows, [](const TemplateRows& one) { return one.slots.empty(); });
-  std::ranges::sort(rows, {}, &TemplateRows::id);
-  parsed_.rows = std::move(rows);
+  for (std::uint32_t& column : column_of_slot_) column = number[column];
+  parsed_.columns.resize(columns);
+  for (std::size_t i = 0; i < lines_.size(); ++i) {
+    parsed_.ends.push_back(lines_[i].end);
+    const std::uint32_t id = choice_.skeletons[records_[i].key].id;
+    parsed_.ids.push_back(id);
+    const std::uint32_t* column = column_of_slot_.data() + first_slot_of_[id];
+    visit_slots(i, [&](std::string_view value) { parsed_.columns[*column++].add(value); });
+  }
 }
 
 ParsedBlock BlockParser::parse() {
   match_headers();
   learn_words();
   take_skeletons();
-  choose_templates();
+  find_templates();
+  lay_out_slots();
+  if (options_.join_columns) join_columns();
   fill_columns();
   return std::move(parsed_);
 }
 
 }  // namespace
 
-ParsedBlock parse_block(std::string_view block, const HeaderFormat& format, const TemplateTable& table,
+ParsedBlock parse_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
                         const ParseOptions& options) {
   require(block.size() <= block_bytes, "a block of log is too long");
-  require(table.segments() == template_segments(format), "a table of templates made for another format");
-  return BlockParser(block, format, table, options).parse();
+  require(known.table().segments() == template_segments(format),
+          "a table of templates made for another format");
+  return BlockParser(block, format, known, options).parse();
 }
 
 }  // namespace laconic::logzip

@@ -6,7 +6,7 @@
 
 #include "methods/text/logzip/header_format.h"
 #include "methods/text/logzip/parsed_block.h"
-#include "methods/text/logzip/template_table.h"
+#include "methods/text/logzip/template_choice.h"
 
 namespace laconic::logzip {
 
@@ -15,10 +15,12 @@ struct ParseOptions {
   double word_share = 0.002;
   std::uint32_t word_times = 4;
   std::uint32_t sampled_lines = 8192;
-  std::uint32_t template_lines = 3;  // a new template needs so many lines of the block
+  bool join_columns = true;  // slots with values in common share a column (joined_columns.h)
+  std::uint32_t joining_lines = 8192;
+  ExtractionOptions extraction;
 };
 
-ParsedBlock parse_block(std::string_view block, const HeaderFormat& format, const TemplateTable& table,
+ParsedBlock parse_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
                         const ParseOptions& options = {});
 
 }  // namespace laconic::logzip

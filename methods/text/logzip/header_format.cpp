@@ -97,13 +97,19 @@ bool HeaderFormat::match(std::string_view line, std::span<std::string_view> valu
   return true;
 }
 
+std::size_t HeaderFormat::primary_stamp() const {
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < stamps_.size(); ++i) {
+    const Stamp &held = stamps_[best].stamp, &other = stamps_[i].stamp;
+    if (other.tells_day() && (!held.tells_day() || other.unit() < held.unit())) best = i;
+  }
+  return best;
+}
+
 std::optional<std::int64_t> HeaderFormat::time_of(std::string_view line) const {
   std::array<std::string_view, most_fields> values;
   if (stamps_.empty() || !match(line, values)) return std::nullopt;
-  const StampFields* best = &stamps_.front();
-  for (const StampFields& stamp : stamps_)
-    if (stamp.stamp.tells_day() && (!best->stamp.tells_day() || stamp.stamp.unit() < best->stamp.unit()))
-      best = &stamp;
+  const StampFields* const best = &stamps_[primary_stamp()];
   std::array<std::string_view, most_fields> texts;
   for (std::size_t i = 0; i < best->fields.size(); ++i) texts[i] = values[best->fields[i]];
   const auto value = best->stamp.read({texts.data(), best->fields.size()});

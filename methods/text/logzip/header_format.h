@@ -46,6 +46,8 @@ class HeaderFormat {
   bool empty() const { return fields_.size() == 1; }
   std::span<const HeaderField> fields() const { return fields_; }  // the last is Content
   std::span<const StampFields> stamps() const { return stamps_; }
+  // The finest of the stamps that tell the day, or the first one. Requires stamps.
+  std::size_t primary_stamp() const;
   // Views into `line`, one per field. False where the line has another form; times are not looked into.
   bool match(std::string_view line, std::span<std::string_view> values) const;
   // The moment of a line of this format, for selections by time: nanoseconds since 1970, which grow with time

@@ -8,31 +8,17 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/column/column_view.h"
 #include "methods/text/logzip/header_format.h"
 #include "methods/text/logzip/lines.h"
 #include "methods/text/logzip/template_table.h"
 
 namespace laconic::logzip {
 
-// Texts one after the other; ends[i] is where text i ends.
-struct TextColumn {
-  std::string bytes;
-  std::vector<std::uint32_t> ends;
-
-  std::size_t size() const { return ends.size(); }
-  void add(std::string_view text) {
-    bytes += text;
-    ends.push_back(static_cast<std::uint32_t>(bytes.size()));
-  }
-  std::string_view operator[](std::size_t i) const {
-    const std::uint32_t begin = i == 0 ? 0 : ends[i - 1];
-    return std::string_view(bytes).substr(begin, ends[i] - begin);
-  }
-};
-
-struct TemplateRows {
+// Columns of a template: entry i is the column of slot i.
+struct TemplateColumns {
   std::uint32_t id = 0;
-  std::vector<TextColumn> slots;  // each one value per line of this template
+  std::vector<std::uint32_t> columns;
 };
 
 struct ParsedBlock {
@@ -40,8 +26,10 @@ struct ParsedBlock {
   std::vector<std::uint32_t> ids;  // one per line: a template of the table, or behind it of `fresh`
   std::vector<Template> fresh;     // templates that the block adds
   std::vector<std::vector<std::int64_t>> stamps;  // per stamp of the format, one value per line with header
-  std::vector<TextColumn> fields;                 // per free field, one value per line with header
-  std::vector<TemplateRows> rows;                 // by id; templates without lines or slots are absent
+  std::vector<ColumnText> fields;                 // per free field, one value per line with header
+  // Values of slots in the order of lines, and in a line in the order of slots; slots may share a column.
+  std::vector<ColumnText> columns;
+  std::vector<TemplateColumns> layout;  // by id; templates without lines or slots are absent
 };
 
 // Fields of a format that are columns over all lines with header: neither times nor with the template.

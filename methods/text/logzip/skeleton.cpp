@@ -41,6 +41,9 @@ void walk_tokens(std::string_view text, const Run& run, const Other& other) {
 
 ByteClass byte_class(char c) { return byte_classes[static_cast<unsigned char>(c)]; }
 
+// As in 10.0.0.1:80, 7e7cc42f-3cb9, 12:04, attempt_14_0001.
+bool joins_slots(char c) { return c == '.' || c == '-' || c == ':' || c == '_' || c == '/' || c == '+'; }
+
 std::uint64_t WordSet::hash_of(std::string_view word) {
   std::uint64_t hash = word.size() * 0x9E3779B97F4A7C15u;
   std::size_t left = word.size();
@@ -116,9 +119,6 @@ void WordCounts::keep(std::uint32_t times, WordSet& words) const {
 }
 
 namespace {
-
-// Bytes that join slots to one value: 10.0.0.1:80, 7e7cc42f-3cb9, 12:04, attempt_14_0001.
-bool joins_slots(char c) { return c == '.' || c == '-' || c == ':' || c == '_' || c == '/' || c == '+'; }
 
 class SkeletonWriter {
  public:

@@ -17,6 +17,7 @@ inline constexpr char slot_mark = '\0';
 
 enum class ByteClass : std::uint8_t { separator, letter, digit };
 ByteClass byte_class(char c);
+bool joins_slots(char c);  // . - : _ / +
 
 // Words by their hashes: a collision keeps a word that need not be kept, which costs bytes and never
 // exactness.
