@@ -5,9 +5,11 @@
 
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "apps/cli/logs_options.h"
 #include "engine/base/error.h"
+#include "methods/text/logzip/block_cutter.h"
 #include "methods/text/logzip/follower.h"
 
 namespace laconic::cli {
@@ -89,9 +91,10 @@ class LogCompressor {
     check_output(output, arguments_.flag("force"));
     ByteSource source = open_log(input);
     const auto start = Clock::now();
-    LogProgress progress(session_.progress, input.path, plain_total(input, source));
+    LogProgress progress(session_.progress, input.path, 0);
     logzip::ArchiveOptions options = options_;
     options.progress = [&](const logzip::ArchiveTotals& totals) {
+      if (source.format() == StreamFormat::plain) progress.set_total(stored_input_bytes(input));
       progress.show(totals.bytes, totals.stored);
     };
     auto writer = logzip::ArchiveWriter::create(output, options);
@@ -140,6 +143,9 @@ class LogCompressor {
   }
   void add_section(logzip::ArchiveWriter& writer, const LogInput& input) {
     ByteSource source = open_log(input);
+    logzip::BlockCutter cutter(source);
+    // Whether it is compressed, and so its name, is known once something was read.
+    std::optional<std::string> first = cutter.next();
     logzip::SectionEntry section;
     struct stat status {};
     if (!input.standard_input() && ::stat(input.path.c_str(), &status) == 0) {
@@ -148,10 +154,7 @@ class LogCompressor {
     }
     section.name = input.standard_input() ? "" : section_name(log_name(input.path, source));
     writer.begin_section(section);
-    writer.add(source);
-  }
-  static std::uint64_t plain_total(const LogInput& input, const ByteSource& source) {
-    return source.format() == StreamFormat::plain ? stored_input_bytes(input) : 0;
+    writer.add([&] { return first ? std::exchange(first, std::nullopt) : cutter.next(); });
   }
   static void keep_time(const LogInput& input, const fs::path& output) {
     std::error_code ignored;

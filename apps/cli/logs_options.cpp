@@ -34,14 +34,14 @@ std::vector<OptionSpec> log_coding_specs() {
 logzip::ArchiveOptions log_archive_options(const Arguments& arguments) {
   logzip::ArchiveOptions options;
   int modes = 0;
-  const auto take = [&](const char* name, logzip::BlockMode mode) {
+  const auto take = [&](const char* name, logzip::LogMode mode) {
     if (!arguments.flag(name)) return;
     options.mode = mode;
     ++modes;
   };
-  take("fast", logzip::BlockMode::fast);
-  take("best", logzip::BlockMode::best);
-  take("max", logzip::BlockMode::max);
+  take("fast", logzip::LogMode::fast);
+  take("best", logzip::LogMode::best);
+  take("max", logzip::LogMode::maximum);
   if (modes > 1) fail(ErrorKind::usage, "only one of --fast, --best and --max can be had");
   options.lossy = arguments.flag("lossy");
   options.format = arguments.text("format");
@@ -92,7 +92,9 @@ void print_archive_state(const logzip::ArchiveReader& archive, DamageReport& dam
     damage.listener()(
         fmt::format("{}: {} {} lost", archive.where(), lost, lost == 1 ? "block is" : "blocks are"));
   } else if (archive.recovered()) {
-    print_notice(fmt::format("{}: not closed properly; read block by block", archive.where()));
+    const std::uint64_t stray = archive.stray_bytes();
+    print_notice(fmt::format("{}: not closed properly; read block by block{}", archive.where(),
+                             stray > 0 ? fmt::format(", {} bytes belong to no whole block", stray) : ""));
   }
 }
 

@@ -44,6 +44,7 @@ void print_archive_state(const logzip::ArchiveReader& archive, DamageReport& dam
 class LogProgress {
  public:
   LogProgress(const ProgressListener& listener, std::string activity, std::uint64_t total);
+  void set_total(std::uint64_t total) { total_ = total; }
   // `done` bytes so far, of which the archive takes `stored` (0: no ratio is shown).
   void show(std::uint64_t done, std::uint64_t stored = 0);
 

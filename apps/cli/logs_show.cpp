@@ -95,6 +95,7 @@ int verify_logs(const Arguments& arguments, const Session& session) {
     try {
       const logzip::ArchiveReader archive(path);
       print_archive_state(archive, damage);
+      if (archive.stray_bytes() > 0) code = 3;
       LogProgress progress(session.progress, "verifying " + path, archive.bytes());
       const logzip::VerifyResult result = archive.verify(damage.listener());
       if (session.json) {

@@ -21,7 +21,7 @@ const Bytes& sound_archive() {
   static const Bytes bytes = [] {
     const ScratchFolder folder("fuzz-log-archive");
     ArchiveOptions options;
-    options.mode = BlockMode::fast;
+    options.mode = LogMode::fast;
     options.threads = 1;
     auto writer = ArchiveWriter::create(folder.path() / "a.lzl", options);
     LogGenerator generator(1);

@@ -65,8 +65,8 @@ ArchiveHeader read_archive_header(ByteSpan bytes, std::string_view where) {
          "use a newer laconic");
   }
   ArchiveHeader header;
-  if ((flags & 3u) > static_cast<unsigned>(BlockMode::max)) reader.corrupt("a mode that does not exist");
-  header.mode = static_cast<BlockMode>(flags & 3u);
+  if ((flags & 3u) > static_cast<unsigned>(LogMode::maximum)) reader.corrupt("a mode that does not exist");
+  header.mode = static_cast<LogMode>(flags & 3u);
   header.lossy = (flags & lossy_flag) != 0;
   header.sections = (flags & sections_flag) != 0;
   header.format = lengthen_format(reader.take(reader.remaining()), where);

@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "engine/base/bytes.h"
+#include "methods/text/logzip/block_codec.h"
+#include "methods/text/logzip/template_generations.h"
 
 namespace laconic::logzip {
 
 inline constexpr std::string_view archive_magic = "LZL1";
-
-enum class BlockMode : std::uint8_t { fast, best, max };
 
 // Kinds of frames of an archive.
 enum class FrameKind : std::uint8_t { block = 0, section = 1 };
@@ -28,15 +28,11 @@ enum class BlockPart : std::uint8_t {
   letters = 3,  // where it pays, which runs of three letters occur (letter_filter.h)
 };
 
-// A generation is so many blocks of one table. Its blocks use the table as it was closed at the end of the
-// generation before, and what each adds itself: so they can be made and read side by side.
-inline constexpr std::uint64_t generation_blocks = 8;
-
 struct ArchiveHeader {
-  BlockMode mode = BlockMode::best;  // how the writer coded; blocks say it again
-  bool lossy = false;                // values of slots and headers were left out
-  bool sections = false;             // several inputs, each behind a frame of its own that names it
-  std::string format;                // of the header of lines where there is one input; else empty
+  LogMode mode = LogMode::best;  // how the writer coded; blocks say it again
+  bool lossy = false;            // values of slots and headers were left out
+  bool sections = false;         // several inputs, each behind a frame of its own that names it
+  std::string format;            // of the header of lines where there is one input; else empty
 };
 
 // An input of an archive of several.

@@ -70,8 +70,25 @@ class ArchiveReader {
   // Blocks that are missing, and whether the index had to be made anew from the blocks.
   std::uint64_t lost_blocks() const;
   bool recovered() const;
+  std::uint64_t stray_bytes() const;  // that belong to no whole block: of one that was cut, or a broken index
   std::string block_name(std::size_t block) const;  // "block 3 of app.log.lzl (lines 1 to 65536)"
 
+  // A block whose streams are open, for those who need only some of its columns.
+  class OpenBlock {
+   public:
+    ~OpenBlock();
+    OpenBlock(OpenBlock&& other) noexcept;
+    OpenBlock& operator=(OpenBlock&& other) noexcept;
+    BlockReader& reader();
+
+   private:
+    friend class ArchiveReader;
+    struct State;
+    explicit OpenBlock(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+  };
+  // Error(corrupt) naming the block.
+  OpenBlock open(std::size_t block) const;
   // The text of a block, checked. Error(corrupt) naming the block.
   std::string text(std::size_t block) const;
   // False where the block is known not to hold a text.
@@ -95,6 +112,8 @@ class ArchiveReader {
   std::pair<std::size_t, std::size_t> blocks_of_lines(std::uint64_t begin, std::uint64_t end) const;
 
  private:
+  std::string lines_within(std::size_t block, std::uint64_t begin, std::uint64_t end) const;
+
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -1,5 +1,6 @@
 #include "methods/text/logzip/archive_writer.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <map>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "engine/base/error.h"
+#include "engine/base/files.h"
 #include "engine/container/ordered_pipeline.h"
 #include "methods/text/logzip/archive_reader.h"
 #include "methods/text/logzip/block_cutter.h"
@@ -57,6 +59,12 @@ struct ArchiveWriter::State {
   ArchiveHeader header(std::string format_text) const {
     return {options.mode, options.lossy, options.sections, std::move(format_text)};
   }
+  BlockOptions block_options() const {
+    BlockOptions block = options.block;
+    block.mode = options.mode;
+    block.lossy = options.lossy;
+    return block;
+  }
   void create_file(const std::string& format_text) {
     file = BlockFileWriter::create(path, archive_magic, write_archive_header(header(format_text)), appears);
   }
@@ -80,19 +88,23 @@ struct ArchiveWriter::State {
   }
   // Before the first block of an input.
   void start_input(std::string_view text) {
+    require(!options.sections || pending, "an input of an archive of several begins with a section");
     use_format(options.format.empty() ? detect_format(text)
                                       : complete_format(HeaderFormat(options.format), text));
     if (!options.sections) create_file(format.text());
     if (pending) write_section();
   }
-  bool input_started() const { return !pending && file && (sections > 0 || !options.sections); }
+  bool input_started() const { return !pending && file && table != nullptr; }
 
   // Takes up where the blocks of `archive` end.
   void go_on(const ArchiveReader& archive) {
     for (std::size_t i = 0; i < archive.sections().size(); ++i) restore_table(archive, i);
     const ArchiveSection& last = archive.sections().back();
     sections = last.entry.number + 1;
-    if (!last.known) return;
+    const auto table_there = tables.find(last.format.text());
+    const bool can_go_on =
+        last.known && table_there != tables.end() && table_there->second.section == last.entry.table;
+    if (!can_go_on) return;  // the next block needs a section of its own
     use_format(last.format);
     last_input = LastInput{last.entry, last.bytes, 0, 0};
     if (last.blocks == 0) return;
@@ -118,7 +130,8 @@ struct ArchiveWriter::State {
     restored.section = first.entry.number;
     restored.blocks = places.empty() ? 0 : places.rbegin()->first + 1;
     try {
-      const auto start = archive.table_at(section, restored.blocks);
+      auto start = std::make_shared<KnownTemplates>(template_segments(first.format));
+      start->add(archive.table_at(section, restored.blocks)->templates());
       std::vector<std::vector<Template>> open(restored.blocks % generation_blocks);
       for (std::size_t i = 0; i < open.size(); ++i) {
         const auto place = places.find(restored.blocks - open.size() + i);
@@ -179,7 +192,10 @@ ArchiveWriter ArchiveWriter::open(const fs::path& path, const ArchiveOptions& op
   }
   if (header.lossy != options.lossy)
     fail(ErrorKind::input, header.lossy ? "is a lossy archive" : "is no lossy archive", path.string());
-  const ArchiveReader archive(path);
+  // As far as the writer goes on from: a torn block behind that is none.
+  const MappedFile mapped(path);
+  const std::size_t kept = std::min<std::size_t>(mapped.bytes().size(), state->file->size());
+  const ArchiveReader archive(mapped.bytes().first(kept), path.string());
   if (!archive.sections().empty()) state->go_on(archive);
   return ArchiveWriter(std::move(state));
 }
@@ -211,7 +227,7 @@ void ArchiveWriter::add(const NextBlock& next) {
     return BlockTask{std::move(*text), section, state.table->blocks++};
   };
   const auto work = [&](BlockTask&& task) {
-    return make_block(task, state.format, *state.table->tables, state.options.mode);
+    return make_block(task, state.format, *state.table->tables, state.block_options());
   };
   const auto consume = [&](MadeBlock&& made) {
     const StopWatch watch(state.totals.serial_seconds);

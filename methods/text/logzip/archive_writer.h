@@ -23,8 +23,9 @@ struct ArchiveTotals {
 };
 
 struct ArchiveOptions {
-  BlockMode mode = BlockMode::best;
+  LogMode mode = LogMode::best;
   bool lossy = false;  // keeps templates and their order, no values
+  BlockOptions block;  // how blocks are parsed and coded; its mode and lossy are those above
   std::string format;  // of the header of lines; empty: detected for every input
   int threads = 0;     // 0: as many as parallel_for uses
   // Whether request_interrupt() ends add() with Error(interrupted); else next() decides what is the last

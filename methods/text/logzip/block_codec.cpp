@@ -18,13 +18,6 @@ ByteKernel kernel_of(LogMode mode) {
   return kernel;
 }
 
-Bytes pack_templates(std::span<const Template> fresh, LogMode mode) {
-  if (fresh.empty()) return {};
-  const Bytes raw = write_templates(fresh);
-  const BundleStream stream{0, 0, raw};
-  return pack_streams({&stream, 1}, {kernel_of(mode), BundleGrouping::together, 0});
-}
-
 void write_ends(std::span<const LineEnd> ends, ByteWriter& writer) {
   for (std::size_t begin = 0; begin < ends.size();) {
     std::size_t end = begin;
@@ -83,10 +76,13 @@ CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const
                        const BlockOptions& options) {
   ParsedBlock parsed = parse_block(block, format, known, options.parse);
   CodedBlock coded;
+  if (options.on_templates) options.on_templates(parsed.fresh);
   coded.lines = parsed.ids.size();
-  coded.templates = pack_templates(parsed.fresh, options.mode);
+  coded.templates = encode_templates(parsed.fresh, options.mode);
   coded.streams = pack_block(block, parsed, format, options);
   coded.fresh = std::move(parsed.fresh);
+  coded.ids = std::move(parsed.ids);
+  if (!parsed.stamps.empty()) coded.moments = std::move(parsed.stamps[format.primary_stamp()]);
   return coded;
 }
 
@@ -106,6 +102,13 @@ CodedBlock encode_block(std::string_view block, const HeaderFormat& format, cons
   require(decodes_to(block, coded, format, known.table(), options.lossy),
           "a coded block of log gives its lines back");
   return coded;
+}
+
+Bytes encode_templates(std::span<const Template> fresh, LogMode mode) {
+  if (fresh.empty()) return {};
+  const Bytes raw = write_templates(fresh);
+  const BundleStream stream{0, 0, raw};
+  return pack_streams({&stream, 1}, {kernel_of(mode), BundleGrouping::together, 0});
 }
 
 std::vector<Template> decode_templates(ByteSpan part, std::size_t segments, std::string_view where) {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,25 +32,32 @@ enum class LogMode : std::uint8_t {
   maximum,  // context mixing
 };
 
+// Hears of the templates that a block adds, as soon as they are known.
+using FreshTemplatesListener = std::function<void(std::span<const Template>)>;
+
 struct BlockOptions {
   LogMode mode = LogMode::best;
   ParseOptions parse;
   ColumnOptions columns;
   // Keeps which template each line has, and nothing of the values in its slots and its header.
   bool lossy = false;
+  FreshTemplatesListener on_templates;  // may be empty
 };
 
 struct CodedBlock {
   std::uint64_t lines = 0;
   Bytes templates, streams;     // parts 0 and 1
   std::vector<Template> fresh;  // what part 0 says
+  std::vector<std::uint32_t> ids;     // of the templates of the lines
+  std::vector<std::int64_t> moments;  // of the lines with header, by the format's primary stamp, in its unit
 };
 
 // Parses and codes a block of at most block_bytes bytes; decodes the result and compares before it returns.
 CodedBlock encode_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
                         const BlockOptions& options = {});
 
-// The templates of part 0. Error(corrupt).
+// Templates as part 0, and back: Error(corrupt).
+Bytes encode_templates(std::span<const Template> templates, LogMode mode);
 std::vector<Template> decode_templates(ByteSpan part, std::size_t segments, std::string_view where);
 
 // Reads part 1. `known` are the templates that the block was coded with, `fresh` those of its part 0. All

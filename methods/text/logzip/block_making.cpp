@@ -3,8 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/hash.h"
-#include "methods/text/logzip/block_coding.h"
-#include "methods/text/logzip/block_parser.h"
+#include "methods/text/logzip/block_codec.h"
 #include "methods/text/logzip/letter_filter.h"
 
 namespace laconic::logzip {
@@ -14,31 +13,29 @@ namespace {
 constexpr std::size_t filter_share = 200;
 
 // Which of the templates that a block starts from occur in it.
-std::vector<bool> templates_of_block(const ParsedBlock& parsed, std::size_t known) {
+std::vector<bool> templates_of_block(std::span<const std::uint32_t> ids, std::size_t known) {
   std::vector<bool> occurs(known);
-  for (const std::uint32_t id : parsed.ids)
+  for (const std::uint32_t id : ids)
     if (id < known) occurs[id] = true;
   while (!occurs.empty() && !occurs.back()) occurs.pop_back();
   return occurs;
 }
 
-void describe_times(const ParsedBlock& parsed, const HeaderFormat& format, const TemplateTable& table,
+void describe_times(const CodedBlock& coded, const HeaderFormat& format, const TemplateTable& table,
                     MadeBlock& made) {
-  if (parsed.stamps.empty() || parsed.stamps.front().empty()) return;
-  const std::vector<std::int64_t>& moments = parsed.stamps.front();
-  const std::int64_t unit = format.stamps().front().stamp.unit();
-  const auto [first, last] = std::ranges::minmax_element(moments);
+  if (coded.moments.empty()) return;
+  const std::int64_t unit = format.stamps()[format.primary_stamp()].stamp.unit();
+  const auto [first, last] = std::ranges::minmax_element(coded.moments);
   made.entry.times = {*first * unit, *last * unit};
-  made.last_moment = moments.back() * unit;
-  const std::uint32_t id = parsed.ids.front();
-  const Template& one = id < table.size() ? table[id] : parsed.fresh[id - table.size()];
-  made.first_line_tells_time = one.has_header();
+  made.last_moment = coded.moments.back() * unit;
+  const std::uint32_t id = coded.ids.front();
+  made.first_line_tells_time = (id < table.size() ? table[id] : coded.fresh[id - table.size()]).has_header();
 }
 
 }  // namespace
 
 MadeBlock make_block(const BlockTask& task, const HeaderFormat& format, GenerationTables& tables,
-                     BlockMode mode) {
+                     const BlockOptions& options) {
   MadeBlock made;
   made.entry.section = task.section;
   made.entry.number = task.number;
@@ -46,23 +43,29 @@ MadeBlock make_block(const BlockTask& task, const HeaderFormat& format, Generati
   made.entry.check = xxh3_64(task.text);
   made.entry.open_end = !task.text.ends_with('\n');
   made.newlines = static_cast<std::uint64_t>(std::ranges::count(task.text, '\n'));
+  bool published = false;
+  BlockOptions listening = options;
+  listening.on_templates = [&](std::span<const Template> fresh) {
+    tables.publish(task.number, fresh);
+    published = true;
+  };
   GenerationTables::Start start;
-  ParsedBlock parsed;
+  CodedBlock coded;
   try {
     start = tables.start_of(task.number);
-    parsed = parse_block(task.text, format, *start.table);
-    tables.publish(task.number, parsed.fresh);
+    coded = encode_block(task.text, format, *start.known, listening);
   } catch (...) {
-    tables.abandon();
+    if (!published) tables.abandon();
     throw;
   }
-  made.entry.templates = templates_of_block(parsed, start.table->size());
-  describe_times(parsed, format, *start.table, made);
-  CodedBlock coded = code_block(task.text, parsed, format, *start.table, mode);
+  const TemplateTable& table = start.known->table();
+  // Every block of the first generation starts from nothing, and may hold lines of any template.
+  if (task.number >= generation_blocks) made.entry.templates = templates_of_block(coded.ids, table.size());
+  describe_times(coded, format, table, made);
   made.templates = std::move(coded.templates);
   made.streams = std::move(coded.streams);
   if (task.number > 0 && task.number % generation_blocks == 0)
-    made.generation = code_templates(start.table->templates().subspan(start.known_before));
+    made.generation = encode_templates(table.templates().subspan(start.before), options.mode);
   made.letters = LetterFilter(task.text).write();
   if (made.letters.size() > made.streams.size() / filter_share) made.letters.clear();
   return made;

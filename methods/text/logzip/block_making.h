@@ -27,6 +27,6 @@ struct BlockTask {
 
 // Publishes what the block adds to `tables`, or abandons them where it fails.
 MadeBlock make_block(const BlockTask& task, const HeaderFormat& format, GenerationTables& tables,
-                     BlockMode mode);
+                     const BlockOptions& options);
 
 }  // namespace laconic::logzip

@@ -84,10 +84,72 @@ bool in_time(std::string_view line, std::string_view before, const HeaderFormat&
   return moment && moment_in(*moment, options);
 }
 
-BlockMatches search_block(const ArchiveReader& archive, std::size_t block, const LinePattern& pattern,
-                          const SearchOptions& options) {
+namespace {
+
+// The moments of the lines of a block, by the primary stamp of its format; a line that tells none has that of
+// the line before.
+class LineMoments {
+ public:
+  LineMoments(BlockReader& block, const HeaderFormat& format, std::optional<std::int64_t> carried)
+      : block_(block), moment_(carried) {
+    if (format.stamps().empty()) return;
+    unit_ = format.stamps()[format.primary_stamp()].stamp.unit();
+    values_ = block.stamp(format.primary_stamp());
+  }
+  // Lines are asked for in ascending order.
+  std::optional<std::int64_t> of(std::uint32_t line) {
+    for (; next_ <= line; ++next_) {
+      if (!block_.template_of(block_.ids()[next_]).has_header()) continue;
+      if (row_ < values_.size()) moment_ = values_[row_] * unit_;
+      ++row_;
+    }
+    return moment_;
+  }
+
+ private:
+  BlockReader& block_;
+  std::optional<std::int64_t> moment_;
+  std::span<const std::int64_t> values_;
+  std::int64_t unit_ = 1;
+  std::uint32_t next_ = 0;
+  std::size_t row_ = 0;
+};
+
+std::string_view without_newline(std::string_view line) {
+  return line.ends_with('\n') ? line.substr(0, line.size() - 1) : line;
+}
+
+// Searches by columns. False where the whole text should be searched instead.
+bool search_columns(BlockReader& block, const ArchiveBlock& one, const HeaderFormat& format,
+                    const SearchOptions& options, LiteralPlans& plans, BlockMatches& found) {
+  if (block.lossy() || block.ids().size() != one.newlines) return false;
+  const auto candidates = candidate_lines(block, format, plans);
+  if (!candidates) return false;
+  if (candidates->empty()) {
+    found.outcome = BlockMatches::Outcome::cannot_match;
+    return true;
+  }
+  const bool timed = options.since || options.until;
+  std::optional<LineMoments> moments;
+  if (timed) moments.emplace(block, format, one.entry.carried);
+  for (const std::uint32_t line : *candidates) {
+    if (timed) {
+      const auto moment = moments->of(line);
+      if (!moment || !moment_in(*moment, options)) continue;
+    }
+    const std::string text = block.lines(line, line + 1);
+    const std::string_view shown = without_newline(text);
+    if (shown.find(plans.literal()) == std::string_view::npos) continue;
+    ++found.count;
+    if (!options.count_only) found.matches.push_back({one.first_line + line, std::string(shown)});
+  }
+  return true;
+}
+
+BlockMatches search_sound_block(const ArchiveReader& archive, std::size_t block, const LinePattern& pattern,
+                                const SearchOptions& options, LiteralPlans* plans) {
   const ArchiveBlock& one = archive.blocks()[block];
-  const ArchiveSection& section = archive.sections()[one.section];
+  const HeaderFormat& format = archive.sections()[one.section].format;
   BlockMatches found;
   // Ends of lines that go on in other blocks are needed in any case.
   const bool alone = !one.goes_on && !one.entry.open_end;
@@ -95,19 +157,31 @@ BlockMatches search_block(const ArchiveReader& archive, std::size_t block, const
     found.outcome = BlockMatches::Outcome::not_in_time;
     return found;
   }
-  try {
-    if (alone && !pattern.literal().empty() && !archive.may_hold(block, pattern.literal())) {
+  if (alone && plans != nullptr) {
+    if (!archive.may_hold(block, plans->literal())) {
       found.outcome = BlockMatches::Outcome::cannot_match;
       return found;
     }
-    search_text(archive.text(block), one, section.format, pattern, options, found);
+    ArchiveReader::OpenBlock opened = archive.open(block);
+    if (search_columns(opened.reader(), one, format, options, *plans, found)) return found;
+  }
+  search_text(archive.text(block), one, format, pattern, options, found);
+  return found;
+}
+
+}  // namespace
+
+BlockMatches search_block(const ArchiveReader& archive, std::size_t block, const LinePattern& pattern,
+                          const SearchOptions& options, LiteralPlans* plans) {
+  try {
+    return search_sound_block(archive, block, pattern, options, plans);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::corrupt) throw;
-    found = {};
+    BlockMatches found;
     found.outcome = BlockMatches::Outcome::damaged;
     found.message = error.what();
+    return found;
   }
-  return found;
 }
 
 }  // namespace laconic::logzip

@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "methods/text/logzip/archive_reader.h"
+#include "methods/text/logzip/candidate_lines.h"
 #include "methods/text/logzip/line_pattern.h"
 #include "methods/text/logzip/search.h"
 
 namespace laconic::logzip {
 
 struct BlockMatches {
+  // cannot_match: known without making any line of it.
   enum class Outcome { searched, not_in_time, cannot_match, damaged };
   struct Match {
     std::uint64_t line = 0;  // of the archive, from 0
@@ -28,8 +30,9 @@ struct BlockMatches {
   bool head_ends = false;  // the line of `head` ends in this block
 };
 
+// `plans`: of the pattern's literal; null where it has none.
 BlockMatches search_block(const ArchiveReader& archive, std::size_t block, const LinePattern& pattern,
-                          const SearchOptions& options);
+                          const SearchOptions& options, LiteralPlans* plans);
 
 // Whether a line is in the time asked for. `before`: the text of its block up to the line, for lines that
 // tell no time themselves.

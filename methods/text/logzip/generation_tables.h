@@ -9,29 +9,30 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
-#include "methods/text/logzip/template_table.h"
+#include "methods/text/logzip/known_templates.h"
 
 namespace laconic::logzip {
 
 class GenerationTables {
  public:
-  // `blocks` blocks exist already: `table` is that of the generation of block `blocks`, `open` is what those
+  // `blocks` blocks exist already: `known` is that of the generation of block `blocks`, `open` is what those
   // of this generation add.
   explicit GenerationTables(std::size_t segments);
-  GenerationTables(std::shared_ptr<const TemplateTable> table, std::uint64_t blocks,
+  GenerationTables(std::shared_ptr<const KnownTemplates> known, std::uint64_t blocks,
                    std::vector<std::vector<Template>> open);
 
   struct Start {
-    std::shared_ptr<const TemplateTable> table;
-    std::size_t known_before = 0;  // templates from here on were added by the generation before
+    std::shared_ptr<const KnownTemplates> known;
+    std::size_t before = 0;  // templates from here on were added by the generation before
   };
   // Waits until the generation before is closed; its blocks must be under way. Error(internal) after
   // abandon().
   Start start_of(std::uint64_t block);
   // What a block adds, once per block.
-  void publish(std::uint64_t block, std::vector<Template> fresh);
+  void publish(std::uint64_t block, std::span<const Template> fresh);
   // A block will not be published: wakes who waits for it.
   void abandon();
 
@@ -40,8 +41,8 @@ class GenerationTables {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::shared_ptr<const TemplateTable> table_;
-  std::size_t known_before_ = 0;
+  std::shared_ptr<const KnownTemplates> known_;
+  std::size_t before_ = 0;
   std::uint64_t generation_ = 0;
   std::map<std::uint64_t, std::vector<Template>> published_;  // of the open generation, by block
   bool abandoned_ = false;

@@ -8,6 +8,7 @@
 // UUIDs stay whole; a space beyond the first belongs to a field instead of a sub-field; slots with values in
 // common share a column, where the paper maps values to ids of one global dictionary; times are numbers.
 #include "methods/method.h"
+#include "methods/text/logzip/reproduce.h"
 
 namespace laconic {
 
@@ -19,6 +20,7 @@ MethodDescription describe_logzip() {
   method.paper = "Liu, Zhu, He, He, Zheng, Lyu, ASE 2019, arXiv 1910.00409";
   method.subject = "text";
   method.summary = "log lines as templates and typed columns";
+  method.reproduce = logzip::reproduce;
   return method;
 }
 

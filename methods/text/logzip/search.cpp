@@ -102,6 +102,8 @@ class MatchCollector {
 SearchResult search(const ArchiveReader& archive, const LinePattern& pattern, const SearchOptions& options,
                     const FoundSink& sink, const DamageListener& damage) {
   MatchCollector collector(archive, pattern, options, sink, damage);
+  std::optional<LiteralPlans> plans;
+  if (!pattern.literal().empty()) plans.emplace(pattern.literal());
   std::size_t next = 0;
   ordered_pipeline(
       [&]() -> std::optional<std::size_t> {
@@ -109,7 +111,7 @@ SearchResult search(const ArchiveReader& archive, const LinePattern& pattern, co
         return next++;
       },
       [&](std::size_t&& block) -> std::pair<std::size_t, BlockMatches> {
-        return {block, search_block(archive, block, pattern, options)};
+        return {block, search_block(archive, block, pattern, options, plans ? &*plans : nullptr)};
       },
       [&](std::pair<std::size_t, BlockMatches>&& found) {
         collector.take(found.first, std::move(found.second));

@@ -4,7 +4,6 @@
 #include <map>
 
 #include "engine/base/error.h"
-#include "methods/text/logzip/block_parser.h"
 
 namespace laconic::logzip {
 namespace {
@@ -45,15 +44,17 @@ std::vector<TemplateCount> count_templates(const ArchiveReader& archive, const D
   std::map<std::string, std::uint64_t> lines;
   for (std::size_t i = 0; i < archive.blocks().size(); ++i) {
     try {
-      const auto table = archive.table_of(i);
+      ArchiveReader::OpenBlock opened = archive.open(i);
+      BlockReader& block = opened.reader();
       const HeaderFormat& format = archive.sections()[archive.blocks()[i].section].format;
-      const ParsedBlock parsed = parse_block(archive.text(i), format, *table);
-      std::vector<std::uint64_t> counts(table->size() + parsed.fresh.size());
-      for (const std::uint32_t id : parsed.ids) ++counts[id];
+      std::vector<std::uint64_t> counts;
+      for (const std::uint32_t id : block.ids()) {
+        if (id >= counts.size()) counts.resize(id + 1);
+        ++counts[id];
+      }
       for (std::uint32_t id = 0; id < counts.size(); ++id) {
         if (counts[id] == 0) continue;
-        lines[shown_template(id < table->size() ? (*table)[id] : parsed.fresh[id - table->size()], format)] +=
-            counts[id];
+        lines[shown_template(block.template_of(id), format)] += counts[id];
       }
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::corrupt) throw;

@@ -43,7 +43,7 @@ inline std::string generated_log(std::size_t bytes, std::uint64_t seed = 1) {
 
 inline ArchiveOptions fast_options(int threads = 1) {
   ArchiveOptions options;
-  options.mode = BlockMode::fast;
+  options.mode = LogMode::fast;
   options.threads = threads;
   return options;
 }
