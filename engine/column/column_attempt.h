@@ -8,7 +8,16 @@
 namespace laconic {
 
 struct ColumnEncoder::Attempt {
-  enum class Family : std::uint8_t { numbers, dictionary, recent, predicted, fixed_bytes, transposed, text, split };
+  enum class Family : std::uint8_t {
+    numbers,
+    dictionary,
+    recent,
+    predicted,
+    fixed_bytes,
+    transposed,
+    text,
+    split
+  };
 
   Family family = Family::text;
   std::uint8_t form = 0;  // transform, prediction, layout or rule of splitting

@@ -6,7 +6,8 @@
 //   17..19 recent values: 17 + layout
 //   20 equal to another column; 21, 22 predicted by another column
 //   23 split at delimiters; 24 split where letters meet digits as well; 25 joined numbers
-//   26 a column in streams of its own, or several that are joined: their number and how many columns and words they
+//   26 a column in streams of its own, or several that are joined: their number and how many columns and
+//   words they
 //      add to their group follow here as varints, their descriptor is in a stream of its own
 //   32 + 16 transform + packing: decimal numbers without leading zeros
 //   112 + 16 transform + packing: numbers of another format, whose byte follows

@@ -123,7 +123,8 @@ void ColumnDecoder::take_predicted(Prediction prediction, const Place& place, Co
   const std::vector<std::uint32_t> exceptions = take_exceptions(in_, place.rows);
   ColumnText values;
   take_one({exceptions.size(), nullptr, place.owner, place.depth + 1}, out == nullptr ? nullptr : &values);
-  if (out != nullptr) fill_predicted(in_, values_of(column, place), prediction, exceptions, values.view(), *out);
+  if (out != nullptr)
+    fill_predicted(in_, values_of(column, place), prediction, exceptions, values.view(), *out);
 }
 
 // Patterns are decoded also when the values are not wanted: they tell how many rows the words have.
@@ -139,7 +140,8 @@ void ColumnDecoder::take_split(const Place& place, ColumnText* out) {
 }
 
 void ColumnDecoder::take_words(const Place& place, SplitColumn& split, bool wanted) {
-  // rows[j]: how many values have more than j words. A word takes a row of its column, so they are claimed as well.
+  // rows[j]: how many values have more than j words. A word takes a row of its column, so they are claimed as
+  // well.
   std::vector<std::size_t> rows;
   for (std::size_t row = 0; row < split.patterns.size(); ++row) {
     const std::size_t words = words_of_pattern(split.patterns[row]);

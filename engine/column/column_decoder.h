@@ -36,7 +36,8 @@ class ColumnDecoder {
 
   // How many siblings, from the first on, one descriptor holds: more than one when they are joined.
   // Their values, where wanted, and their entries in the groups.
-  std::size_t take(std::span<const Sibling> siblings, std::vector<std::shared_ptr<const ColumnText>>& out, int depth = 0);
+  std::size_t take(std::span<const Sibling> siblings, std::vector<std::shared_ptr<const ColumnText>>& out,
+                   int depth = 0);
 
   // Owners of the columns referred to since the last call, with repetitions.
   std::vector<std::uint32_t> take_references() { return std::exchange(references_, {}); }
@@ -55,7 +56,8 @@ class ColumnDecoder {
   void take_predicted(Prediction prediction, const Place& place, ColumnText* out);
   void take_split(const Place& place, ColumnText* out);
   void take_words(const Place& place, SplitColumn& split, bool wanted);
-  std::size_t take_joined(std::span<const Sibling> siblings, std::vector<std::shared_ptr<const ColumnText>>& out);
+  std::size_t take_joined(std::span<const Sibling> siblings,
+                          std::vector<std::shared_ptr<const ColumnText>>& out);
   const DecodedColumn& referred(const Place& place);
   ColumnView values_of(const DecodedColumn& column, const Place& place);
 

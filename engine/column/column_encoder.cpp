@@ -20,7 +20,9 @@ constexpr int deepest_split = 3;
 constexpr std::size_t most_words = 64;
 constexpr std::size_t far_columns = 127;  // how far back a column may look for one that equals it
 
-ColumnFacts& column_back(const AlignedColumns& group, std::size_t distance) { return *group[group.size() - distance]; }
+ColumnFacts& column_back(const AlignedColumns& group, std::size_t distance) {
+  return *group[group.size() - distance];
+}
 
 }  // namespace
 
@@ -50,7 +52,8 @@ ColumnEncoder::Coded ColumnEncoder::encode_one(ColumnFacts& column, const Aligne
   if (column.constant()) {
     const std::string_view value = column.view()[0];
     const bool with_length = value.find('\n') != std::string_view::npos;
-    coded.parts.put_byte(Kind::descriptor, with_length ? column_code::constant_with_length : column_code::constant);
+    coded.parts.put_byte(Kind::descriptor,
+                         with_length ? column_code::constant_with_length : column_code::constant);
     put_constant(coded.parts, value, with_length);
     coded.cost = costs_.cost(coded.parts);
     return coded;
@@ -88,7 +91,8 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_equal(ColumnFacts& col
   return std::nullopt;
 }
 
-std::vector<ColumnEncoder::Trial> ColumnEncoder::ranked(ColumnFacts& column, const AlignedColumns* group, int depth) {
+std::vector<ColumnEncoder::Trial> ColumnEncoder::ranked(ColumnFacts& column, const AlignedColumns* group,
+                                                        int depth) {
   std::vector<Trial> trials;
   for (const Attempt& attempt : attempts_on(column, group, depth)) {
     std::optional<Coded> coded = encode_by(attempt, column, group, depth);
@@ -136,9 +140,9 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_numbers(const Attempt&
       put_numbers(coded.parts, numbers->values, transform, attempt.packing, reference);
   if (!form) return std::nullopt;
   const bool plain = numbers->format.plain();
-  coded.parts.put_byte(Kind::descriptor, static_cast<std::uint8_t>(
-                                             *form + (plain ? column_code::plain_numbers
-                                                            : column_code::formatted_numbers)));
+  coded.parts.put_byte(Kind::descriptor,
+                       static_cast<std::uint8_t>(
+                           *form + (plain ? column_code::plain_numbers : column_code::formatted_numbers)));
   if (!plain) coded.parts.put_byte(Kind::descriptor, numbers->format.to_byte());
   if (transform == NumberTransform::linear) {
     coded.parts.put_varint(Kind::descriptor, attempt.distance);
@@ -158,7 +162,8 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_dictionary(ColumnFacts
   return coded;
 }
 
-std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_text(const Attempt& attempt, ColumnFacts& column) const {
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_text(const Attempt& attempt,
+                                                               ColumnFacts& column) const {
   Coded coded;
   if (attempt.family == Attempt::Family::fixed_bytes) {
     if (!put_fixed_bytes(coded.parts, column.view())) return std::nullopt;
@@ -180,14 +185,16 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_text(const Attempt& at
   return coded;
 }
 
-std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_predicted(const Attempt& attempt, ColumnFacts& column,
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_predicted(const Attempt& attempt,
+                                                                    ColumnFacts& column,
                                                                     const AlignedColumns* group, int depth) {
   const auto prediction = static_cast<Prediction>(attempt.form);
   Coded coded;
   coded.parts.put_byte(Kind::descriptor,
                        static_cast<std::uint8_t>(column_code::equal_but_for + attempt.form));
   coded.parts.put_varint(Kind::descriptor, attempt.distance);
-  ColumnFacts exceptions(put_predicted(coded.parts, column, column_back(*group, attempt.distance), prediction));
+  ColumnFacts exceptions(
+      put_predicted(coded.parts, column, column_back(*group, attempt.distance), prediction));
   coded.parts.append(encode_one(exceptions, nullptr, depth + 1).parts);
   return coded;
 }
@@ -210,12 +217,13 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_split(SplitRule rule, 
     words.push_back({std::make_shared<ColumnFacts>(std::move(word)), aligned ? &inner : nullptr});
   }
   for (const Unit& unit : encode(words, depth + 1)) coded.parts.append(unit.parts);
-  if (group != nullptr) coded.words.assign(inner.begin() + static_cast<std::ptrdiff_t>(group->size()), inner.end());
+  if (group != nullptr)
+    coded.words.assign(inner.begin() + static_cast<std::ptrdiff_t>(group->size()), inner.end());
   return coded;
 }
 
-std::vector<ColumnEncoder::Attempt> ColumnEncoder::attempts_on(ColumnFacts& column, const AlignedColumns* group,
-                                                               int depth) const {
+std::vector<ColumnEncoder::Attempt> ColumnEncoder::attempts_on(ColumnFacts& column,
+                                                               const AlignedColumns* group, int depth) const {
   std::vector<Attempt> attempts;
   using Family = Attempt::Family;
   add_number_attempts(column, group, attempts);

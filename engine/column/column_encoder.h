@@ -20,7 +20,8 @@ class ColumnEncoder {
  public:
   explicit ColumnEncoder(const ColumnOptions& options) : options_(options) {}
 
-  // One of the columns that lie beside each other: its rows in common with `group`, or with nothing when null.
+  // One of the columns that lie beside each other: its rows in common with `group`, or with nothing when
+  // null.
   struct Sibling {
     std::shared_ptr<ColumnFacts> column;
     AlignedColumns* group = nullptr;
@@ -39,7 +40,7 @@ class ColumnEncoder {
     ColumnParts parts;
     std::uint64_t cost = 0;
     std::size_t columns = 1;  // more than one where they are joined
-    AlignedColumns words;  // that its decoder adds to the group before the column itself
+    AlignedColumns words;     // that its decoder adds to the group before the column itself
   };
   struct Attempt;
   struct Trial;
@@ -47,17 +48,21 @@ class ColumnEncoder {
   Coded encode_one(ColumnFacts& column, const AlignedColumns* group, int depth);
   std::optional<Coded> encode_equal(ColumnFacts& column, const AlignedColumns* group) const;
   std::vector<Attempt> attempts_on(ColumnFacts& column, const AlignedColumns* group, int depth) const;
-  void add_number_attempts(ColumnFacts& column, const AlignedColumns* group, std::vector<Attempt>& attempts) const;
+  void add_number_attempts(ColumnFacts& column, const AlignedColumns* group,
+                           std::vector<Attempt>& attempts) const;
   void add_prediction_attempts(ColumnFacts& column, const AlignedColumns& group,
                                std::vector<Attempt>& attempts) const;
   std::vector<Trial> ranked(ColumnFacts& column, const AlignedColumns* group, int depth);
-  std::optional<Coded> encode_by(const Attempt& attempt, ColumnFacts& column, const AlignedColumns* group, int depth);
-  std::optional<Coded> encode_numbers(const Attempt& attempt, ColumnFacts& column, const AlignedColumns* group) const;
+  std::optional<Coded> encode_by(const Attempt& attempt, ColumnFacts& column, const AlignedColumns* group,
+                                 int depth);
+  std::optional<Coded> encode_numbers(const Attempt& attempt, ColumnFacts& column,
+                                      const AlignedColumns* group) const;
   std::optional<Coded> encode_dictionary(ColumnFacts& column, bool recent) const;
   std::optional<Coded> encode_text(const Attempt& attempt, ColumnFacts& column) const;
-  std::optional<Coded> encode_predicted(const Attempt& attempt, ColumnFacts& column, const AlignedColumns* group,
-                                        int depth);
-  std::optional<Coded> encode_split(SplitRule rule, ColumnFacts& column, const AlignedColumns* group, int depth);
+  std::optional<Coded> encode_predicted(const Attempt& attempt, ColumnFacts& column,
+                                        const AlignedColumns* group, int depth);
+  std::optional<Coded> encode_split(SplitRule rule, ColumnFacts& column, const AlignedColumns* group,
+                                    int depth);
   std::size_t joinable_from(std::span<const Sibling> siblings, std::size_t begin) const;
   std::optional<Coded> encode_joined(std::span<const Sibling> siblings) const;
   void join_siblings(std::span<const Sibling> siblings, std::vector<Coded>& coded) const;

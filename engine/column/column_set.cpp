@@ -23,7 +23,8 @@ std::vector<ColumnStream> encode_columns(std::span<const ColumnInput> columns, c
   std::map<std::pair<std::uint32_t, std::size_t>, AlignedColumns> groups;  // by group and rows
   std::vector<ColumnEncoder::Sibling> siblings;
   for (const ColumnInput& column : columns) {
-    siblings.push_back({std::make_shared<ColumnFacts>(column.values), &groups[{column.group, column.values.size()}]});
+    siblings.push_back(
+        {std::make_shared<ColumnFacts>(column.values), &groups[{column.group, column.values.size()}]});
   }
   ColumnParts shared;
   std::vector<ColumnStream> own;

@@ -1,9 +1,10 @@
 // An ordered list of columns as typed streams, and back (card 34, steps 3 and 5).
 //
-// Every column is coded by the cheapest of the codecs of column_codes.h, found by trial; equal kinds of bytes of all
-// columns lie beside each other, one stream per kind, so that a solid byte coder (stream_bundle.h) does best on them.
-// Columns of one group have their rows in common, so that a codec may use earlier columns of the group. Neither
-// numbers of rows nor lengths of parts are stored: who decodes says how many rows each column has.
+// Every column is coded by the cheapest of the codecs of column_codes.h, found by trial; equal kinds of bytes
+// of all columns lie beside each other, one stream per kind, so that a solid byte coder (stream_bundle.h)
+// does best on them. Columns of one group have their rows in common, so that a codec may use earlier columns
+// of the group. Neither numbers of rows nor lengths of parts are stored: who decodes says how many rows each
+// column has.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,8 @@ struct ColumnOptions {
 
 struct ColumnInput {
   ColumnView values;
-  // Columns with equal numbers here and equally many rows are aligned: row i of each belongs to the same record.
+  // Columns with equal numbers here and equally many rows are aligned: row i of each belongs to the same
+  // record.
   std::uint32_t group = 0;
 };
 
@@ -43,7 +45,8 @@ struct ColumnStream {
 };
 
 // Streams that hold no bytes are left out; they are ordered by (owner, kind).
-std::vector<ColumnStream> encode_columns(std::span<const ColumnInput> columns, const ColumnOptions& options = {});
+std::vector<ColumnStream> encode_columns(std::span<const ColumnInput> columns,
+                                         const ColumnOptions& options = {});
 
 // Of a column that is to be decoded.
 struct ColumnShape {
@@ -57,9 +60,10 @@ struct ColumnStreamView {
   ByteSpan bytes;
 };
 
-// Decodes columns one by one. Error(corrupt) when the streams are not what encode_columns makes of columns of these
-// shapes. What must be there for one column: the shared streams, and the own streams of that column and of those that
-// it refers to. Columns before it in the shared streams are read past without making their values.
+// Decodes columns one by one. Error(corrupt) when the streams are not what encode_columns makes of columns of
+// these shapes. What must be there for one column: the shared streams, and the own streams of that column and
+// of those that it refers to. Columns before it in the shared streams are read past without making their
+// values.
 class ColumnSetReader {
  public:
   // Gives the streams of an owner when they are first needed; their bytes must outlive the reader.

@@ -19,7 +19,8 @@ constexpr std::uint64_t most_group_entries = 1 << 20;
 std::array<StreamCursor, column_stream_kinds> cursors_over(std::span<const ColumnStreamView> streams,
                                                            std::uint32_t owner) {
   std::array<StreamCursor, column_stream_kinds> cursors;
-  for (std::size_t kind = 0; kind < column_stream_kinds; ++kind) cursors[kind] = {{}, static_cast<Kind>(kind)};
+  for (std::size_t kind = 0; kind < column_stream_kinds; ++kind)
+    cursors[kind] = {{}, static_cast<Kind>(kind)};
   std::set<Kind> seen;
   for (const ColumnStreamView& stream : streams) {
     if (stream.owner != owner) continue;
@@ -43,7 +44,7 @@ struct ColumnSetReader::State {
     std::size_t group_size = 0;  // of its group before it
     bool own = false;
     bool decoded = false;
-    bool scanned = false;                  // whether its references are known
+    bool scanned = false;                   // whether its references are known
     std::vector<std::uint32_t> references;  // columns
   };
 
@@ -59,7 +60,8 @@ struct ColumnSetReader::State {
   }
 
   DecodedGroup& group_of(std::uint32_t column) { return groups[{shapes[column].group, shapes[column].rows}]; }
-  std::vector<ColumnDecoder::Sibling> siblings_from(std::uint32_t first, DecodedGroup* group, bool wanted) const;
+  std::vector<ColumnDecoder::Sibling> siblings_from(std::uint32_t first, DecodedGroup* group,
+                                                    bool wanted) const;
   std::size_t run(ColumnDecoder& runner, std::uint32_t first, DecodedGroup& group, bool wanted);
   void read_past_next();
   void read_past_own(Unit& unit);
@@ -80,7 +82,8 @@ struct ColumnSetReader::State {
   std::vector<std::shared_ptr<const ColumnText>> taken;  // by the last run
 };
 
-std::vector<ColumnDecoder::Sibling> ColumnSetReader::State::siblings_from(std::uint32_t first, DecodedGroup* group,
+std::vector<ColumnDecoder::Sibling> ColumnSetReader::State::siblings_from(std::uint32_t first,
+                                                                          DecodedGroup* group,
                                                                           bool wanted) const {
   std::vector<ColumnDecoder::Sibling> siblings;
   constexpr std::uint32_t most = 8;  // columns of one descriptor
@@ -92,7 +95,8 @@ std::vector<ColumnDecoder::Sibling> ColumnSetReader::State::siblings_from(std::u
   return siblings;
 }
 
-std::size_t ColumnSetReader::State::run(ColumnDecoder& runner, std::uint32_t first, DecodedGroup& group, bool wanted) {
+std::size_t ColumnSetReader::State::run(ColumnDecoder& runner, std::uint32_t first, DecodedGroup& group,
+                                        bool wanted) {
   taken.clear();
   return runner.take(siblings_from(first, &group, wanted), taken);
 }
@@ -113,7 +117,8 @@ void ColumnSetReader::State::read_past_next() {
   unit.first = columns_read;
   unit.group_size = group_of(columns_read).size();
   StreamCursor& descriptor = scanner.cursors()[Kind::descriptor];
-  if (shapes[columns_read].rows > 0 && descriptor.remaining() > 0 && descriptor.peek() == column_code::own_streams) {
+  if (shapes[columns_read].rows > 0 && descriptor.remaining() > 0 &&
+      descriptor.peek() == column_code::own_streams) {
     read_past_own(unit);
   } else {
     unit.begin = scanner.cursors().cursors;
@@ -171,7 +176,8 @@ void ColumnSetReader::State::decode_with_references(std::size_t index) {
   }
 }
 
-ColumnSetReader::ColumnSetReader(std::span<const ColumnShape> shapes, std::uint64_t value_bytes, Loader loader)
+ColumnSetReader::ColumnSetReader(std::span<const ColumnShape> shapes, std::uint64_t value_bytes,
+                                 Loader loader)
     : state_(std::make_unique<State>(shapes, value_bytes, std::move(loader))) {}
 ColumnSetReader::~ColumnSetReader() = default;
 ColumnSetReader::ColumnSetReader(ColumnSetReader&&) noexcept = default;
@@ -189,7 +195,8 @@ namespace {
 // One pass over everything.
 class WholeSet {
  public:
-  WholeSet(std::span<const ColumnStreamView> streams, std::span<const ColumnShape> shapes, std::uint64_t value_bytes)
+  WholeSet(std::span<const ColumnStreamView> streams, std::span<const ColumnShape> shapes,
+           std::uint64_t value_bytes)
       : streams_(streams),
         shapes_(shapes),
         decoder_(std::min<std::uint64_t>(value_bytes, std::uint64_t{1} << 40) * intermediate_copies) {
@@ -212,7 +219,8 @@ class WholeSet {
       siblings.push_back({shapes_[j].rows, &groups_[{shapes_[j].group, shapes_[j].rows}], true, j});
     }
     StreamCursor& descriptor = decoder_.cursors()[Kind::descriptor];
-    if (shapes_[first].rows == 0 || descriptor.remaining() == 0 || descriptor.peek() != column_code::own_streams) {
+    if (shapes_[first].rows == 0 || descriptor.remaining() == 0 ||
+        descriptor.peek() != column_code::own_streams) {
       decoder_.take(siblings, values_);
       return;
     }

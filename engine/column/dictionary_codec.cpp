@@ -25,7 +25,8 @@ class RecentList {
   std::size_t used() const { return used_; }
   std::uint32_t to_front(std::size_t place) {
     const auto begin = ids_.begin();
-    std::rotate(begin, begin + static_cast<std::ptrdiff_t>(place), begin + static_cast<std::ptrdiff_t>(place) + 1);
+    std::rotate(begin, begin + static_cast<std::ptrdiff_t>(place),
+                begin + static_cast<std::ptrdiff_t>(place) + 1);
     return ids_[0];
   }
   void add(std::uint32_t id) {

@@ -1,8 +1,10 @@
-// Columns of few distinct values (codecs M and R of card 34, step 5). Texts stand in the stream of dictionaries in
-// the order of their first use, and every row is one symbol in the stream of ids:
+// Columns of few distinct values (codecs M and R of card 34, step 5). Texts stand in the stream of
+// dictionaries in the order of their first use, and every row is one symbol in the stream of ids:
 //   M   0: the next new text; i + 1: text i. A symbol is a byte, or a varint in the wide form
-//   R   0: the next new text; i + 1: the text that stands i places down in a list of the last 254, where a text
-//       moves to the front when it is used. A text that fell out of the list comes as a new one. A symbol is a byte
+//   R   0: the next new text; i + 1: the text that stands i places down in a list of the last 254, where a
+//   text
+//       moves to the front when it is used. A text that fell out of the list comes as a new one. A symbol is
+//       a byte
 // New texts all cost the same cheap symbol, and their number need not be stored.
 #pragma once
 

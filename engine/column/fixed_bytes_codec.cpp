@@ -60,7 +60,8 @@ bool put_hex(ColumnParts& parts, ColumnView column) {
   if (!capital) return false;
   parts.put_byte(Kind::descriptor, *capital ? column_code::hex_capital : column_code::hex_small);
   parts.put_varint(Kind::descriptor, *length);
-  for (std::size_t row = 0; row < column.size(); ++row) put_nibbles(parts[Kind::fixed], column[row], *capital);
+  for (std::size_t row = 0; row < column.size(); ++row)
+    put_nibbles(parts[Kind::fixed], column[row], *capital);
   return true;
 }
 
@@ -98,7 +99,8 @@ std::optional<std::uint32_t> read_ipv4(std::string_view value) {
   std::uint32_t address = 0;
   for (std::size_t part = 0; part < ipv4_bytes; ++part) {
     const std::size_t end = part + 1 < ipv4_bytes ? value.find('.') : value.size();
-    if (end == std::string_view::npos || end == 0 || end > 3 || (end > 1 && value[0] == '0')) return std::nullopt;
+    if (end == std::string_view::npos || end == 0 || end > 3 || (end > 1 && value[0] == '0'))
+      return std::nullopt;
     std::uint32_t number = 0;
     for (const char c : value.substr(0, end)) {
       if (c < '0' || c > '9') return std::nullopt;

@@ -12,7 +12,8 @@ std::size_t ColumnEncoder::joinable_from(std::span<const Sibling> siblings, std:
   std::size_t end = begin;
   while (end < siblings.size() && end - begin < most_joined_columns) {
     const Sibling& sibling = siblings[end];
-    if (sibling.group == nullptr || sibling.group != siblings[begin].group || sibling.column->rows() == 0) break;
+    if (sibling.group == nullptr || sibling.group != siblings[begin].group || sibling.column->rows() == 0)
+      break;
     if (sibling.column->rows() != siblings[begin].column->rows()) break;
     const std::optional<NumberColumn>& numbers = sibling.column->numbers();
     if (!numbers || !can_be_joined(*numbers)) break;

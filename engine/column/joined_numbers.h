@@ -1,8 +1,9 @@
-// Several columns of decimal numbers as the digits of one number in a mixed radix, as hour, minute and second are:
+// Several columns of decimal numbers as the digits of one number in a mixed radix, as hour, minute and second
+// are:
 //   joined = (..(x1 r2 + x2) r3 + ..) rk + xk,   0 <= xj < rj
-// Then steps carry over from one field into the next and the differences of the joined numbers are small. A radix is
-// the smallest above all numbers of its column among 13, 24, 32, 60 and the powers of ten. Joined numbers are below
-// 2^60.
+// Then steps carry over from one field into the next and the differences of the joined numbers are small. A
+// radix is the smallest above all numbers of its column among 13, 24, 32, 60 and the powers of ten. Joined
+// numbers are below 2^60.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,8 @@ void put_joined_format(ColumnParts& parts, const JoinedNumbers& joined);
 // Without values.
 JoinedNumbers take_joined_format(ColumnCursors& in);
 
-// Appends column j to outs[j]; outs that are null are left out. Error(corrupt) for numbers that are no joined ones.
+// Appends column j to outs[j]; outs that are null are left out. Error(corrupt) for numbers that are no joined
+// ones.
 void part_numbers(ColumnCursors& in, const JoinedNumbers& joined, std::span<ColumnText* const> outs);
 
 }  // namespace laconic

@@ -36,7 +36,8 @@ void put_zig_zag(ColumnParts& parts, std::uint64_t value) {
   parts.put_varint(Kind::numbers, zig_zag(static_cast<std::int64_t>(value)));
 }
 
-std::optional<std::vector<std::uint64_t>> differences_of(ColumnParts& parts, std::span<const std::int64_t> values,
+std::optional<std::vector<std::uint64_t>> differences_of(ColumnParts& parts,
+                                                         std::span<const std::int64_t> values,
                                                          NumberTransform transform) {
   std::vector<std::uint64_t> rests;
   if (values.empty()) return rests;
@@ -45,8 +46,9 @@ std::optional<std::vector<std::uint64_t>> differences_of(ColumnParts& parts, std
   if (transform == NumberTransform::second_delta) {
     if (values.size() > 1) put_zig_zag(parts, difference(values[1], values[0]));
     for (std::size_t i = 2; i < values.size(); ++i) {
-      rests.push_back(zig_zag_difference(static_cast<std::int64_t>(difference(values[i], values[i - 1])),
-                                         static_cast<std::int64_t>(difference(values[i - 1], values[i - 2]))));
+      rests.push_back(
+          zig_zag_difference(static_cast<std::int64_t>(difference(values[i], values[i - 1])),
+                             static_cast<std::int64_t>(difference(values[i - 1], values[i - 2]))));
     }
     return rests;
   }

@@ -1,12 +1,12 @@
-// Columns of numbers (codecs V, D, DD and the numeric X of card 34, step 5): a transform that makes them small,
-// then a packing.
+// Columns of numbers (codecs V, D, DD and the numeric X of card 34, step 5): a transform that makes them
+// small, then a packing.
 //   V   the number itself, which must not be negative
 //   D   first number; then zig-zag of x[i] - x[i-1]
 //   DU  the same where no difference is negative, without zig-zag
 //   DD  first number, first difference; then zig-zag of the change of the difference
 //   X   x[i] = factor y[i] + offset + rest[i] with the smallest rest 0; y is another column of the same rows
-// Packings: varints (7 bits a byte), or planes of as many bytes as the largest rest needs: none when all are 0.
-// First values and offsets are zig-zag varints among the numbers. Arithmetic is modulo 2^64.
+// Packings: varints (7 bits a byte), or planes of as many bytes as the largest rest needs: none when all are
+// 0. First values and offsets are zig-zag varints among the numbers. Arithmetic is modulo 2^64.
 #pragma once
 
 #include <cstdint>

@@ -104,7 +104,8 @@ std::optional<NumberColumn> read_numbers(ColumnView column) {
 
 void append_number(std::string& text, std::int64_t value, NumberFormat format) {
   std::array<char, 24> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, format.hexadecimal ? 16 : 10);
+  const auto end =
+      std::to_chars(digits.data(), digits.data() + digits.size(), value, format.hexadecimal ? 16 : 10);
   const auto count = static_cast<std::size_t>(end.ptr - digits.data());
   if (count < format.width) text.append(format.width - count, '0');
   if (format.capital) {

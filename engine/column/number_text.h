@@ -32,7 +32,8 @@ struct NumberColumn {
   std::vector<std::int64_t> values;
 };
 
-// Nothing when the values have no common format: leading zeros of different kinds, '+', too many digits, letters.
+// Nothing when the values have no common format: leading zeros of different kinds, '+', too many digits,
+// letters.
 std::optional<NumberColumn> read_numbers(ColumnView column);
 
 void append_number(std::string& text, std::int64_t value, NumberFormat format);

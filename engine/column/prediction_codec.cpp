@@ -74,7 +74,8 @@ std::vector<std::uint32_t> take_exceptions(ColumnCursors& in, std::size_t rows) 
 }
 
 void fill_predicted(ColumnCursors& in, ColumnView other, Prediction prediction,
-                    const std::vector<std::uint32_t>& exceptions, ColumnView exception_values, ColumnText& out) {
+                    const std::vector<std::uint32_t>& exceptions, ColumnView exception_values,
+                    ColumnText& out) {
   const bool mapped = prediction == Prediction::mapped;
   LastBeside last;
   std::size_t next = 0;

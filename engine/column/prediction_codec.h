@@ -1,8 +1,8 @@
 // Columns that another column of the same rows tells, but for some rows (codec X of card 34, step 5):
 //   equal_but_for   the other column's value
 //   mapped          the value that this column had when the other one last had the value it has now
-// Stream of ids: how many rows are as predicted before each row that is not, then how many are left, as varints.
-// The values of rows that are not as predicted form a column of their own.
+// Stream of ids: how many rows are as predicted before each row that is not, then how many are left, as
+// varints. The values of rows that are not as predicted form a column of their own.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,7 @@ ColumnText put_predicted(ColumnParts& parts, ColumnFacts& column, ColumnFacts& o
 // Rows that are not as predicted, ascending.
 std::vector<std::uint32_t> take_exceptions(ColumnCursors& in, std::size_t rows);
 void fill_predicted(ColumnCursors& in, ColumnView other, Prediction prediction,
-                    const std::vector<std::uint32_t>& exceptions, ColumnView exception_values, ColumnText& out);
+                    const std::vector<std::uint32_t>& exceptions, ColumnView exception_values,
+                    ColumnText& out);
 
 }  // namespace laconic

@@ -12,8 +12,8 @@ namespace {
 constexpr std::uint32_t count_weight = 16;  // of one seen literal
 constexpr std::uint32_t start_weight = 24 * count_weight;
 constexpr std::uint64_t bit = 256;
-constexpr std::uint64_t near_match_cost = 9 * bit;   // at the distance of the last match
-constexpr std::uint64_t match_cost = 11 * bit;       // and half of the bits of its distance
+constexpr std::uint64_t near_match_cost = 9 * bit;  // at the distance of the last match
+constexpr std::uint64_t match_cost = 11 * bit;      // and half of the bits of its distance
 constexpr std::size_t shortest_match = 4;
 constexpr int largest_table_bits = 12;
 constexpr std::uint64_t learned_limit = 1 << 16;
@@ -23,15 +23,16 @@ constexpr int log_table_bits = 10;
 const auto log_table = [] {
   std::array<std::uint16_t, std::size_t{1} << log_table_bits> table{};
   for (std::size_t i = 0; i < table.size(); ++i) {
-    table[i] = static_cast<std::uint16_t>(std::lround(256 * std::log2(1.0 + static_cast<double>(i) / table.size())));
+    table[i] =
+        static_cast<std::uint16_t>(std::lround(256 * std::log2(1.0 + static_cast<double>(i) / table.size())));
   }
   return table;
 }();
 
 std::uint32_t log2_256(std::uint32_t value) {
   const int width = std::bit_width(value) - 1;
-  const std::uint32_t mantissa = width >= log_table_bits ? value >> (width - log_table_bits)
-                                                         : value << (log_table_bits - width);
+  const std::uint32_t mantissa =
+      width >= log_table_bits ? value >> (width - log_table_bits) : value << (log_table_bits - width);
   return static_cast<std::uint32_t>(width) * 256 + log_table[mantissa & ((1U << log_table_bits) - 1)];
 }
 
@@ -80,7 +81,8 @@ std::size_t match_length(ByteSpan bytes, std::size_t at, std::size_t from) {
 void StreamCosts::Histogram::refresh() {
   weight_total = 0;
   for (std::size_t i = 0; i < counts.size(); ++i) {
-    weights[i] = static_cast<std::uint16_t>(1 + counts[i] * std::uint64_t{start_weight} / std::max<std::uint64_t>(total, 1));
+    weights[i] = static_cast<std::uint16_t>(1 + counts[i] * std::uint64_t{start_weight} /
+                                                    std::max<std::uint64_t>(total, 1));
     weight_total += weights[i];
   }
 }

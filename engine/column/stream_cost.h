@@ -1,6 +1,7 @@
-// What parts of streams will cost after a byte coder that sees all of a stream, estimated cheaply and one column at a
-// time. Literals cost their adaptive order-0 code length, started from what the same stream held before; repeats of
-// four bytes and more cost like a match. Costs are whole numbers, so the choice is the same on every machine.
+// What parts of streams will cost after a byte coder that sees all of a stream, estimated cheaply and one
+// column at a time. Literals cost their adaptive order-0 code length, started from what the same stream held
+// before; repeats of four bytes and more cost like a match. Costs are whole numbers, so the choice is the
+// same on every machine.
 #pragma once
 
 #include <array>

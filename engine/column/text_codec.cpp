@@ -134,8 +134,9 @@ void put_constant(ColumnParts& parts, std::string_view value, bool with_length) 
 }
 
 void take_constant(ColumnCursors& in, bool with_length, std::size_t rows, ColumnText* out) {
-  const std::string_view value = with_length ? in[Kind::dictionary].take(in[Kind::lengths].number(longest_value))
-                                             : in[Kind::dictionary].take_until('\n');
+  const std::string_view value = with_length
+                                     ? in[Kind::dictionary].take(in[Kind::lengths].number(longest_value))
+                                     : in[Kind::dictionary].take_until('\n');
   in.claim(std::uint64_t{value.size()} * rows);
   if (out == nullptr) return;
   out->bytes.reserve(out->bytes.size() + value.size() * rows);

@@ -24,7 +24,8 @@ TextLayout layout_of(ColumnView column);
 // Puts the fixed length into the descriptor. The layout must fit the values.
 void put_values(ColumnParts& parts, ColumnStreamKind kind, TextLayout layout, ColumnView column);
 // Appends `rows` values to `out`, or only reads past them when it is null.
-void take_values(ColumnCursors& in, ColumnStreamKind kind, TextLayout layout, std::size_t rows, ColumnText* out);
+void take_values(ColumnCursors& in, ColumnStreamKind kind, TextLayout layout, std::size_t rows,
+                 ColumnText* out);
 
 // Requires a common length.
 void put_transposed(ColumnParts& parts, ColumnView column);

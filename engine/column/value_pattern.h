@@ -1,8 +1,9 @@
 // Values taken apart into words and what stands between them (card 34, step 3).
-// A delimiter is a longest run of bytes that are neither letters nor digits (ASCII); the words are what lies between
-// the delimiters, and may be empty only before the first and after the last one. Split at borders, a word ends also
-// where a letter meets a digit. The pattern of a value is its delimiters, with one '0' for each word more than
-// delimiters tell: between two delimiters as many as there are words, before the first and after the last one fewer.
+// A delimiter is a longest run of bytes that are neither letters nor digits (ASCII); the words are what lies
+// between the delimiters, and may be empty only before the first and after the last one. Split at borders, a
+// word ends also where a letter meets a digit. The pattern of a value is its delimiters, with one '0' for
+// each word more than delimiters tell: between two delimiters as many as there are words, before the first
+// and after the last one fewer.
 //   a1.txt   words a1, txt, pattern "."; at borders a, 1, txt, pattern "0."
 //   1.2.3    words 1, 2, 3, pattern ".0."
 // No delimiter holds a '0', so pattern and words give back the value.

@@ -24,7 +24,9 @@ std::size_t ValueTable::slot_of(std::string_view value, std::uint32_t hash) cons
   return at;
 }
 
-std::uint32_t ValueTable::find(std::string_view value) const { return slots_[slot_of(value, value_hash(value))].id; }
+std::uint32_t ValueTable::find(std::string_view value) const {
+  return slots_[slot_of(value, value_hash(value))].id;
+}
 
 std::uint32_t ValueTable::add(std::string_view value) {
   const std::uint32_t hash = value_hash(value);
