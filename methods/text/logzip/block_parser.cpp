@@ -225,11 +225,11 @@ void BlockParser::visit_slots(std::size_t line, const Visit& visit) const {
   if (chosen.id <= TemplateTable::header_line) return visit_segments(line, visit);
   if (chosen.by_wildcards) return visit_ranges(line, chosen.wildcards, visit);
   const Slot* slot = slots_.data() + records_[line].first_slot;
-  for (std::uint32_t i = 0; i < template_of(id).slots; ++i, ++slot)
+  for (std::uint32_t i = 0; i < template_of(chosen.id).slots; ++i, ++slot)
     visit(block_.substr(slot->begin, slot->length));
 }
 
-// Numbers the slots of the templates in use: layout_ of a template begins at first_slot_of_[id].
+// Numbers the slots of the templates in use: those of a template begin at first_slot_of_[id].
 void BlockParser::lay_out_slots() {
   first_slot_of_.assign(table_.size() + parsed_.fresh.size(), unused);
   std::vector<bool> used(first_slot_of_.size());

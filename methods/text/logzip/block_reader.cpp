@@ -18,7 +18,10 @@ struct BlockReader::State {
       : format(header_format), known(known_templates), fresh(fresh_templates), where(std::move(place)) {
     ByteReader reader(part, where);
     read_head(reader);
-    if (lossy) return reader.expect_end();
+    if (lossy) {
+      reader.expect_end();
+      return;
+    }
     bundle.emplace(reader.take(reader.remaining()), most_stream_bytes, where);
     read_layout();
     open_columns();

@@ -1,6 +1,8 @@
 #include "methods/text/logzip/clustering.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <numeric>
 #include <unordered_map>

@@ -1,5 +1,7 @@
 #include "methods/text/logzip/line_renderer.h"
 
+#include <algorithm>
+
 #include "engine/base/error.h"
 #include "methods/text/logzip/skeleton.h"
 
