@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "engine/base/error.h"
+#include "engine/coding/context_mixing.h"
 #include "engine/coding/lzma_bytes.h"
 
 namespace {
@@ -13,6 +14,8 @@ using Expand = void (*)(ByteSpan, std::span<std::byte>, std::string_view);
 using Compress = Bytes (*)(ByteSpan);
 
 Bytes lzma_of(ByteSpan bytes) { return lzma_compress(bytes, {.preset = 1, .extreme = false}); }
+
+Bytes mixing_of(ByteSpan bytes) { return context_mixing_compress(bytes, {.memory_log2 = 16}); }
 
 bool refused(Expand expand, ByteSpan stream, Bytes& out) {
   try {
@@ -46,10 +49,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 3) return 0;
   const std::size_t wanted = data[1] | std::size_t{data[2]} << 8;
   const ByteSpan stream(reinterpret_cast<const std::byte*>(data + 3), size - 3);
-  if (data[0] % 2 == 0) {
-    decode(lzma_expand, stream, wanted);
-  } else {
-    both_ways(lzma_of, lzma_expand, stream);
+  switch (data[0] % 4) {
+    case 0:
+      decode(lzma_expand, stream, wanted);
+      break;
+    case 1:
+      both_ways(lzma_of, lzma_expand, stream);
+      break;
+    case 2:
+      decode(context_mixing_expand, stream, wanted % 2048);
+      break;
+    default:
+      both_ways(mixing_of, context_mixing_expand, stream);
   }
   return 0;
 }
