@@ -75,6 +75,13 @@ Verb kv_load_verb();
 Verb kv_inspect_verb();
 Verb kv_serve_verb();
 Verb kv_fetch_verb();
+Verb logs_compress_verb();
+Verb logs_decompress_verb();
+Verb logs_cat_verb();
+Verb logs_grep_verb();
+Verb logs_templates_verb();
+Verb logs_stats_verb();
+Verb logs_verify_verb();
 Verb master_verb();
 Verb peer_bench_verb();
 

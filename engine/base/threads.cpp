@@ -127,6 +127,9 @@ int thread_count() {
   return count <= 0 ? cores() : count;
 }
 
+SerialScope::SerialScope() : before_(inside_parallel_region) { inside_parallel_region = true; }
+SerialScope::~SerialScope() { inside_parallel_region = before_; }
+
 void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& body) {
   if (count <= 0) return;
   const int threads = thread_count();

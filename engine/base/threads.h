@@ -15,6 +15,19 @@ int thread_count();
 // index is rethrown. Calls from inside a body run in order on the calling thread.
 void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& body);
 
+// While it lives, parallel_for and parallel_tiles on this thread run in order: for threads of one's own that
+// are as many as there should be.
+class SerialScope {
+ public:
+  SerialScope();
+  ~SerialScope();
+  SerialScope(const SerialScope&) = delete;
+  SerialScope& operator=(const SerialScope&) = delete;
+
+ private:
+  bool before_;
+};
+
 // Calls body(begin, end) over consecutive tiles of `tile` items covering [0, count).
 void parallel_tiles(std::int64_t count, std::int64_t tile,
                     const std::function<void(std::int64_t begin, std::int64_t end)>& body);

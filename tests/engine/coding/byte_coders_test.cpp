@@ -1,4 +1,4 @@
-// The coders of bytes: rANS, Huffman and zstd behind one form.
+// The coders of bytes: rANS, Huffman, zstd and LZMA behind one form.
 #include <gtest/gtest.h>
 
 #include <hwy/highway.h>
@@ -9,6 +9,7 @@
 #include "engine/coding/frequency_table.h"
 #include "engine/coding/huffman.h"
 #include "engine/coding/integer_codes.h"
+#include "engine/coding/lzma_bytes.h"
 #include "engine/coding/normalise.h"
 #include "engine/coding/rans_bytes.h"
 #include "engine/coding/zstd_bytes.h"
@@ -27,6 +28,8 @@ const Coder coders[] = {
     {"rans scalar", rans_compress, rans_expand_scalar},
     {"huffman", huffman_compress, huffman_expand},
     {"zstd", [](ByteSpan bytes) { return zstd_compress(bytes); }, zstd_expand},
+    {"lzma", [](ByteSpan bytes) { return lzma_compress(bytes, {.preset = 1, .extreme = false}); },
+     lzma_expand},
 };
 
 // Kinds: one value, two values, skewed, bell, all values alike, only high bytes.

@@ -1,0 +1,84 @@
+#include "engine/coding/mixing_rows.h"
+
+#include <algorithm>
+
+namespace laconic {
+namespace {
+
+constexpr int mixing_places_log2 = 14;
+constexpr std::uint32_t mixing_number = 0x23;  // stands for every word with a digit
+
+}  // namespace
+
+ByteClass byte_class(std::uint8_t byte) {
+  if (byte >= '0' && byte <= '9') return ByteClass::digit;
+  if ((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z')) return ByteClass::letter;
+  if (byte == ' ' || byte == '\t') return ByteClass::space;
+  if (byte == '\n' || byte == '\r') return ByteClass::end_of_line;
+  return byte > 32 && byte < 127 ? ByteClass::mark : ByteClass::other;
+}
+
+MixingRows::MixingRows(std::span<const std::byte> text, std::uint32_t period)
+    : text_(text), period_(period), places_(std::size_t{1} << mixing_places_log2) {}
+
+void MixingRows::start_row(std::size_t next) {
+  row_before_ = row_start_;
+  row_start_ = next;
+  column_ = field_ = shape_ = previous_word_ = word_ = row_head_ = 0;
+  word_has_digit_ = false;
+}
+
+// Moves the aligned place on; at the start of a field it is looked up again.
+void MixingRows::follow(std::size_t next, std::uint8_t byte) {
+  hits_ = has_aligned_ && at(aligned_) == byte ? std::min(hits_ + 1, 255u) : 0;
+  if (word_ != 0) {
+    if (has_aligned_) ++aligned_;
+    return;
+  }
+  std::uint32_t& place = places_[mixing_hash(shape_, field_) >> (32 - mixing_places_log2)];
+  const bool was_equal = hits_ > 0;
+  if (place != 0) {
+    aligned_ = place - 1;
+    has_aligned_ = true;
+  } else if (has_aligned_) {
+    ++aligned_;
+  }
+  hits_ = was_equal ? 1 : 0;
+  place = static_cast<std::uint32_t>(next + 1);
+}
+
+void MixingRows::advance(std::size_t position) {
+  const std::uint8_t byte = at(position);
+  const std::size_t next = position + 1;
+  ++column_;
+  const ByteClass kind = byte_class(byte);
+  if (period_ > 0) {
+    if (next % period_ == 0) start_row(next);
+    hits_ = has_aligned_ && at(aligned_) == byte ? std::min(hits_ + 1, 255u) : 0;
+    has_aligned_ = next >= period_;
+    aligned_ = has_aligned_ ? next - period_ : 0;
+    above_ = has_aligned_ ? at(aligned_) : std::uint8_t{0};
+    field_ = column_;
+    return;
+  }
+  if (kind == ByteClass::digit || kind == ByteClass::letter) {
+    word_ = mixing_hash(word_ + 1, byte) | 1;
+    word_has_digit_ |= kind == ByteClass::digit;
+  } else {
+    if (word_ != 0) {
+      shape_ = mixing_hash(shape_, word_has_digit_ ? mixing_number : word_);
+      previous_word_ = word_;
+      if (field_ == 0) row_head_ = word_;
+      ++field_;
+    }
+    shape_ = mixing_hash(shape_, byte);
+    word_ = 0;
+    word_has_digit_ = false;
+    if (byte == '\n') start_row(next);
+  }
+  const std::size_t up = row_before_ + column_;
+  above_ = row_start_ > 0 && up < row_start_ ? at(up) : std::uint8_t{0};
+  follow(next, byte);
+}
+
+}  // namespace laconic

@@ -1,0 +1,198 @@
+#include "engine/column/column_decoder.h"
+
+#include "engine/coding/integer_codes.h"
+#include "engine/column/column_codes.h"
+#include "engine/column/dictionary_codec.h"
+#include "engine/column/fixed_bytes_codec.h"
+#include "engine/column/joined_numbers.h"
+#include "engine/column/number_codec.h"
+#include "engine/column/text_codec.h"
+
+namespace laconic {
+namespace {
+
+using Kind = ColumnStreamKind;
+constexpr int deepest_column = 12;
+constexpr std::uint64_t farthest_reference = 1 << 20;
+
+}  // namespace
+
+std::size_t ColumnDecoder::take(std::span<const Sibling> siblings,
+                                std::vector<std::shared_ptr<const ColumnText>>& out, int depth) {
+  const Sibling& first = siblings.front();
+  if (first.rows > 0 && first.group != nullptr && in_[Kind::descriptor].remaining() > 0 &&
+      in_[Kind::descriptor].peek() == column_code::joined) {
+    in_[Kind::descriptor].byte();
+    return take_joined(siblings, out);
+  }
+  auto values = first.wanted ? std::make_shared<ColumnText>() : nullptr;
+  if (first.rows > 0) take_one({first.rows, first.group, first.owner, depth}, values.get());
+  if (first.rows > 0 && first.group != nullptr) first.group->push_back({values, first.owner});
+  out.push_back(std::move(values));
+  return 1;
+}
+
+void ColumnDecoder::take_one(const Place& place, ColumnText* out) {
+  if (place.rows == 0) return;
+  if (place.depth > deepest_column) in_[Kind::descriptor].corrupt("columns are nested too deeply");
+  if (out != nullptr) out->ends.reserve(place.rows);
+  take_by_code(in_[Kind::descriptor].byte(), place, out);
+}
+
+void ColumnDecoder::take_by_code(std::uint8_t code, const Place& place, ColumnText* out) {
+  using namespace column_code;
+  if (code <= constant_with_length) {
+    take_constant(in_, code == constant_with_length, place.rows, out);
+  } else if (code < transposed) {
+    take_values(in_, Kind::text, static_cast<TextLayout>(code - text), place.rows, out);
+  } else if (code == transposed) {
+    take_transposed(in_, place.rows, out);
+  } else if (code < dictionary) {
+    take_fixed_bytes(in_, code, place.rows, out);
+  } else if (code < equal) {
+    take_dictionary(in_, code, place.rows, out);
+  } else if (code == equal) {
+    take_equal(place, out);
+  } else if (code <= mapped) {
+    take_predicted(static_cast<Prediction>(code - equal_but_for), place, out);
+  } else if (code <= split_at_borders) {
+    take_split(place, out);
+  } else if (code >= plain_numbers && code < end_of_numbers) {
+    take_number_column(code, place, out);
+  } else {
+    in_[Kind::descriptor].corrupt("unknown codec");
+  }
+}
+
+const DecodedColumn& ColumnDecoder::referred(const Place& place) {
+  const std::uint64_t distance = in_[Kind::descriptor].number(farthest_reference);
+  if (place.group == nullptr || distance == 0 || distance > place.group->size()) {
+    in_[Kind::descriptor].corrupt("a column refers to one that is not there");
+  }
+  const DecodedColumn& column = (*place.group)[place.group->size() - distance];
+  references_.push_back(column.owner);
+  return column;
+}
+
+ColumnView ColumnDecoder::values_of(const DecodedColumn& column, const Place& place) {
+  if (column.values == nullptr || column.values->size() != place.rows) {
+    in_[Kind::descriptor].corrupt("a column refers to one of another height");
+  }
+  return column.values->view();
+}
+
+void ColumnDecoder::take_number_column(std::uint8_t code, const Place& place, ColumnText* out) {
+  const bool plain = code < column_code::formatted_numbers;
+  const auto form =
+      static_cast<std::uint8_t>(code - (plain ? column_code::plain_numbers : column_code::formatted_numbers));
+  const std::optional<NumberFormat> format =
+      plain ? NumberFormat{} : NumberFormat::from_byte(in_[Kind::descriptor].byte());
+  if (!format) in_[Kind::descriptor].corrupt("unknown format of numbers");
+  LinearReference reference;
+  std::optional<NumberColumn> other;
+  if (form_is_linear(form)) {
+    const DecodedColumn& column = referred(place);
+    reference.factor = undo_zig_zag(in_[Kind::descriptor].varint());
+    if (out != nullptr) {
+      other = read_numbers(values_of(column, place));
+      if (!other) in_[Kind::descriptor].corrupt("a column of numbers refers to one of texts");
+      reference.values = other->values;
+    }
+  }
+  if (out == nullptr) {
+    skip_numbers(in_, form, place.rows);
+    return;
+  }
+  for (const std::int64_t value : take_numbers(in_, form, place.rows, reference)) {
+    append_number(out->bytes, value, *format);
+    out->end_value();
+  }
+  in_.claim(out->bytes.size());
+}
+
+void ColumnDecoder::take_equal(const Place& place, ColumnText* out) {
+  const DecodedColumn& column = referred(place);
+  if (out == nullptr) return;
+  values_of(column, place);
+  in_.claim(column.values->bytes.size());
+  *out = *column.values;
+}
+
+void ColumnDecoder::take_predicted(Prediction prediction, const Place& place, ColumnText* out) {
+  const DecodedColumn column = referred(place);
+  const std::vector<std::uint32_t> exceptions = take_exceptions(in_, place.rows);
+  ColumnText values;
+  take_one({exceptions.size(), nullptr, place.owner, place.depth + 1}, out == nullptr ? nullptr : &values);
+  if (out != nullptr)
+    fill_predicted(in_, values_of(column, place), prediction, exceptions, values.view(), *out);
+}
+
+// Patterns are decoded also when the values are not wanted: they tell how many rows the words have.
+void ColumnDecoder::take_split(const Place& place, ColumnText* out) {
+  SplitColumn split;
+  take_one({place.rows, nullptr, place.owner, place.depth + 1}, &split.patterns);
+  take_words(place, split, out != nullptr);
+  if (out == nullptr) return;
+  std::uint64_t size = split.patterns.bytes.size();
+  for (const ColumnText& word : split.words) size += word.bytes.size();
+  in_.claim(size);
+  join_words(split, *out);
+}
+
+void ColumnDecoder::take_words(const Place& place, SplitColumn& split, bool wanted) {
+  // rows[j]: how many values have more than j words. A word takes a row of its column, so they are claimed as
+  // well.
+  std::vector<std::size_t> rows;
+  for (std::size_t row = 0; row < split.patterns.size(); ++row) {
+    const std::size_t words = words_of_pattern(split.patterns[row]);
+    if (words > rows.size()) rows.resize(words);
+    ++rows[words - 1];
+  }
+  for (std::size_t j = rows.size(); j-- > 1;) rows[j - 1] += rows[j];
+  std::vector<Sibling> siblings;
+  for (const std::size_t count : rows) {
+    siblings.push_back({count, count == place.rows ? place.group : nullptr, wanted, place.owner});
+  }
+  std::vector<std::shared_ptr<const ColumnText>> words;
+  while (words.size() < siblings.size()) {
+    take(std::span(siblings).subspan(words.size()), words, place.depth + 1);
+  }
+  if (!wanted) return;
+  for (const auto& word : words) split.words.push_back(*word);
+}
+
+std::size_t ColumnDecoder::take_joined(std::span<const Sibling> siblings,
+                                       std::vector<std::shared_ptr<const ColumnText>>& out) {
+  JoinedNumbers joined = take_joined_format(in_);
+  const std::size_t columns = joined.formats.size();
+  const Sibling& first = siblings.front();
+  bool wanted = false;
+  for (std::size_t j = 0; j < columns; ++j) {
+    if (j >= siblings.size() || siblings[j].rows != first.rows || siblings[j].group != first.group) {
+      in_[Kind::descriptor].corrupt("numbers are joined that have no rows in common");
+    }
+    wanted = wanted || siblings[j].wanted;
+  }
+  const std::uint8_t form = in_[Kind::descriptor].byte();
+  if (form_is_linear(form)) in_[Kind::descriptor].corrupt("joined numbers refer to others");
+  std::vector<std::shared_ptr<ColumnText>> values(columns);
+  std::vector<ColumnText*> outs(columns, nullptr);
+  if (wanted) {
+    for (std::size_t j = 0; j < columns; ++j) {
+      if (!siblings[j].wanted) continue;
+      values[j] = std::make_shared<ColumnText>();
+      outs[j] = values[j].get();
+    }
+    joined.values = take_numbers(in_, form, first.rows);
+    part_numbers(in_, joined, outs);
+  } else {
+    skip_numbers(in_, form, first.rows);
+  }
+  for (std::size_t j = 0; j < columns; ++j) {
+    first.group->push_back({values[j], siblings[j].owner});
+    out.push_back(std::move(values[j]));
+  }
+  return columns;
+}
+
+}  // namespace laconic

@@ -1,0 +1,68 @@
+// Reads columns from their streams: makes their values, or only reads past them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "engine/column/column_streams.h"
+#include "engine/column/column_view.h"
+#include "engine/column/prediction_codec.h"
+#include "engine/column/value_pattern.h"
+
+namespace laconic {
+
+// A column with rows in common with others, which later ones may refer to.
+struct DecodedColumn {
+  std::shared_ptr<const ColumnText> values;  // null when it was only read past
+  std::uint32_t owner = 0;                   // the column of the set that it is, or is a word of
+};
+using DecodedGroup = std::vector<DecodedColumn>;
+
+class ColumnDecoder {
+ public:
+  // One of the columns that lie beside each other in the streams.
+  struct Sibling {
+    std::size_t rows = 0;
+    DecodedGroup* group = nullptr;
+    bool wanted = false;
+    std::uint32_t owner = 0;
+  };
+
+  explicit ColumnDecoder(std::uint64_t budget) { in_.budget = budget; }
+  ColumnCursors& cursors() { return in_; }
+
+  // How many siblings, from the first on, one descriptor holds: more than one when they are joined.
+  // Their values, where wanted, and their entries in the groups.
+  std::size_t take(std::span<const Sibling> siblings, std::vector<std::shared_ptr<const ColumnText>>& out,
+                   int depth = 0);
+
+  // Owners of the columns referred to since the last call, with repetitions.
+  std::vector<std::uint32_t> take_references() { return std::exchange(references_, {}); }
+
+ private:
+  struct Place {
+    std::size_t rows = 0;
+    DecodedGroup* group = nullptr;
+    std::uint32_t owner = 0;
+    int depth = 0;
+  };
+  void take_one(const Place& place, ColumnText* out);
+  void take_by_code(std::uint8_t code, const Place& place, ColumnText* out);
+  void take_number_column(std::uint8_t code, const Place& place, ColumnText* out);
+  void take_equal(const Place& place, ColumnText* out);
+  void take_predicted(Prediction prediction, const Place& place, ColumnText* out);
+  void take_split(const Place& place, ColumnText* out);
+  void take_words(const Place& place, SplitColumn& split, bool wanted);
+  std::size_t take_joined(std::span<const Sibling> siblings,
+                          std::vector<std::shared_ptr<const ColumnText>>& out);
+  const DecodedColumn& referred(const Place& place);
+  ColumnView values_of(const DecodedColumn& column, const Place& place);
+
+  ColumnCursors in_;
+  std::vector<std::uint32_t> references_;
+};
+
+}  // namespace laconic

@@ -1,0 +1,249 @@
+#include "engine/column/column_encoder.h"
+
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/coding/integer_codes.h"
+#include "engine/column/column_attempt.h"
+#include "engine/column/column_codes.h"
+#include "engine/column/dictionary_codec.h"
+#include "engine/column/fixed_bytes_codec.h"
+#include "engine/column/prediction_codec.h"
+#include "engine/column/text_codec.h"
+
+namespace laconic {
+namespace {
+
+using Kind = ColumnStreamKind;
+
+constexpr int deepest_split = 3;
+constexpr std::size_t most_words = 64;
+constexpr std::size_t far_columns = 127;  // how far back a column may look for one that equals it
+
+ColumnFacts& column_back(const AlignedColumns& group, std::size_t distance) {
+  return *group[group.size() - distance];
+}
+
+}  // namespace
+
+std::vector<ColumnEncoder::Unit> ColumnEncoder::encode(std::span<const Sibling> siblings, int depth) {
+  std::vector<Coded> coded;
+  for (const Sibling& sibling : siblings) {
+    coded.push_back(encode_one(*sibling.column, sibling.group, depth));
+    // What is on trial inside a column does not count as seen.
+    if (depth == 0) costs_.learn(coded.back().parts);
+    if (sibling.group == nullptr || sibling.column->rows() == 0) continue;
+    sibling.group->insert(sibling.group->end(), coded.back().words.begin(), coded.back().words.end());
+    sibling.group->push_back(sibling.column);
+  }
+  if (options_.deltas) join_siblings(siblings, coded);
+  std::vector<Unit> units;
+  for (std::size_t j = 0; j < coded.size(); j += coded[j].columns) {
+    const bool registers = siblings[j].group != nullptr && siblings[j].column->rows() > 0;
+    const std::size_t entries = registers ? coded[j].columns + coded[j].words.size() : 0;
+    units.push_back({std::move(coded[j].parts), coded[j].columns, entries});
+  }
+  return units;
+}
+
+ColumnEncoder::Coded ColumnEncoder::encode_one(ColumnFacts& column, const AlignedColumns* group, int depth) {
+  Coded coded;
+  if (column.rows() == 0) return coded;
+  if (column.constant()) {
+    const std::string_view value = column.view()[0];
+    const bool with_length = value.find('\n') != std::string_view::npos;
+    coded.parts.put_byte(Kind::descriptor,
+                         with_length ? column_code::constant_with_length : column_code::constant);
+    put_constant(coded.parts, value, with_length);
+    coded.cost = costs_.cost(coded.parts);
+    return coded;
+  }
+  if (std::optional<Coded> equal = encode_equal(column, group)) return std::move(*equal);
+  if (column.rows() <= options_.sample_rows) {
+    std::vector<Trial> trials = ranked(column, group, depth);
+    return std::move(trials.front().coded);
+  }
+  ColumnFacts sample(column.view().first(options_.sample_rows));
+  for (const Trial& trial : ranked(sample, group, depth)) {
+    std::optional<Coded> whole = encode_by(trial.attempt, column, group, depth);
+    if (!whole) continue;
+    coded = std::move(*whole);
+    coded.cost = costs_.cost(coded.parts);
+    return coded;
+  }
+  // A sample may fit layouts that the whole column does not.
+  coded = *encode_text({Attempt::Family::text, static_cast<std::uint8_t>(layout_of(column.view()))}, column);
+  coded.cost = costs_.cost(coded.parts);
+  return coded;
+}
+
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_equal(ColumnFacts& column,
+                                                                const AlignedColumns* group) const {
+  if (group == nullptr || !options_.cross_columns) return std::nullopt;
+  for (std::size_t distance = 1; distance <= std::min(group->size(), far_columns); ++distance) {
+    if (!column.equals(column_back(*group, distance))) continue;
+    Coded coded;
+    coded.parts.put_byte(Kind::descriptor, column_code::equal);
+    coded.parts.put_varint(Kind::descriptor, distance);
+    coded.cost = costs_.cost(coded.parts);
+    return coded;
+  }
+  return std::nullopt;
+}
+
+std::vector<ColumnEncoder::Trial> ColumnEncoder::ranked(ColumnFacts& column, const AlignedColumns* group,
+                                                        int depth) {
+  std::vector<Trial> trials;
+  for (const Attempt& attempt : attempts_on(column, group, depth)) {
+    std::optional<Coded> coded = encode_by(attempt, column, group, depth);
+    if (!coded) continue;
+    coded->cost = costs_.cost(coded->parts);
+    trials.push_back({attempt, std::move(*coded)});
+  }
+  std::stable_sort(trials.begin(), trials.end(),
+                   [](const Trial& a, const Trial& b) { return a.coded.cost < b.coded.cost; });
+  require(!trials.empty(), "text fits every column");
+  return trials;
+}
+
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_by(const Attempt& attempt, ColumnFacts& column,
+                                                             const AlignedColumns* group, int depth) {
+  switch (attempt.family) {
+    case Attempt::Family::numbers:
+      return encode_numbers(attempt, column, group);
+    case Attempt::Family::dictionary:
+      return encode_dictionary(column, false);
+    case Attempt::Family::recent:
+      return encode_dictionary(column, true);
+    case Attempt::Family::predicted:
+      return encode_predicted(attempt, column, group, depth);
+    case Attempt::Family::split:
+      return encode_split(static_cast<SplitRule>(attempt.form), column, group, depth);
+    default:
+      return encode_text(attempt, column);
+  }
+}
+
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_numbers(const Attempt& attempt, ColumnFacts& column,
+                                                                  const AlignedColumns* group) const {
+  const std::optional<NumberColumn>& numbers = column.numbers();
+  if (!numbers) return std::nullopt;
+  const auto transform = static_cast<NumberTransform>(attempt.form);
+  LinearReference reference;
+  if (transform == NumberTransform::linear) {
+    const std::optional<NumberColumn>& other = column_back(*group, attempt.distance).numbers();
+    if (!other) return std::nullopt;
+    reference = {other->values, attempt.factor};
+  }
+  Coded coded;
+  const std::optional<std::uint8_t> form =
+      put_numbers(coded.parts, numbers->values, transform, attempt.packing, reference);
+  if (!form) return std::nullopt;
+  const bool plain = numbers->format.plain();
+  coded.parts.put_byte(Kind::descriptor,
+                       static_cast<std::uint8_t>(
+                           *form + (plain ? column_code::plain_numbers : column_code::formatted_numbers)));
+  if (!plain) coded.parts.put_byte(Kind::descriptor, numbers->format.to_byte());
+  if (transform == NumberTransform::linear) {
+    coded.parts.put_varint(Kind::descriptor, attempt.distance);
+    coded.parts.put_varint(Kind::descriptor, zig_zag(attempt.factor));
+  }
+  return coded;
+}
+
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_dictionary(ColumnFacts& column, bool recent) const {
+  if (!column.has_dictionary()) return std::nullopt;
+  Coded coded;
+  if (recent) {
+    put_recent(coded.parts, column.numbered());
+  } else {
+    put_dictionary(coded.parts, column.numbered());
+  }
+  return coded;
+}
+
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_text(const Attempt& attempt,
+                                                               ColumnFacts& column) const {
+  Coded coded;
+  if (attempt.family == Attempt::Family::fixed_bytes) {
+    if (!put_fixed_bytes(coded.parts, column.view())) return std::nullopt;
+    return coded;
+  }
+  if (attempt.family == Attempt::Family::transposed) {
+    if (!common_length(column.view())) return std::nullopt;
+    coded.parts.put_byte(Kind::descriptor, column_code::transposed);
+    put_transposed(coded.parts, column.view());
+    return coded;
+  }
+  const auto layout = static_cast<TextLayout>(attempt.form);
+  if (layout == TextLayout::fixed && !common_length(column.view())) return std::nullopt;
+  if (layout == TextLayout::terminated && column.view().text().find('\n') != std::string_view::npos) {
+    return std::nullopt;
+  }
+  coded.parts.put_byte(Kind::descriptor, static_cast<std::uint8_t>(column_code::text + attempt.form));
+  put_values(coded.parts, Kind::text, layout, column.view());
+  return coded;
+}
+
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_predicted(const Attempt& attempt,
+                                                                    ColumnFacts& column,
+                                                                    const AlignedColumns* group, int depth) {
+  const auto prediction = static_cast<Prediction>(attempt.form);
+  Coded coded;
+  coded.parts.put_byte(Kind::descriptor,
+                       static_cast<std::uint8_t>(column_code::equal_but_for + attempt.form));
+  coded.parts.put_varint(Kind::descriptor, attempt.distance);
+  ColumnFacts exceptions(
+      put_predicted(coded.parts, column, column_back(*group, attempt.distance), prediction));
+  coded.parts.append(encode_one(exceptions, nullptr, depth + 1).parts);
+  return coded;
+}
+
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_split(SplitRule rule, ColumnFacts& column,
+                                                                const AlignedColumns* group, int depth) {
+  std::optional<SplitColumn> split = split_values(column.view(), rule, most_words);
+  if (!split || split->words.size() < 2) return std::nullopt;
+  Coded coded;
+  coded.parts.put_byte(Kind::descriptor, rule == SplitRule::delimiters ? column_code::split_at_delimiters
+                                                                       : column_code::split_at_borders);
+  ColumnFacts patterns(std::move(split->patterns));
+  coded.parts.append(encode_one(patterns, nullptr, deepest_split).parts);
+  // Words go into a copy of the group: they are there only if this split is what gets chosen.
+  AlignedColumns inner;
+  if (group != nullptr) inner = *group;
+  std::vector<Sibling> words;
+  for (ColumnText& word : split->words) {
+    const bool aligned = group != nullptr && word.size() == column.rows();
+    words.push_back({std::make_shared<ColumnFacts>(std::move(word)), aligned ? &inner : nullptr});
+  }
+  for (const Unit& unit : encode(words, depth + 1)) coded.parts.append(unit.parts);
+  if (group != nullptr)
+    coded.words.assign(inner.begin() + static_cast<std::ptrdiff_t>(group->size()), inner.end());
+  return coded;
+}
+
+std::vector<ColumnEncoder::Attempt> ColumnEncoder::attempts_on(ColumnFacts& column,
+                                                               const AlignedColumns* group, int depth) const {
+  std::vector<Attempt> attempts;
+  using Family = Attempt::Family;
+  add_number_attempts(column, group, attempts);
+  if (options_.dictionaries && column.has_dictionary()) {
+    attempts.push_back({Family::dictionary});
+    attempts.push_back({Family::recent});
+  }
+  if (group != nullptr && options_.cross_columns) add_prediction_attempts(column, *group, attempts);
+  attempts.push_back({Family::fixed_bytes});
+  attempts.push_back({Family::transposed});
+  for (std::uint8_t layout = 0; layout < text_layouts; ++layout) {
+    // Lengths beside the values are for what cannot be terminated.
+    if (layout == 2 && column.view().text().find('\n') == std::string_view::npos) continue;
+    attempts.push_back({Family::text, layout});
+  }
+  if (options_.sub_columns && depth < deepest_split) {
+    attempts.push_back({Family::split, static_cast<std::uint8_t>(SplitRule::delimiters)});
+    attempts.push_back({Family::split, static_cast<std::uint8_t>(SplitRule::borders)});
+  }
+  return attempts;
+}
+
+}  // namespace laconic

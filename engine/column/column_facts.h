@@ -1,0 +1,40 @@
+// A column under trial and what was found out about it so far; each fact is found once, when first asked for.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "engine/column/column_view.h"
+#include "engine/column/number_text.h"
+#include "engine/column/value_table.h"
+
+namespace laconic {
+
+class ColumnFacts {
+ public:
+  explicit ColumnFacts(ColumnView view) : view_(view) {}
+  // Keeps the values as well.
+  explicit ColumnFacts(ColumnText values)
+      : owned_(std::make_unique<const ColumnText>(std::move(values))), view_(owned_->view()) {}
+
+  ColumnView view() const { return view_; }
+  std::size_t rows() const { return view_.size(); }
+  const std::optional<NumberColumn>& numbers();
+  // Ends early where more than 60 % of the rows are distinct.
+  const NumberedValues& numbered();
+  bool has_dictionary() { return numbered().ids.size() == rows(); }
+  bool constant() const;
+  bool equals(const ColumnFacts& other) const;
+
+ private:
+  std::unique_ptr<const ColumnText> owned_;
+  ColumnView view_;
+  std::optional<std::optional<NumberColumn>> numbers_;
+  std::optional<NumberedValues> numbered_;
+};
+
+// The columns with common rows that were coded so far, in order.
+using AlignedColumns = std::vector<std::shared_ptr<ColumnFacts>>;
+
+}  // namespace laconic

@@ -1,0 +1,263 @@
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "engine/base/error.h"
+#include "engine/column/column_codes.h"
+#include "engine/column/column_decoder.h"
+#include "engine/column/column_set.h"
+
+namespace laconic {
+namespace {
+
+using Kind = ColumnStreamKind;
+
+// Words and patterns are made beside the values they become, at several levels of splitting.
+constexpr std::uint64_t intermediate_copies = 12;
+constexpr std::uint64_t most_group_entries = 1 << 20;
+
+std::array<StreamCursor, column_stream_kinds> cursors_over(std::span<const ColumnStreamView> streams,
+                                                           std::uint32_t owner) {
+  std::array<StreamCursor, column_stream_kinds> cursors;
+  for (std::size_t kind = 0; kind < column_stream_kinds; ++kind)
+    cursors[kind] = {{}, static_cast<Kind>(kind)};
+  std::set<Kind> seen;
+  for (const ColumnStreamView& stream : streams) {
+    if (stream.owner != owner) continue;
+    if (static_cast<std::size_t>(stream.kind) >= column_stream_kinds || !seen.insert(stream.kind).second) {
+      fail(ErrorKind::corrupt, "a column stream of an unknown kind, or twice", "column streams");
+    }
+    cursors[static_cast<std::size_t>(stream.kind)] = {stream.bytes, stream.kind};
+  }
+  return cursors;
+}
+
+}  // namespace
+
+// Units are read past in order; where each begins is kept, and they are decoded when asked for.
+struct ColumnSetReader::State {
+  using GroupKey = std::pair<std::uint32_t, std::uint32_t>;  // group, rows
+  struct Unit {
+    std::array<StreamCursor, column_stream_kinds> begin;  // in the streams that hold it
+    std::uint32_t first = 0;
+    std::uint32_t columns = 1;
+    std::size_t group_size = 0;  // of its group before it
+    bool own = false;
+    bool decoded = false;
+    bool scanned = false;                   // whether its references are known
+    std::vector<std::uint32_t> references;  // columns
+  };
+
+  State(std::span<const ColumnShape> given, std::uint64_t value_bytes, Loader load)
+      : shapes(given.begin(), given.end()),
+        loader(std::move(load)),
+        budget(std::min<std::uint64_t>(value_bytes, std::uint64_t{1} << 40) * intermediate_copies),
+        unit_of(shapes.size()),
+        values(shapes.size()),
+        scanner(budget),
+        decoder(budget) {
+    scanner.cursors().cursors = cursors_over(loader(0), 0);
+  }
+
+  DecodedGroup& group_of(std::uint32_t column) { return groups[{shapes[column].group, shapes[column].rows}]; }
+  std::vector<ColumnDecoder::Sibling> siblings_from(std::uint32_t first, DecodedGroup* group,
+                                                    bool wanted) const;
+  std::size_t run(ColumnDecoder& runner, std::uint32_t first, DecodedGroup& group, bool wanted);
+  void read_past_next();
+  void read_past_own(Unit& unit);
+  void scan(Unit& unit);
+  void decode(Unit& unit);
+  void decode_with_references(std::size_t index);
+
+  std::vector<ColumnShape> shapes;
+  Loader loader;
+  std::uint64_t budget = 0;
+  std::map<GroupKey, DecodedGroup> groups;
+  std::vector<Unit> units;  // those read past so far
+  std::vector<std::size_t> unit_of;
+  std::vector<std::shared_ptr<const ColumnText>> values;
+  std::uint32_t columns_read = 0;
+  ColumnDecoder scanner;
+  ColumnDecoder decoder;
+  std::vector<std::shared_ptr<const ColumnText>> taken;  // by the last run
+};
+
+std::vector<ColumnDecoder::Sibling> ColumnSetReader::State::siblings_from(std::uint32_t first,
+                                                                          DecodedGroup* group,
+                                                                          bool wanted) const {
+  std::vector<ColumnDecoder::Sibling> siblings;
+  constexpr std::uint32_t most = 8;  // columns of one descriptor
+  const auto end = std::min<std::uint32_t>(first + most, static_cast<std::uint32_t>(shapes.size()));
+  for (std::uint32_t j = first; j < end; ++j) {
+    const bool common = shapes[j].group == shapes[first].group && shapes[j].rows == shapes[first].rows;
+    siblings.push_back({shapes[j].rows, common ? group : nullptr, wanted, j});
+  }
+  return siblings;
+}
+
+std::size_t ColumnSetReader::State::run(ColumnDecoder& runner, std::uint32_t first, DecodedGroup& group,
+                                        bool wanted) {
+  taken.clear();
+  return runner.take(siblings_from(first, &group, wanted), taken);
+}
+
+void ColumnSetReader::State::read_past_own(Unit& unit) {
+  StreamCursor& descriptor = scanner.cursors()[Kind::descriptor];
+  descriptor.byte();
+  unit.own = true;
+  unit.columns = static_cast<std::uint32_t>(descriptor.number(shapes.size() - unit.first));
+  if (unit.columns == 0) descriptor.corrupt("a descriptor of no column");
+  const std::uint64_t entries = descriptor.number(most_group_entries);
+  DecodedGroup& group = group_of(unit.first);
+  group.resize(group.size() + entries, {nullptr, unit.first});
+}
+
+void ColumnSetReader::State::read_past_next() {
+  Unit unit;
+  unit.first = columns_read;
+  unit.group_size = group_of(columns_read).size();
+  StreamCursor& descriptor = scanner.cursors()[Kind::descriptor];
+  if (shapes[columns_read].rows > 0 && descriptor.remaining() > 0 &&
+      descriptor.peek() == column_code::own_streams) {
+    read_past_own(unit);
+  } else {
+    unit.begin = scanner.cursors().cursors;
+    unit.columns = static_cast<std::uint32_t>(run(scanner, columns_read, group_of(columns_read), false));
+    unit.references = scanner.take_references();
+    unit.scanned = true;
+  }
+  for (std::uint32_t j = 0; j < unit.columns; ++j) unit_of[columns_read + j] = units.size();
+  columns_read += unit.columns;
+  units.push_back(std::move(unit));
+}
+
+// Finds what a unit in streams of its own refers to.
+void ColumnSetReader::State::scan(Unit& unit) {
+  if (unit.scanned) return;
+  unit.begin = cursors_over(loader(unit.first + 1), unit.first + 1);
+  ColumnDecoder own(budget);
+  own.cursors().cursors = unit.begin;
+  const DecodedGroup& whole = group_of(unit.first);
+  DecodedGroup group(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(unit.group_size));
+  run(own, unit.first, group, false);
+  unit.references = own.take_references();
+  unit.scanned = true;
+}
+
+void ColumnSetReader::State::decode(Unit& unit) {
+  DecodedGroup& whole = group_of(unit.first);
+  DecodedGroup group(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(unit.group_size));
+  decoder.cursors().cursors = unit.begin;
+  if (run(decoder, unit.first, group, true) != unit.columns || group.size() > whole.size()) {
+    decoder.cursors()[Kind::descriptor].corrupt("a column in streams of its own is another than was said");
+  }
+  decoder.take_references();
+  std::copy(group.begin() + static_cast<std::ptrdiff_t>(unit.group_size), group.end(),
+            whole.begin() + static_cast<std::ptrdiff_t>(unit.group_size));
+  for (std::uint32_t j = 0; j < unit.columns; ++j) values[unit.first + j] = taken[j];
+  unit.decoded = true;
+}
+
+// References point backwards, so the units needed are decoded in their order.
+void ColumnSetReader::State::decode_with_references(std::size_t index) {
+  std::set<std::size_t> needed = {index};
+  std::vector<std::size_t> open = {index};
+  while (!open.empty()) {
+    Unit& unit = units[open.back()];
+    open.pop_back();
+    if (unit.decoded) continue;
+    scan(unit);
+    for (const std::uint32_t column : unit.references) {
+      if (needed.insert(unit_of[column]).second) open.push_back(unit_of[column]);
+    }
+  }
+  for (const std::size_t one : needed) {
+    if (!units[one].decoded) decode(units[one]);
+  }
+}
+
+ColumnSetReader::ColumnSetReader(std::span<const ColumnShape> shapes, std::uint64_t value_bytes,
+                                 Loader loader)
+    : state_(std::make_unique<State>(shapes, value_bytes, std::move(loader))) {}
+ColumnSetReader::~ColumnSetReader() = default;
+ColumnSetReader::ColumnSetReader(ColumnSetReader&&) noexcept = default;
+ColumnSetReader& ColumnSetReader::operator=(ColumnSetReader&&) noexcept = default;
+
+const ColumnText& ColumnSetReader::column(std::uint32_t index) {
+  require(index < state_->shapes.size(), "a column of the set");
+  while (state_->columns_read <= index) state_->read_past_next();
+  state_->decode_with_references(state_->unit_of[index]);
+  return *state_->values[index];
+}
+
+namespace {
+
+// One pass over everything.
+class WholeSet {
+ public:
+  WholeSet(std::span<const ColumnStreamView> streams, std::span<const ColumnShape> shapes,
+           std::uint64_t value_bytes)
+      : streams_(streams),
+        shapes_(shapes),
+        decoder_(std::min<std::uint64_t>(value_bytes, std::uint64_t{1} << 40) * intermediate_copies) {
+    decoder_.cursors().cursors = cursors_over(streams, 0);
+  }
+
+  std::vector<std::shared_ptr<const ColumnText>> decode() {
+    while (values_.size() < shapes_.size()) take_next();
+    for (const StreamCursor& cursor : decoder_.cursors().cursors) {
+      if (cursor.remaining() > 0) cursor.corrupt("bytes are left over");
+    }
+    return std::move(values_);
+  }
+
+ private:
+  void take_next() {
+    const auto first = static_cast<std::uint32_t>(values_.size());
+    std::vector<ColumnDecoder::Sibling> siblings;
+    for (std::uint32_t j = first; j < shapes_.size() && j < first + 8; ++j) {
+      siblings.push_back({shapes_[j].rows, &groups_[{shapes_[j].group, shapes_[j].rows}], true, j});
+    }
+    StreamCursor& descriptor = decoder_.cursors()[Kind::descriptor];
+    if (shapes_[first].rows == 0 || descriptor.remaining() == 0 ||
+        descriptor.peek() != column_code::own_streams) {
+      decoder_.take(siblings, values_);
+      return;
+    }
+    descriptor.byte();
+    const std::uint64_t columns = descriptor.varint();
+    const std::uint64_t entries = descriptor.varint();
+    const std::size_t before = siblings.front().group->size();
+    const auto shared = decoder_.cursors().cursors;
+    decoder_.cursors().cursors = cursors_over(streams_, first + 1);
+    const std::size_t taken = decoder_.take(siblings, values_);
+    decoder_.cursors().cursors = shared;
+    if (taken != columns || siblings.front().group->size() - before != entries) {
+      decoder_.cursors()[Kind::descriptor].corrupt("a column in streams of its own is another than was said");
+    }
+  }
+
+  std::span<const ColumnStreamView> streams_;
+  std::span<const ColumnShape> shapes_;
+  ColumnDecoder decoder_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, DecodedGroup> groups_;
+  std::vector<std::shared_ptr<const ColumnText>> values_;
+};
+
+}  // namespace
+
+std::vector<std::shared_ptr<const ColumnText>> decode_columns(std::span<const ColumnStreamView> streams,
+                                                              std::span<const ColumnShape> shapes,
+                                                              std::uint64_t value_bytes) {
+  return WholeSet(streams, shapes, value_bytes).decode();
+}
+
+std::vector<std::shared_ptr<const ColumnText>> decode_columns(std::span<const ColumnStream> streams,
+                                                              std::span<const ColumnShape> shapes,
+                                                              std::uint64_t value_bytes) {
+  std::vector<ColumnStreamView> views;
+  for (const ColumnStream& stream : streams) views.push_back({stream.kind, stream.owner, stream.bytes});
+  return decode_columns(views, shapes, value_bytes);
+}
+
+}  // namespace laconic

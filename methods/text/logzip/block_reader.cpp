@@ -1,0 +1,222 @@
+#include <algorithm>
+#include <optional>
+
+#include "engine/base/error.h"
+#include "engine/column/stream_bundle.h"
+#include "methods/text/logzip/block_codec.h"
+#include "methods/text/logzip/block_streams.h"
+#include "methods/text/logzip/id_sequence.h"
+#include "methods/text/logzip/line_renderer.h"
+#include "methods/text/logzip/skeleton.h"
+#include "methods/text/logzip/stamp_columns.h"
+
+namespace laconic::logzip {
+
+struct BlockReader::State {
+  State(ByteSpan part, const HeaderFormat& header_format, std::span<const Template> known_templates,
+        std::span<const Template> fresh_templates, std::string place)
+      : format(header_format), known(known_templates), fresh(fresh_templates), where(std::move(place)) {
+    ByteReader reader(part, where);
+    read_head(reader);
+    if (lossy) {
+      reader.expect_end();
+      return;
+    }
+    bundle.emplace(reader.take(reader.remaining()), most_stream_bytes, where);
+    read_layout();
+    open_columns();
+  }
+
+  const Template& template_of(std::uint32_t id) const {
+    return id < known.size() ? known[id] : fresh[id - known.size()];
+  }
+
+  void read_head(ByteReader& reader) {
+    const std::uint8_t version = reader.u8();
+    if (version != exact_block && version != lossy_block) reader.corrupt("a block of an unknown kind");
+    lossy = version == lossy_block;
+    size = reader.length(block_bytes);
+    const std::uint64_t lines = reader.length(std::min<std::uint64_t>(most_lines, size));
+    while (ends.size() < lines) {
+      const std::uint8_t end = reader.u8();
+      if (end > static_cast<std::uint8_t>(LineEnd::none)) reader.corrupt("an unknown end of line");
+      const std::uint64_t count = reader.length(lines - ends.size());
+      if (count == 0) reader.corrupt("an empty run of line ends");
+      ends.insert(ends.end(), count, static_cast<LineEnd>(end));
+    }
+    const ByteSpan coded = reader.take(reader.length(reader.remaining()));
+    ids = decode_ids(coded, lines, static_cast<std::uint32_t>(known.size() + fresh.size()), where);
+  }
+
+  // Templates with lines and slots, their columns, and how many rows each column has.
+  void read_layout() {
+    std::vector<std::uint32_t> lines_of(known.size() + fresh.size());
+    for (const std::uint32_t id : ids) {
+      ++lines_of[id];
+      header_lines += template_of(id).has_header() ? 1 : 0;
+    }
+    ByteReader reader(bundle->read_id(0), where);
+    // Every value is some byte of a line, or stands between two tokens of it.
+    std::uint64_t values_left = size + ids.size() * (HeaderFormat::most_fields + 1);
+    for (std::uint32_t id = 0; id < lines_of.size(); ++id) {
+      const std::uint32_t slots = template_of(id).slots;
+      if (lines_of[id] == 0 || slots == 0) continue;
+      if (slots > reader.remaining()) reader.corrupt("the layout of a block is cut");
+      if (std::uint64_t{slots} * lines_of[id] > values_left)
+        reader.corrupt("more values than a block can hold");
+      values_left -= std::uint64_t{slots} * lines_of[id];
+      TemplateColumns& one = layout.emplace_back();
+      one.id = id;
+      for (std::uint32_t slot = 0; slot < slots; ++slot) {
+        const std::uint64_t reference = reader.length(rows.size());
+        one.columns.push_back(static_cast<std::uint32_t>(reference == 0 ? rows.size() : reference - 1));
+        if (reference == 0) rows.push_back(0);
+        rows[one.columns.back()] += lines_of[id];
+      }
+    }
+    reader.expect_end();
+  }
+
+  void open_columns() {
+    const std::size_t stamps = format.stamps().size();
+    std::vector<ColumnShape> shapes(stamps + free_fields(format).size(), {header_lines, 0});
+    first_slot_column = shapes.size();
+    const std::vector<std::uint32_t> groups = column_groups(layout, rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) shapes.push_back({rows[i], groups[i]});
+    constexpr std::uint64_t stamp_digits = 20;
+    columns.emplace(shapes, size + stamp_digits * stamps * header_lines, [this](std::uint32_t owner) {
+      std::vector<ColumnStreamView> views;
+      for (std::size_t kind = 0; kind < column_stream_kinds; ++kind) {
+        const auto named = static_cast<ColumnStreamKind>(kind);
+        const ByteSpan bytes = bundle->read_id(stream_id(owner, named));
+        if (!bytes.empty()) views.push_back({named, owner, bytes});
+      }
+      return views;
+    });
+    times.resize(stamps);
+    time_known.resize(stamps);
+  }
+
+  std::span<const std::int64_t> stamp(std::size_t index) {
+    if (!time_known[index]) {
+      const std::size_t first = format.primary_stamp();
+      const std::span<const std::int64_t> primary =
+          index == first ? std::span<const std::int64_t>{} : stamp(first);
+      times[index] =
+          stamp_values(format, index, columns->column(static_cast<std::uint32_t>(index)), primary, where);
+      time_known[index] = true;
+    }
+    return times[index];
+  }
+
+  LineRenderer& open_renderer() {
+    if (!renderer) {
+      source.ends = ends;
+      source.ids = ids;
+      source.layout = layout;
+      source.columns = rows.size();
+      source.templates = known.size() + fresh.size();
+      source.template_of = [this](std::uint32_t id) -> const Template& { return template_of(id); };
+      source.column = [this](std::size_t index) -> const ColumnText& { return slot_column(index); };
+      source.field = [this](std::size_t index) -> const ColumnText& { return free_field(index); };
+      source.stamp = [this](std::size_t index) { return stamp(index); };
+      renderer.emplace(source, format, where);
+    }
+    return *renderer;
+  }
+
+  const ColumnText& slot_column(std::size_t index) {
+    return columns->column(static_cast<std::uint32_t>(first_slot_column + index));
+  }
+  const ColumnText& free_field(std::size_t index) {
+    return columns->column(static_cast<std::uint32_t>(format.stamps().size() + index));
+  }
+
+  // Every slot and every part of the header that is not in the template as <*>.
+  std::string lossy_line(std::size_t line) const {
+    const Template& one = template_of(ids[line]);
+    std::string text;
+    std::size_t at = 1;
+    const auto segment = [&] {
+      for (; one.text[at] != '\n'; ++at) {
+        if (one.text[at] == slot_mark) {
+          text += "<*>";
+        } else {
+          text += one.text[at];
+        }
+      }
+      ++at;
+    };
+    if (!one.has_header()) segment();
+    for (const HeaderField& field : format.fields()) {
+      if (!one.has_header()) break;
+      text += field.before;
+      if (field.with_template) {
+        segment();
+      } else {
+        text += "<*>";
+      }
+    }
+    text += line_end_text(ends[line]);
+    return text;
+  }
+
+  const HeaderFormat& format;
+  std::span<const Template> known;
+  std::span<const Template> fresh;
+  std::string where;
+  bool lossy = false;
+  std::uint64_t size = 0;
+  std::vector<LineEnd> ends;
+  std::vector<std::uint32_t> ids;
+  std::vector<TemplateColumns> layout;
+  std::vector<std::uint32_t> rows;  // of the columns of slots
+  std::uint32_t header_lines = 0;
+  std::optional<BundleReader> bundle;
+  std::optional<ColumnSetReader> columns;
+  std::size_t first_slot_column = 0;
+  std::vector<std::vector<std::int64_t>> times;
+  std::vector<bool> time_known;
+  RenderSource source;
+  std::optional<LineRenderer> renderer;
+};
+
+BlockReader::BlockReader(ByteSpan part, const HeaderFormat& format, std::span<const Template> known,
+                         std::span<const Template> fresh, std::string where)
+    : state_(std::make_unique<State>(part, format, known, fresh, std::move(where))) {}
+BlockReader::~BlockReader() = default;
+BlockReader::BlockReader(BlockReader&&) noexcept = default;
+BlockReader& BlockReader::operator=(BlockReader&&) noexcept = default;
+
+bool BlockReader::lossy() const { return state_->lossy; }
+std::uint64_t BlockReader::size() const { return state_->size; }
+std::span<const std::uint32_t> BlockReader::ids() const { return state_->ids; }
+const Template& BlockReader::template_of(std::uint32_t id) const { return state_->template_of(id); }
+std::span<const TemplateColumns> BlockReader::layout() const { return state_->layout; }
+const ColumnText& BlockReader::column(std::size_t index) { return state_->slot_column(index); }
+const ColumnText& BlockReader::field(std::size_t index) { return state_->free_field(index); }
+std::span<const std::int64_t> BlockReader::stamp(std::size_t index) { return state_->stamp(index); }
+
+std::string BlockReader::lines(std::size_t first, std::size_t last) {
+  require(first <= last && last <= state_->ids.size(), "lines of a block are within it");
+  std::string text;
+  if (!state_->lossy) {
+    state_->open_renderer().append(first, last, state_->size, text);
+    return text;
+  }
+  for (std::size_t line = first; line < last; ++line) {
+    text += state_->lossy_line(line);
+    if (text.size() > block_bytes)
+      fail(ErrorKind::corrupt, "a block is longer than blocks are", state_->where);
+  }
+  return text;
+}
+
+std::string BlockReader::text() {
+  std::string text = lines(0, state_->ids.size());
+  if (!state_->lossy && text.size() != state_->size)
+    fail(ErrorKind::corrupt, "a block is shorter than it says", state_->where);
+  return text;
+}
+
+}  // namespace laconic::logzip

@@ -1,0 +1,48 @@
+// Numbers that the encoder and the reader of blocks agree on.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/column/column_streams.h"
+#include "methods/text/logzip/lines.h"
+#include "methods/text/logzip/parsed_block.h"
+
+namespace laconic::logzip {
+
+inline constexpr std::uint8_t exact_block = 1, lossy_block = 2;  // first byte of part 1
+inline constexpr std::uint64_t most_template_bytes = 2 * block_bytes;
+inline constexpr std::uint64_t most_stream_bytes = 4 * block_bytes + (1u << 20);
+// A block is cut after block_lines, and lines of more than longest_line are several.
+inline constexpr std::uint64_t most_lines = block_lines + block_bytes / longest_line;
+
+// Streams of the column set in a bundle, in which stream 0 is the layout.
+inline std::uint32_t stream_id(std::uint32_t owner, ColumnStreamKind kind) {
+  return 1 + owner * static_cast<std::uint32_t>(column_stream_kinds) + static_cast<std::uint32_t>(kind);
+}
+// Texts and numbers are coded apart where that is smaller.
+inline std::uint32_t stream_group(ColumnStreamKind kind) {
+  return kind == ColumnStreamKind::numbers || kind == ColumnStreamKind::planes ||
+                 kind == ColumnStreamKind::fixed
+             ? 1
+             : 0;
+}
+
+// Groups of the columns of slots: those of one template's own slots are aligned, a column that slots share is
+// alone. Group 0 is the header.
+inline std::vector<std::uint32_t> column_groups(std::span<const TemplateColumns> layout,
+                                                std::size_t columns) {
+  std::vector<std::uint32_t> uses(columns), groups(columns);
+  for (const TemplateColumns& one : layout)
+    for (const std::uint32_t column : one.columns) ++uses[column];
+  std::uint32_t next = 1;
+  for (const TemplateColumns& one : layout) {
+    const std::uint32_t own = next++;
+    for (const std::uint32_t column : one.columns)
+      if (groups[column] == 0) groups[column] = uses[column] == 1 ? own : next++;
+  }
+  return groups;
+}
+
+}  // namespace laconic::logzip

@@ -1,0 +1,190 @@
+#include "methods/text/logzip/id_sequence.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <string>
+#include <unordered_map>
+
+#include "engine/base/error.h"
+#include "engine/coding/range_coder.h"
+
+namespace laconic::logzip {
+namespace {
+
+// Logistic function and its inverse between 12-bit probabilities and the domain [-2047, 2047] in 1/256.
+struct LogisticTables {
+  std::array<std::uint16_t, 4096> squash{};  // by domain + 2048, in 65536ths
+  std::array<std::int16_t, 4096> stretch{};  // by probability in 4096ths
+};
+
+constexpr LogisticTables logistic_tables() {
+  LogisticTables tables;
+  // e^(-i / 256) in 2^-32, by repeated products with e^(-1 / 256).
+  constexpr std::uint64_t one = std::uint64_t{1} << 32, step = 4278222805;
+  std::uint64_t power = one;
+  for (std::size_t i = 0; i < 2048; ++i) {
+    const std::uint64_t p = (std::uint64_t{65536} << 32) / (one + power);
+    tables.squash[2048 + i] = static_cast<std::uint16_t>(p > 65535 ? 65535 : p);
+    tables.squash[2048 - i] = static_cast<std::uint16_t>(65536 - p);
+    power = (power * step) >> 32;
+  }
+  tables.squash[0] = tables.squash[1];
+  std::size_t domain = 0;
+  for (std::size_t p = 0; p < 4096; ++p) {
+    while (domain < 4095 && tables.squash[domain] < p * 16 + 8) ++domain;
+    tables.stretch[p] = static_cast<std::int16_t>(static_cast<int>(domain) - 2048);
+  }
+  return tables;
+}
+
+constexpr LogisticTables logistic = logistic_tables();
+
+// The probability of a one in one context: the mean of what was seen, at first, later a moving one.
+struct ContextBit {
+  std::uint16_t ones = 32768;
+  std::uint16_t seen = 0;
+
+  void learn(bool one) {
+    constexpr std::uint16_t limit = 60;
+    const std::int32_t target = one ? 65535 : 0;
+    ones = static_cast<std::uint16_t>(ones + (target - ones) * 2 / (2 * seen + 3));
+    if (seen < limit) ++seen;
+  }
+};
+
+class SymbolModel {
+ public:
+  SymbolModel(std::size_t symbols, std::size_t count) : bits_(std::bit_width(symbols)) {
+    cells_.resize(
+        std::bit_ceil(std::clamp<std::size_t>(count * static_cast<std::size_t>(bits_) * 4, 4096, 1u << 22)));
+    for (auto& set : weights_) set.fill(1 << 14);
+  }
+
+  // Codes one symbol by coder(probability of a one in 65536ths) -> the bit; `wanted` gives it when encoding.
+  template <class Coder>
+  std::uint32_t code(const Coder& coder) {
+    const std::array<std::uint64_t, contexts> histories{1, mix(2, last_[0]), mix(mix(3, last_[0]), last_[1]),
+                                                        mix(mix(mix(4, last_[0]), last_[1]), last_[2]),
+                                                        mix(5, last_[1])};
+    std::uint32_t node = 1;
+    for (int bit = bits_ - 1; bit >= 0; --bit) {
+      std::array<ContextBit*, contexts> cells;
+      for (std::size_t c = 0; c < contexts; ++c)
+        cells[c] = &cells_[mix(histories[c], node) >> 20 & (cells_.size() - 1)];
+      node = node << 1 | (code_bit(cells, bit, coder) ? 1u : 0u);
+    }
+    return node - (1u << bits_);
+  }
+  // The number that the last symbol stood for, new or not.
+  void remember(std::uint32_t number) { last_ = {number, last_[0], last_[1]}; }
+
+ private:
+  static constexpr std::size_t contexts = 5;
+
+  static std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
+    hash = (hash + value + 1) * 0x9E3779B97F4A7C15u;
+    return hash ^ hash >> 31;
+  }
+
+  template <class Coder>
+  bool code_bit(const std::array<ContextBit*, contexts>& cells, int bit, const Coder& coder) {
+    // Weights are chosen by how long a history has been seen before.
+    std::size_t known = 0;
+    std::array<std::int32_t, contexts> inputs;
+    for (std::size_t c = 0; c < contexts; ++c) {
+      const ContextBit& cell = *cells[c];
+      inputs[c] = cell.seen == 0 ? 0 : logistic.stretch[cell.ones >> 4];
+      if (cell.seen != 0 && c < 4) known = c + 1;
+      if (cell.seen == 1) inputs[c] = inputs[c] * 3 / 2;
+    }
+    auto& weights = weights_[known];
+    std::int64_t sum = 0;
+    for (std::size_t c = 0; c < contexts; ++c) sum += std::int64_t{weights[c]} * inputs[c];
+    const auto domain = static_cast<std::int32_t>(std::clamp<std::int64_t>(sum >> 16, -2047, 2047));
+    const std::uint32_t ones =
+        std::clamp<std::uint32_t>(logistic.squash[static_cast<std::size_t>(domain + 2048)], 24, 65512);
+    const bool one = coder(ones, bit);
+    const std::int32_t error = (one ? 65535 : 0) - static_cast<std::int32_t>(ones);
+    for (std::size_t c = 0; c < contexts; ++c) {
+      weights[c] += static_cast<std::int32_t>((std::int64_t{inputs[c]} * error) >> 12);
+      cells[c]->learn(one);
+    }
+    return one;
+  }
+
+  int bits_;
+  std::vector<ContextBit> cells_;
+  std::array<std::array<std::int32_t, contexts>, 5> weights_{};
+  std::array<std::uint32_t, 3> last_{};
+};
+
+}  // namespace
+
+Bytes encode_ids(std::span<const std::uint32_t> ids) {
+  std::unordered_map<std::uint32_t, std::uint32_t> numbers;
+  std::vector<std::uint32_t> symbols(ids.size());
+  ByteWriter writer, news;
+  std::int64_t previous = 0;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto [at, is_new] = numbers.try_emplace(ids[i], static_cast<std::uint32_t>(numbers.size() + 1));
+    symbols[i] = is_new ? 0 : at->second;
+    if (is_new) news.signed_varint(ids[i] - previous);
+    if (is_new) previous = ids[i];
+  }
+  writer.varint(numbers.size());
+  writer.append(news.span());
+  SymbolModel model(numbers.size(), ids.size());
+  RangeEncoder encoder;
+  for (std::size_t i = 0; i < symbols.size(); ++i) {
+    const std::uint32_t symbol = symbols[i];
+    model.code([&](std::uint32_t ones, int bit) {
+      const bool one = (symbol >> bit & 1) != 0;
+      encoder.put(one ? 0 : ones, one ? ones : 65536 - ones, 65536);
+      return one;
+    });
+    model.remember(numbers.at(ids[i]));
+  }
+  if (numbers.size() > 1) writer.append(encoder.take());
+  return writer.take();
+}
+
+std::vector<std::uint32_t> decode_ids(ByteSpan bytes, std::size_t count, std::uint32_t limit,
+                                      std::string_view where) {
+  ByteReader reader(bytes, std::string(where));
+  const std::uint64_t distinct = reader.length(std::min<std::uint64_t>(count, limit));
+  if ((distinct == 0) != (count == 0)) reader.corrupt("no template ids for the lines of a block");
+  std::vector<std::uint32_t> values;
+  std::int64_t previous = 0;
+  for (std::uint64_t i = 0; i < distinct; ++i) {
+    const std::int64_t difference = reader.signed_varint();
+    if (difference < -std::int64_t{limit} || difference > limit) reader.corrupt("a template id out of range");
+    previous += difference;
+    if (previous < 0 || previous >= limit) reader.corrupt("a template id out of range");
+    values.push_back(static_cast<std::uint32_t>(previous));
+  }
+  if (distinct == 1) {
+    reader.expect_end();
+    return std::vector<std::uint32_t>(count, values.front());
+  }
+  RangeDecoder decoder(reader.take(reader.remaining()), where);
+  SymbolModel model(distinct, count);
+  std::vector<std::uint32_t> ids(count);
+  std::uint32_t seen = 0;
+  for (std::uint32_t& id : ids) {
+    const std::uint32_t symbol = model.code([&](std::uint32_t ones, int) {
+      const bool one = decoder.peek(65536) < ones;
+      decoder.take(one ? 0 : ones, one ? ones : 65536 - ones, 65536);
+      return one;
+    });
+    if (symbol > seen || (symbol == 0 && seen == distinct))
+      fail(ErrorKind::corrupt, "a template id that was not introduced", where);
+    const std::uint32_t number = symbol == 0 ? ++seen : symbol;
+    model.remember(number);
+    id = values[number - 1];
+  }
+  decoder.expect_end();
+  return ids;
+}
+
+}  // namespace laconic::logzip
