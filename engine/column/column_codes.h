@@ -42,4 +42,8 @@ inline constexpr std::uint8_t formatted_numbers = 112;
 inline constexpr std::uint8_t end_of_numbers = 192;
 }  // namespace column_code
 
+// How many columns and words those in streams of their own may add to groups, all together: readers make room
+// for them before they see them.
+inline constexpr std::uint64_t most_own_entries = 1 << 20;
+
 }  // namespace laconic

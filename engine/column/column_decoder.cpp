@@ -7,6 +7,7 @@
 #include "engine/column/joined_numbers.h"
 #include "engine/column/number_codec.h"
 #include "engine/column/text_codec.h"
+#include "engine/column/value_pattern.h"
 
 namespace laconic {
 namespace {
@@ -129,22 +130,26 @@ void ColumnDecoder::take_predicted(Prediction prediction, const Place& place, Co
 
 // Patterns are decoded also when the values are not wanted: they tell how many rows the words have.
 void ColumnDecoder::take_split(const Place& place, ColumnText* out) {
-  SplitColumn split;
-  take_one({place.rows, nullptr, place.owner, place.depth + 1}, &split.patterns);
-  take_words(place, split, out != nullptr);
+  ColumnText patterns;
+  take_one({place.rows, nullptr, place.owner, place.depth + 1}, &patterns);
+  const auto words = take_words(place, patterns.view(), out != nullptr);
   if (out == nullptr) return;
-  std::uint64_t size = split.patterns.bytes.size();
-  for (const ColumnText& word : split.words) size += word.bytes.size();
+  std::uint64_t size = patterns.bytes.size();
+  std::vector<ColumnView> views;
+  for (const auto& word : words) {
+    views.push_back(word->view());
+    size += word->bytes.size();
+  }
   in_.claim(size);
-  join_words(split, *out);
+  join_words(patterns.view(), views, *out);
 }
 
-void ColumnDecoder::take_words(const Place& place, SplitColumn& split, bool wanted) {
-  // rows[j]: how many values have more than j words. A word takes a row of its column, so they are claimed as
-  // well.
+std::vector<std::shared_ptr<const ColumnText>> ColumnDecoder::take_words(const Place& place,
+                                                                         ColumnView patterns, bool wanted) {
+  // rows[j]: how many values have more than j words.
   std::vector<std::size_t> rows;
-  for (std::size_t row = 0; row < split.patterns.size(); ++row) {
-    const std::size_t words = words_of_pattern(split.patterns[row]);
+  for (std::size_t row = 0; row < patterns.size(); ++row) {
+    const std::size_t words = words_of_pattern(patterns[row]);
     if (words > rows.size()) rows.resize(words);
     ++rows[words - 1];
   }
@@ -157,8 +162,7 @@ void ColumnDecoder::take_words(const Place& place, SplitColumn& split, bool want
   while (words.size() < siblings.size()) {
     take(std::span(siblings).subspan(words.size()), words, place.depth + 1);
   }
-  if (!wanted) return;
-  for (const auto& word : words) split.words.push_back(*word);
+  return words;
 }
 
 std::size_t ColumnDecoder::take_joined(std::span<const Sibling> siblings,

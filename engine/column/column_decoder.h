@@ -10,7 +10,6 @@
 #include "engine/column/column_streams.h"
 #include "engine/column/column_view.h"
 #include "engine/column/prediction_codec.h"
-#include "engine/column/value_pattern.h"
 
 namespace laconic {
 
@@ -55,7 +54,8 @@ class ColumnDecoder {
   void take_equal(const Place& place, ColumnText* out);
   void take_predicted(Prediction prediction, const Place& place, ColumnText* out);
   void take_split(const Place& place, ColumnText* out);
-  void take_words(const Place& place, SplitColumn& split, bool wanted);
+  std::vector<std::shared_ptr<const ColumnText>> take_words(const Place& place, ColumnView patterns,
+                                                            bool wanted);
   std::size_t take_joined(std::span<const Sibling> siblings,
                           std::vector<std::shared_ptr<const ColumnText>>& out);
   const DecodedColumn& referred(const Place& place);

@@ -18,7 +18,13 @@ using Kind = ColumnStreamKind;
 
 constexpr int deepest_split = 3;
 constexpr std::size_t most_words = 64;
-constexpr std::size_t far_columns = 127;  // how far back a column may look for one that equals it
+constexpr std::size_t most_words_at_borders = 12;
+constexpr std::size_t farthest_equal = 127;  // how far back a column may look for one that equals it
+
+// Words of letters and digits at random, as hexadecimal ones, have many borders and are no words.
+bool few_patterns(ColumnFacts& patterns) {
+  return patterns.has_dictionary() && patterns.numbered().table.size() <= 16 + patterns.rows() / 16;
+}
 
 ColumnFacts& column_back(const AlignedColumns& group, std::size_t distance) {
   return *group[group.size() - distance];
@@ -63,13 +69,12 @@ ColumnEncoder::Coded ColumnEncoder::encode_one(ColumnFacts& column, const Aligne
     std::vector<Trial> trials = ranked(column, group, depth);
     return std::move(trials.front().coded);
   }
-  ColumnFacts sample(column.view().first(options_.sample_rows));
+  ColumnFacts& sample = column.head(options_.sample_rows);
   for (const Trial& trial : ranked(sample, group, depth)) {
     std::optional<Coded> whole = encode_by(trial.attempt, column, group, depth);
     if (!whole) continue;
-    coded = std::move(*whole);
-    coded.cost = costs_.cost(coded.parts);
-    return coded;
+    whole->cost = trial.coded.cost * column.rows() / sample.rows();
+    return std::move(*whole);
   }
   // A sample may fit layouts that the whole column does not.
   coded = *encode_text({Attempt::Family::text, static_cast<std::uint8_t>(layout_of(column.view()))}, column);
@@ -80,7 +85,7 @@ ColumnEncoder::Coded ColumnEncoder::encode_one(ColumnFacts& column, const Aligne
 std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_equal(ColumnFacts& column,
                                                                 const AlignedColumns* group) const {
   if (group == nullptr || !options_.cross_columns) return std::nullopt;
-  for (std::size_t distance = 1; distance <= std::min(group->size(), far_columns); ++distance) {
+  for (std::size_t distance = 1; distance <= std::min(group->size(), farthest_equal); ++distance) {
     if (!column.equals(column_back(*group, distance))) continue;
     Coded coded;
     coded.parts.put_byte(Kind::descriptor, column_code::equal);
@@ -131,7 +136,8 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_numbers(const Attempt&
   const auto transform = static_cast<NumberTransform>(attempt.form);
   LinearReference reference;
   if (transform == NumberTransform::linear) {
-    const std::optional<NumberColumn>& other = column_back(*group, attempt.distance).numbers();
+    const std::optional<NumberColumn>& other =
+        column_back(*group, attempt.distance).head(column.rows()).numbers();
     if (!other) return std::nullopt;
     reference = {other->values, attempt.factor};
   }
@@ -201,12 +207,15 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_predicted(const Attemp
 
 std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_split(SplitRule rule, ColumnFacts& column,
                                                                 const AlignedColumns* group, int depth) {
-  std::optional<SplitColumn> split = split_values(column.view(), rule, most_words);
+  const bool borders = rule == SplitRule::borders;
+  std::optional<SplitColumn> split =
+      split_values(column.view(), rule, borders ? most_words_at_borders : most_words);
   if (!split || split->words.size() < 2) return std::nullopt;
-  Coded coded;
-  coded.parts.put_byte(Kind::descriptor, rule == SplitRule::delimiters ? column_code::split_at_delimiters
-                                                                       : column_code::split_at_borders);
   ColumnFacts patterns(std::move(split->patterns));
+  if (borders && !few_patterns(patterns)) return std::nullopt;
+  Coded coded;
+  coded.parts.put_byte(Kind::descriptor,
+                       !borders ? column_code::split_at_delimiters : column_code::split_at_borders);
   coded.parts.append(encode_one(patterns, nullptr, deepest_split).parts);
   // Words go into a copy of the group: they are there only if this split is what gets chosen.
   AlignedColumns inner;
@@ -240,8 +249,9 @@ std::vector<ColumnEncoder::Attempt> ColumnEncoder::attempts_on(ColumnFacts& colu
     attempts.push_back({Family::text, layout});
   }
   if (options_.sub_columns && depth < deepest_split) {
-    attempts.push_back({Family::split, static_cast<std::uint8_t>(SplitRule::delimiters)});
-    attempts.push_back({Family::split, static_cast<std::uint8_t>(SplitRule::borders)});
+    // Words between delimiters are tried at their borders in their turn.
+    const SplitRule rule = column.has_delimiters() ? SplitRule::delimiters : SplitRule::borders;
+    attempts.push_back({Family::split, static_cast<std::uint8_t>(rule)});
   }
   return attempts;
 }

@@ -44,6 +44,12 @@ class ColumnEncoder {
   };
   struct Attempt;
   struct Trial;
+  struct JoinTrial {
+    std::size_t columns = 0;
+    NumberTransform transform = NumberTransform::delta;
+    NumberPacking packing = NumberPacking::varints;
+    std::uint64_t cost = 0;
+  };
 
   Coded encode_one(ColumnFacts& column, const AlignedColumns* group, int depth);
   std::optional<Coded> encode_equal(ColumnFacts& column, const AlignedColumns* group) const;
@@ -64,7 +70,8 @@ class ColumnEncoder {
   std::optional<Coded> encode_split(SplitRule rule, ColumnFacts& column, const AlignedColumns* group,
                                     int depth);
   std::size_t joinable_from(std::span<const Sibling> siblings, std::size_t begin) const;
-  std::optional<Coded> encode_joined(std::span<const Sibling> siblings) const;
+  std::optional<JoinTrial> try_to_join(std::span<const Sibling> siblings) const;
+  std::optional<Coded> encode_joined(std::span<const Sibling> siblings, const JoinTrial& trial) const;
   void join_siblings(std::span<const Sibling> siblings, std::vector<Coded>& coded) const;
 
   ColumnOptions options_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/column/value_pattern.h"
+
 namespace laconic {
 
 const std::optional<NumberColumn>& ColumnFacts::numbers() {
@@ -27,6 +29,20 @@ bool ColumnFacts::constant() const {
     if (view_[row] != first) return false;
   }
   return true;
+}
+
+bool ColumnFacts::has_delimiters() {
+  if (!has_delimiters_) {
+    const std::string_view text = view_.text();
+    has_delimiters_ = std::any_of(text.begin(), text.end(), is_delimiter);
+  }
+  return *has_delimiters_;
+}
+
+ColumnFacts& ColumnFacts::head(std::size_t rows) {
+  if (rows >= this->rows()) return *this;
+  if (head_ == nullptr || head_->rows() != rows) head_ = std::make_unique<ColumnFacts>(view_.first(rows));
+  return *head_;
 }
 
 bool ColumnFacts::equals(const ColumnFacts& other) const {

@@ -25,13 +25,20 @@ class ColumnFacts {
   const NumberedValues& numbered();
   bool has_dictionary() { return numbered().ids.size() == rows(); }
   bool constant() const;
+  // Whether there is any byte that is neither a letter nor a digit.
+  bool has_delimiters();
   bool equals(const ColumnFacts& other) const;
+  // The first `rows` rows, or all when there are fewer. The last one asked for is kept, valid as long as
+  // this.
+  ColumnFacts& head(std::size_t rows);
 
  private:
   std::unique_ptr<const ColumnText> owned_;
   ColumnView view_;
   std::optional<std::optional<NumberColumn>> numbers_;
   std::optional<NumberedValues> numbered_;
+  std::optional<bool> has_delimiters_;
+  std::unique_ptr<ColumnFacts> head_;
 };
 
 // The columns with common rows that were coded so far, in order.

@@ -29,8 +29,11 @@ std::vector<ColumnStream> encode_columns(std::span<const ColumnInput> columns, c
   ColumnParts shared;
   std::vector<ColumnStream> own;
   std::uint32_t first = 0;
+  std::uint64_t own_entries = 0;
   for (ColumnEncoder::Unit& unit : ColumnEncoder(options).encode(siblings)) {
-    if (options.own_stream_bytes > 0 && unit.parts.size() > options.own_stream_bytes) {
+    const bool large = options.own_stream_bytes > 0 && unit.parts.size() > options.own_stream_bytes;
+    if (large && own_entries + unit.entries <= most_own_entries) {
+      own_entries += unit.entries;
       shared.put_byte(Kind::descriptor, column_code::own_streams);
       shared.put_varint(Kind::descriptor, unit.columns);
       shared.put_varint(Kind::descriptor, unit.entries);

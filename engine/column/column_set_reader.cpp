@@ -6,6 +6,7 @@
 #include "engine/column/column_codes.h"
 #include "engine/column/column_decoder.h"
 #include "engine/column/column_set.h"
+#include "engine/column/joined_numbers.h"
 
 namespace laconic {
 namespace {
@@ -14,7 +15,6 @@ using Kind = ColumnStreamKind;
 
 // Words and patterns are made beside the values they become, at several levels of splitting.
 constexpr std::uint64_t intermediate_copies = 12;
-constexpr std::uint64_t most_group_entries = 1 << 20;
 
 std::array<StreamCursor, column_stream_kinds> cursors_over(std::span<const ColumnStreamView> streams,
                                                            std::uint32_t owner) {
@@ -77,6 +77,7 @@ struct ColumnSetReader::State {
   std::vector<std::size_t> unit_of;
   std::vector<std::shared_ptr<const ColumnText>> values;
   std::uint32_t columns_read = 0;
+  std::uint64_t own_entries = 0;
   ColumnDecoder scanner;
   ColumnDecoder decoder;
   std::vector<std::shared_ptr<const ColumnText>> taken;  // by the last run
@@ -86,8 +87,7 @@ std::vector<ColumnDecoder::Sibling> ColumnSetReader::State::siblings_from(std::u
                                                                           DecodedGroup* group,
                                                                           bool wanted) const {
   std::vector<ColumnDecoder::Sibling> siblings;
-  constexpr std::uint32_t most = 8;  // columns of one descriptor
-  const auto end = std::min<std::uint32_t>(first + most, static_cast<std::uint32_t>(shapes.size()));
+  const std::size_t end = std::min<std::size_t>(first + most_joined_columns, shapes.size());
   for (std::uint32_t j = first; j < end; ++j) {
     const bool common = shapes[j].group == shapes[first].group && shapes[j].rows == shapes[first].rows;
     siblings.push_back({shapes[j].rows, common ? group : nullptr, wanted, j});
@@ -107,7 +107,8 @@ void ColumnSetReader::State::read_past_own(Unit& unit) {
   unit.own = true;
   unit.columns = static_cast<std::uint32_t>(descriptor.number(shapes.size() - unit.first));
   if (unit.columns == 0) descriptor.corrupt("a descriptor of no column");
-  const std::uint64_t entries = descriptor.number(most_group_entries);
+  const std::uint64_t entries = descriptor.number(most_own_entries - own_entries);
+  own_entries += entries;
   DecodedGroup& group = group_of(unit.first);
   group.resize(group.size() + entries, {nullptr, unit.first});
 }
@@ -215,7 +216,7 @@ class WholeSet {
   void take_next() {
     const auto first = static_cast<std::uint32_t>(values_.size());
     std::vector<ColumnDecoder::Sibling> siblings;
-    for (std::uint32_t j = first; j < shapes_.size() && j < first + 8; ++j) {
+    for (std::uint32_t j = first; j < shapes_.size() && j < first + most_joined_columns; ++j) {
       siblings.push_back({shapes_[j].rows, &groups_[{shapes_[j].group, shapes_[j].rows}], true, j});
     }
     StreamCursor& descriptor = decoder_.cursors()[Kind::descriptor];

@@ -1,14 +1,19 @@
 // Which earlier columns of the same rows are worth a trial: found on a few rows.
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <limits>
+#include <utility>
 
+#include "engine/coding/integer_codes.h"
 #include "engine/column/column_attempt.h"
 #include "engine/column/prediction_codec.h"
 
 namespace laconic {
 namespace {
 
-constexpr std::size_t near_columns = 16;
+constexpr std::size_t near_columns = 16;  // to look for a line or a mapping
+constexpr std::size_t far_columns = 64;   // to look for equal values
 constexpr std::size_t probed_rows = 512;
 
 std::uint64_t wrapped_difference(std::int64_t y, std::int64_t x, std::int64_t factor) {
@@ -39,15 +44,53 @@ std::int64_t slope_of(std::span<const std::int64_t> y, std::span<const std::int6
   return 1;
 }
 
+// Bits of the rests under each transform; one that does not fit has none.
+struct TransformBits {
+  std::array<std::uint64_t, number_transforms> bits{};
+  std::array<bool, number_transforms> fits{true, true, true, true, false};
+
+  explicit TransformBits(std::span<const std::int64_t> values) {
+    using enum NumberTransform;
+    std::int64_t step = 0;
+    for (std::size_t i = 1; i < values.size(); ++i) {
+      const std::int64_t last_step = std::exchange(step, values[i] - values[i - 1]);
+      add(plain, static_cast<std::uint64_t>(values[i]), values[i] >= 0);
+      add(delta, zig_zag(step), true);
+      add(rising, static_cast<std::uint64_t>(step), step >= 0);
+      if (i > 1) add(second_delta, zig_zag(step - last_step), true);
+    }
+    if (values[0] < 0) fits[0] = false;
+    // A difference that never falls needs no sign.
+    if (fits[static_cast<std::size_t>(rising)]) fits[static_cast<std::size_t>(delta)] = false;
+  }
+  // Whether it could be the best one when a coder has its say.
+  bool promising(std::uint8_t transform) const {
+    std::uint64_t fewest = std::numeric_limits<std::uint64_t>::max();
+    for (std::size_t t = 0; t < bits.size(); ++t) {
+      if (fits[t]) fewest = std::min(fewest, bits[t]);
+    }
+    return fits[transform] && bits[transform] <= fewest + fewest / 2 + 8;
+  }
+
+ private:
+  void add(NumberTransform transform, std::uint64_t rest, bool possible) {
+    const auto t = static_cast<std::size_t>(transform);
+    bits[t] += static_cast<std::uint64_t>(std::bit_width(rest));
+    fits[t] = fits[t] && possible;
+  }
+};
+
 }  // namespace
 
 void ColumnEncoder::add_number_attempts(ColumnFacts& column, const AlignedColumns* group,
                                         std::vector<Attempt>& attempts) const {
   const std::optional<NumberColumn>& numbers = column.numbers();
   if (!numbers) return;
+  const TransformBits bits(numbers->values);
   for (const NumberPacking packing : {NumberPacking::varints, NumberPacking::planes}) {
     for (std::uint8_t form = 0; form < static_cast<std::uint8_t>(NumberTransform::linear); ++form) {
-      if (form > 0 && !options_.deltas) continue;
+      const bool plain = form == static_cast<std::uint8_t>(NumberTransform::plain);
+      if (plain ? !bits.fits[form] : !options_.deltas || !bits.promising(form)) continue;
       attempts.push_back({Attempt::Family::numbers, form, packing});
     }
   }
@@ -56,8 +99,9 @@ void ColumnEncoder::add_number_attempts(ColumnFacts& column, const AlignedColumn
   Attempt best{Attempt::Family::numbers, static_cast<std::uint8_t>(NumberTransform::linear)};
   std::uint64_t narrowest = alone;
   for (std::uint32_t distance = 1; distance <= std::min(group->size(), near_columns); ++distance) {
-    const std::optional<NumberColumn>& other = (*group)[group->size() - distance]->numbers();
-    if (!other || other->values.size() < numbers->values.size()) continue;
+    const std::optional<NumberColumn>& other =
+        (*group)[group->size() - distance]->head(column.rows()).numbers();
+    if (!other || other->values.size() != numbers->values.size()) continue;
     for (const std::int64_t factor : {std::int64_t{1}, slope_of(numbers->values, other->values)}) {
       const std::uint64_t rest = spread(numbers->values, other->values, factor);
       if (rest >= narrowest) continue;
@@ -79,9 +123,10 @@ void ColumnEncoder::add_prediction_attempts(ColumnFacts& column, const AlignedCo
   for (const Prediction prediction : {Prediction::equal_but_for, Prediction::mapped}) {
     std::size_t most = rows / 2;
     Attempt best{Attempt::Family::predicted, static_cast<std::uint8_t>(prediction)};
-    for (std::uint32_t distance = 1; distance <= std::min(group.size(), near_columns); ++distance) {
-      ColumnFacts& other = *group[group.size() - distance];
-      if (other.rows() < column.rows()) continue;
+    const std::size_t farthest = prediction == Prediction::mapped ? near_columns : far_columns;
+    for (std::uint32_t distance = 1; distance <= std::min(group.size(), farthest); ++distance) {
+      ColumnFacts& other = group[group.size() - distance]->head(column.rows());
+      if (other.rows() != column.rows()) continue;
       const std::size_t hits = predicted_rows(column, other, prediction, rows);
       if (hits <= most) continue;
       most = hits;

@@ -15,57 +15,82 @@ std::size_t ColumnEncoder::joinable_from(std::span<const Sibling> siblings, std:
     if (sibling.group == nullptr || sibling.group != siblings[begin].group || sibling.column->rows() == 0)
       break;
     if (sibling.column->rows() != siblings[begin].column->rows()) break;
-    const std::optional<NumberColumn>& numbers = sibling.column->numbers();
+    const std::optional<NumberColumn>& numbers = sibling.column->head(options_.sample_rows).numbers();
     if (!numbers || !can_be_joined(*numbers)) break;
     ++end;
   }
   return end - begin;
 }
 
-std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_joined(std::span<const Sibling> siblings) const {
+// The cheapest way to code the first rows of the siblings as one number.
+std::optional<ColumnEncoder::JoinTrial> ColumnEncoder::try_to_join(std::span<const Sibling> siblings) const {
   std::vector<const NumberColumn*> columns;
-  for (const Sibling& sibling : siblings) columns.push_back(&*sibling.column->numbers());
+  for (const Sibling& sibling : siblings)
+    columns.push_back(&*sibling.column->head(options_.sample_rows).numbers());
   const std::optional<JoinedNumbers> joined = join_numbers(columns);
   if (!joined) return std::nullopt;
-  std::optional<Coded> best;
+  std::optional<JoinTrial> best;
   for (const NumberTransform transform :
-       {NumberTransform::delta, NumberTransform::rising, NumberTransform::second_delta}) {
+       {NumberTransform::rising, NumberTransform::delta, NumberTransform::second_delta}) {
     for (const NumberPacking packing : {NumberPacking::varints, NumberPacking::planes}) {
-      Coded coded;
-      coded.parts.put_byte(ColumnStreamKind::descriptor, column_code::joined);
-      put_joined_format(coded.parts, *joined);
-      const std::optional<std::uint8_t> form = put_numbers(coded.parts, joined->values, transform, packing);
-      if (!form) continue;
-      coded.parts.put_byte(ColumnStreamKind::descriptor, *form);
-      coded.cost = costs_.cost(coded.parts);
-      if (!best || coded.cost < best->cost) best = std::move(coded);
+      ColumnParts parts;
+      put_joined_format(parts, *joined);
+      if (!put_numbers(parts, joined->values, transform, packing)) continue;
+      const std::uint64_t cost = costs_.cost(parts) * siblings[0].column->rows() / joined->values.size();
+      if (!best || cost < best->cost) best = JoinTrial{siblings.size(), transform, packing, cost};
     }
   }
   return best;
 }
 
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_joined(std::span<const Sibling> siblings,
+                                                                 const JoinTrial& trial) const {
+  std::vector<const NumberColumn*> columns;
+  for (const Sibling& sibling : siblings) {
+    const std::optional<NumberColumn>& numbers = sibling.column->numbers();
+    if (!numbers || !can_be_joined(*numbers)) return std::nullopt;
+    columns.push_back(&*numbers);
+  }
+  const std::optional<JoinedNumbers> joined = join_numbers(columns);
+  if (!joined) return std::nullopt;
+  Coded coded;
+  coded.columns = siblings.size();
+  coded.cost = trial.cost;
+  coded.parts.put_byte(ColumnStreamKind::descriptor, column_code::joined);
+  put_joined_format(coded.parts, *joined);
+  // What rose on the first rows may fall later.
+  std::optional<std::uint8_t> form;
+  for (const NumberTransform transform : {trial.transform, NumberTransform::delta}) {
+    ColumnParts numbers;
+    form = put_numbers(numbers, joined->values, transform, trial.packing);
+    if (!form) continue;
+    coded.parts.append(numbers);
+    break;
+  }
+  coded.parts.put_byte(ColumnStreamKind::descriptor, *form);
+  return coded;
+}
+
 void ColumnEncoder::join_siblings(std::span<const Sibling> siblings, std::vector<Coded>& coded) const {
   for (std::size_t begin = 0; begin < siblings.size();) {
     const std::size_t longest = joinable_from(siblings, begin);
-    std::size_t taken = 1;
-    std::uint64_t most_saved = 0;
-    std::optional<Coded> best;
     // A constant first part would only make the numbers larger.
-    const std::size_t least = longest > 1 && !siblings[begin].column->constant() ? 2 : longest + 1;
+    const bool worth_it = longest > 1 && !siblings[begin].column->constant();
     std::uint64_t apart = coded[begin].cost;
-    for (std::size_t count = 2; count <= longest && least == 2; ++count) {
+    std::uint64_t most_saved = 0;
+    std::optional<JoinTrial> best;
+    for (std::size_t count = 2; worth_it && count <= longest; ++count) {
       apart += coded[begin + count - 1].cost;
-      std::optional<Coded> joined = encode_joined(siblings.subspan(begin, count));
-      if (!joined || joined->cost + most_saved >= apart) continue;
-      most_saved = apart - joined->cost;
-      best = std::move(joined);
-      taken = count;
+      const std::optional<JoinTrial> trial = try_to_join(siblings.subspan(begin, count));
+      if (!trial || trial->cost + most_saved >= apart) continue;
+      most_saved = apart - trial->cost;
+      best = trial;
     }
     if (best) {
-      coded[begin] = std::move(*best);
-      coded[begin].columns = taken;
+      std::optional<Coded> joined = encode_joined(siblings.subspan(begin, best->columns), *best);
+      if (joined) coded[begin] = std::move(*joined);
     }
-    begin += taken;
+    begin += coded[begin].columns;
   }
 }
 

@@ -15,7 +15,8 @@ namespace laconic {
 
 enum class Prediction : std::uint8_t { equal_but_for, mapped };
 
-// How many of the first `rows` rows are as predicted.
+// How many of the first `rows` rows are as predicted; 0 where that is seen to be few on the first rows, and
+// where a mapping does not pay because either column hardly repeats itself.
 std::size_t predicted_rows(ColumnFacts& column, ColumnFacts& other, Prediction prediction, std::size_t rows);
 
 // Writes the runs and gives back the values of the other rows.

@@ -63,6 +63,8 @@ bool split_value(std::string_view value, SplitRule rule, std::size_t most_words,
 
 }  // namespace
 
+bool is_delimiter(char c) { return word_class(c) == WordClass::delimiter; }
+
 std::optional<SplitColumn> split_values(ColumnView column, SplitRule rule, std::size_t most_words) {
   SplitColumn split;
   for (std::size_t row = 0; row < column.size(); ++row) {
@@ -78,18 +80,20 @@ std::size_t words_of_pattern(std::string_view pattern) {
   return marks + (marks == pattern.size() ? 1 : 2);
 }
 
-void join_words(const SplitColumn& split, ColumnText& out) {
-  std::vector<std::size_t> next(split.words.size(), 0);
-  for (std::size_t row = 0; row < split.patterns.size(); ++row) {
-    const std::string_view pattern = split.patterns[row];
+void join_words(ColumnView patterns, std::span<const ColumnView> words, ColumnText& out) {
+  std::size_t size = patterns.text().size();
+  for (const ColumnView& word : words) size += word.text().size();
+  out.bytes.reserve(out.bytes.size() + size);
+  std::vector<std::size_t> next(words.size(), 0);
+  for (std::size_t row = 0; row < patterns.size(); ++row) {
     std::size_t word = 0;
     const auto put_word = [&] {
-      out.bytes.append(split.words[word][next[word]]);
+      out.bytes.append(words[word][next[word]]);
       ++next[word++];
     };
     put_word();
     bool after_delimiter = false;
-    for (const char c : pattern) {
+    for (const char c : patterns[row]) {
       if (c == '0') {
         put_word();
       } else {

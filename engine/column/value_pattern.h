@@ -11,7 +11,7 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -26,13 +26,15 @@ struct SplitColumn {
   std::vector<ColumnText> words;  // words[j] holds word j of every row that has more than j words
 };
 
+bool is_delimiter(char c);
+
 // Nothing when a value has more than `most_words` words.
 std::optional<SplitColumn> split_values(ColumnView column, SplitRule rule, std::size_t most_words);
 
 // How many words a value of this pattern has.
 std::size_t words_of_pattern(std::string_view pattern);
 
-// The inverse of split_values. Requires as many words as the patterns ask for.
-void join_words(const SplitColumn& split, ColumnText& out);
+// The inverse of split_values: appends the values. Requires as many words as the patterns ask for.
+void join_words(ColumnView patterns, std::span<const ColumnView> words, ColumnText& out);
 
 }  // namespace laconic

@@ -149,12 +149,14 @@ TEST(NumberCodec, AnExactLineTakesNoByteForItsRows) {
 }
 
 TEST(NumberCodec, FormsThatAreNoneAreRefused) {
+  const ColumnParts nothing;
   for (int form = 0; form < 256; ++form) {
-    ColumnCursors in = cursors_over({});
-    try {
-      EXPECT_TRUE(take_numbers(in, static_cast<std::uint8_t>(form), 3).empty());
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::corrupt);
+    // Planes of no bytes are zeros; all else needs bytes, a reference, or is unknown.
+    ColumnCursors in = cursors_over(nothing);
+    if (form == 0) {
+      EXPECT_EQ(take_numbers(in, 0, 3), (std::vector<std::int64_t>{0, 0, 0}));
+    } else {
+      EXPECT_THROW(take_numbers(in, static_cast<std::uint8_t>(form), 3), Error) << form;
     }
   }
 }
@@ -333,7 +335,9 @@ TEST(ValuePattern, ValuesComeBackFromWordsAndPatterns) {
     const auto split = split_values(column.view(), rule, 64);
     ASSERT_TRUE(split);
     ColumnText back;
-    join_words(*split, back);
+    std::vector<ColumnView> views;
+    for (const ColumnText& word : split->words) views.push_back(word.view());
+    join_words(split->patterns.view(), views, back);
     ASSERT_EQ(back, column);
     std::size_t words = 0;
     for (const ColumnText& word : split->words) words += word.size();
