@@ -82,7 +82,8 @@ BundleReader::BundleReader(ByteSpan bundle, std::uint64_t raw_limit, std::string
     raw_limit -= read_unit_directory(reader, raw_limit);
     if (unit + 1 < units) coded_sizes.push_back(reader.length(bundle.size()));
   }
-  for (const std::uint64_t size : coded_sizes) units_[&size - coded_sizes.data()].coded = reader.take(size);
+  for (std::size_t unit = 0; unit < coded_sizes.size(); ++unit)
+    units_[unit].coded = reader.take(coded_sizes[unit]);
   if (units_.empty()) {
     reader.expect_end();
   } else {
