@@ -35,6 +35,7 @@ const std::vector<LogSubject>& log_subjects() {
           BlockOptions options;
           options.mode = mode;
           options.lossy = lossy;
+          options.one_part_bytes = mode == LogMode::fast ? 0 : options.one_part_bytes;
           subject.block = encode_block(text, subject.format, subject.known, options);
           made.push_back(std::move(subject));
         }
@@ -48,8 +49,8 @@ const std::vector<LogSubject>& log_subjects() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
   const LogSubject& subject = log_subjects()[data[0] % log_subjects().size()];
-  Bytes templates = subject.block.templates, streams = subject.block.streams;
-  Bytes& target = data[1] % 3 == 0 ? templates : streams;
+  Bytes templates = subject.block.part_0, streams = subject.block.part_1;
+  Bytes& target = data[1] % 3 == 0 || streams.empty() ? templates : streams;
   if (data[1] % 8 < 2) {  // any bytes at all
     target.resize(size - 2);
     if (size > 2) std::memcpy(target.data(), data + 2, size - 2);
@@ -58,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   try {
     const std::vector<Template> fresh = decode_templates(templates, subject.known.table().segments(), "fuzz");
-    BlockReader reader(streams, subject.format, subject.known.table().templates(), fresh, "fuzz");
+    BlockReader reader(templates, streams, subject.format, subject.known.table().templates(), fresh, "fuzz");
     const std::string text = reader.text();
     if (text.size() > block_bytes + longest_template) std::abort();
     std::string lines;

@@ -37,7 +37,8 @@ struct ArchiveReader::State {
   std::optional<std::vector<Template>> templates_of(std::uint64_t table, std::uint64_t number,
                                                     BlockPart part) const;
   ByteSpan part(std::size_t block, BlockPart which) const {
-    return file.read_part(blocks[block].frame, static_cast<std::size_t>(which));
+    const std::size_t frame = blocks[block].frame, place = static_cast<std::size_t>(which);
+    return place < file.frames()[frame].parts.size() ? file.read_part(frame, place) : ByteSpan();
   }
   std::string name_of(std::size_t block) const {
     const ArchiveBlock& one = blocks[block];
@@ -109,7 +110,7 @@ void ArchiveReader::State::add_block(std::size_t frame) {
   block.newlines = info.items;
   block.first_line = info.first_item;
   block.stored = info.end - info.offset;
-  if (block.newlines > block.entry.bytes || info.parts.size() < 2)
+  if (block.newlines > block.entry.bytes)
     fail(ErrorKind::corrupt, "a block with more lines than bytes", where);
   if (!blocks.empty() && blocks.back().section == block.section) {
     const std::uint64_t before = file.frames()[blocks.back().frame].ordinal;
@@ -156,12 +157,10 @@ std::optional<std::vector<Template>> ArchiveReader::State::templates_of(std::uin
   const auto found = by_number.find({table, number});
   if (found == by_number.end()) return std::nullopt;
   const ArchiveBlock& block = blocks[found->second];
-  const std::vector<FramePart>& parts = file.frames()[block.frame].parts;
-  const bool there = parts.size() > static_cast<std::size_t>(which) &&
-                     (which != BlockPart::generation || parts[static_cast<std::size_t>(which)].size > 0);
-  if (!there) return std::nullopt;
+  const ByteSpan told = part(found->second, which);
+  if (told.empty() && which == BlockPart::generation) return std::nullopt;
   const ArchiveSection& section = sections[block.section];
-  return decode_templates(part(found->second, which), template_segments(section.format), where);
+  return decode_templates(told, template_segments(section.format), where);
 }
 
 ArchiveReader::ArchiveReader(const std::filesystem::path& path)
@@ -196,10 +195,9 @@ bool ArchiveReader::recovered() const { return state_->file.recovered(); }
 std::string ArchiveReader::block_name(std::size_t block) const { return state_->name_of(block); }
 
 bool ArchiveReader::may_hold(std::size_t block, std::string_view literal) const {
-  const auto letters = static_cast<std::size_t>(BlockPart::letters);
-  if (state_->file.frames()[state_->blocks[block].frame].parts.size() <= letters) return true;
   try {
-    return LetterFilter::read(state_->part(block, BlockPart::letters), state_->where).may_hold(literal);
+    const ByteSpan letters = state_->part(block, BlockPart::letters);
+    return letters.empty() || LetterFilter::read(letters, state_->where).may_hold(literal);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::corrupt) throw;
     return true;  // the block itself may be sound
@@ -243,8 +241,9 @@ ArchiveReader::OpenBlock ArchiveReader::open(std::size_t block) const {
   opened->name = state_->name_of(block) + " of " + state_->where;
   opened->table = table_of(block);
   opened->fresh = fresh_of(block);
-  opened->reader.emplace(state_->part(block, BlockPart::streams), state_->sections[one.section].format,
-                         opened->table->templates(), opened->fresh, opened->name);
+  opened->reader.emplace(state_->part(block, BlockPart::templates), state_->part(block, BlockPart::streams),
+                         state_->sections[one.section].format, opened->table->templates(), opened->fresh,
+                         opened->name);
   if (opened->reader->size() != one.entry.bytes)
     fail(ErrorKind::corrupt, "is not as long as the index says", opened->name);
   return OpenBlock(std::move(opened));

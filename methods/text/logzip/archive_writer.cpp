@@ -151,7 +151,8 @@ struct ArchiveWriter::State {
     const std::uint64_t ordinal = file->frames().empty() ? 0 : file->frames().back().ordinal + 1;
     const Bytes entry = write_block_entry(made.entry, ordinal);
     const std::array<ByteSpan, 4> parts = {made.templates, made.streams, made.generation, made.letters};
-    const std::size_t count = !made.letters.empty() ? 4 : made.generation.empty() ? 2 : 3;
+    std::size_t count = parts.size();
+    while (count > 1 && parts[count - 1].empty()) --count;
     file->append(
         {static_cast<std::uint8_t>(FrameKind::block), made.newlines, entry, std::span(parts).first(count)});
     totals.bytes += made.entry.bytes;

@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/column/stream_bundle.h"
+#include "methods/text/logzip/block_head.h"
 #include "methods/text/logzip/block_streams.h"
 #include "methods/text/logzip/id_sequence.h"
 #include "methods/text/logzip/stamp_columns.h"
@@ -18,16 +19,6 @@ ByteKernel kernel_of(LogMode mode) {
   return kernel;
 }
 
-void write_ends(std::span<const LineEnd> ends, ByteWriter& writer) {
-  for (std::size_t begin = 0; begin < ends.size();) {
-    std::size_t end = begin;
-    while (end < ends.size() && ends[end] == ends[begin]) ++end;
-    writer.u8(static_cast<std::uint8_t>(ends[begin]));
-    writer.varint(end - begin);
-    begin = end;
-  }
-}
-
 Bytes layout_bytes(const ParsedBlock& parsed) {
   ByteWriter writer;
   std::uint32_t next = 0;
@@ -39,7 +30,20 @@ Bytes layout_bytes(const ParsedBlock& parsed) {
   return writer.take();
 }
 
-Bytes pack_columns(const ParsedBlock& parsed, const HeaderFormat& format, const BlockOptions& options) {
+// The streams of a block but its templates.
+struct BlockStreams {
+  Bytes layout;
+  std::vector<ColumnStream> columns;
+
+  std::size_t size() const {
+    std::size_t bytes = layout.size();
+    for (const ColumnStream& stream : columns) bytes += stream.bytes.size();
+    return bytes;
+  }
+};
+
+BlockStreams block_streams(const ParsedBlock& parsed, const HeaderFormat& format,
+                           const ColumnOptions& options) {
   std::vector<ColumnText> stamps;
   for (std::size_t i = 0; i < parsed.stamps.size(); ++i)
     stamps.push_back(stamp_column(format, i, parsed.stamps[i], parsed.stamps[format.primary_stamp()]));
@@ -49,48 +53,56 @@ Bytes pack_columns(const ParsedBlock& parsed, const HeaderFormat& format, const 
   const std::vector<std::uint32_t> groups = column_groups(parsed.layout, parsed.columns.size());
   for (std::size_t i = 0; i < parsed.columns.size(); ++i)
     inputs.push_back({parsed.columns[i].view(), groups[i]});
-  const std::vector<ColumnStream> coded = encode_columns(inputs, options.columns);
-  const Bytes layout = layout_bytes(parsed);
-  std::vector<BundleStream> streams{{0, stream_group(ColumnStreamKind::descriptor), layout}};
-  for (const ColumnStream& stream : coded)
+  return {layout_bytes(parsed), encode_columns(inputs, options)};
+}
+
+Bytes pack_block_streams(const BlockStreams& made, ByteSpan templates, const BlockOptions& options) {
+  const std::uint32_t texts = stream_group(ColumnStreamKind::text);
+  std::vector<BundleStream> streams;
+  if (!templates.empty()) streams.push_back({templates_stream, texts, templates});
+  streams.push_back({layout_stream, texts, made.layout});
+  for (const ColumnStream& stream : made.columns)
     streams.push_back({stream_id(stream.owner, stream.kind), stream_group(stream.kind), stream.bytes});
   return pack_streams(streams,
                       {kernel_of(options.mode), BundleGrouping::smallest, options.columns.own_stream_bytes});
 }
 
-Bytes pack_block(std::string_view block, const ParsedBlock& parsed, const HeaderFormat& format,
-                 const BlockOptions& options) {
-  ByteWriter writer;
-  writer.u8(options.lossy ? lossy_block : exact_block);
-  writer.varint(block.size());
-  writer.varint(parsed.ids.size());
-  write_ends(parsed.ends, writer);
-  const Bytes ids = encode_ids(parsed.ids);
-  writer.varint(ids.size());
-  writer.append(ids);
-  if (!options.lossy) writer.append(pack_columns(parsed, format, options));
-  return writer.take();
-}
-
 CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
                        const BlockOptions& options) {
   ParsedBlock parsed = parse_block(block, format, known, options.parse);
-  CodedBlock coded;
   if (options.on_templates) options.on_templates(parsed.fresh);
+  const Bytes ids = encode_ids(parsed.ids);
+  const Bytes templates = parsed.fresh.empty() ? Bytes{} : write_templates(parsed.fresh);
+  ByteWriter whole;
+  write_block_head({options.lossy, block.size(), parsed.ends, ids}, whole);
+  bool one_part = false;
+  if (!options.lossy) {
+    const BlockStreams streams = block_streams(parsed, format, options.columns);
+    one_part = !templates.empty() && streams.size() <= options.one_part_bytes;
+    whole.append(pack_block_streams(streams, one_part ? ByteSpan(templates) : ByteSpan{}, options));
+  }
+  CodedBlock coded;
   coded.lines = parsed.ids.size();
-  coded.templates = encode_templates(parsed.fresh, options.mode);
-  coded.streams = pack_block(block, parsed, format, options);
   coded.fresh = std::move(parsed.fresh);
   coded.ids = std::move(parsed.ids);
   if (!parsed.stamps.empty()) coded.moments = std::move(parsed.stamps[format.primary_stamp()]);
+  ByteWriter first;
+  if (one_part) {
+    first.u8(static_cast<std::uint8_t>(TemplatePart::whole));
+    first.append(whole.span());
+  } else {
+    coded.part_1 = whole.take();
+    first.append(encode_templates(coded.fresh, options.mode));
+  }
+  coded.part_0 = first.take();
   return coded;
 }
 
 // Whether the parts say what they should.
 bool decodes_to(std::string_view block, const CodedBlock& coded, const HeaderFormat& format,
                 const TemplateTable& table, bool lossy) {
-  const std::vector<Template> fresh = decode_templates(coded.templates, table.segments(), "coded block");
-  BlockReader reader(coded.streams, format, table.templates(), fresh, "coded block");
+  const std::vector<Template> fresh = decode_templates(coded.part_0, table.segments(), "coded block");
+  BlockReader reader(coded.part_0, coded.part_1, format, table.templates(), fresh, "coded block");
   return lossy ? reader.ids().size() == coded.lines : reader.text() == block;
 }
 
@@ -104,17 +116,27 @@ CodedBlock encode_block(std::string_view block, const HeaderFormat& format, cons
   return coded;
 }
 
-Bytes encode_templates(std::span<const Template> fresh, LogMode mode) {
-  if (fresh.empty()) return {};
-  const Bytes raw = write_templates(fresh);
-  const BundleStream stream{0, 0, raw};
-  return pack_streams({&stream, 1}, {kernel_of(mode), BundleGrouping::together, 0});
+Bytes encode_templates(std::span<const Template> templates, LogMode mode) {
+  if (templates.empty()) return {};
+  const Bytes raw = write_templates(templates);
+  const BundleStream stream{templates_stream, 0, raw};
+  ByteWriter writer;
+  writer.u8(static_cast<std::uint8_t>(TemplatePart::alone));
+  writer.append(pack_streams({&stream, 1}, {kernel_of(mode), BundleGrouping::together, 0}));
+  return writer.take();
 }
 
-std::vector<Template> decode_templates(ByteSpan part, std::size_t segments, std::string_view where) {
-  if (part.empty()) return {};
-  BundleReader bundle(part, most_template_bytes, std::string(where));
-  return read_templates(bundle.read_id(0), segments, where);
+std::vector<Template> decode_templates(ByteSpan part_0, std::size_t segments, std::string_view where) {
+  if (part_0.empty()) return {};
+  ByteReader reader(part_0, std::string(where));
+  const std::uint8_t kind = reader.u8();
+  const bool whole = kind == static_cast<std::uint8_t>(TemplatePart::whole);
+  if (!whole && kind != static_cast<std::uint8_t>(TemplatePart::alone))
+    reader.corrupt("templates in an unknown form");
+  if (whole) read_block_head(reader);
+  BundleReader bundle(reader.take(reader.remaining()), whole ? most_stream_bytes : most_template_bytes,
+                      std::string(where));
+  return read_templates(bundle.read_id(templates_stream), segments, where);
 }
 
 }  // namespace laconic::logzip

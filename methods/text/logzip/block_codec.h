@@ -1,15 +1,16 @@
-// A block of log lines as bytes, and back. A coded block has two parts: the templates that it adds to the
-// table of its log (template_table.h), so that readers can build the table without the rest, and its streams.
+// A block of log lines as bytes, and back. A coded block has two parts, so that readers can build the table
+// of templates (template_table.h) without the rest.
 //
-// Part 0: templates (write_templates) as a bundle of one stream, or nothing where the block adds none.
-// Part 1: u8 version; varint bytes of the block; varint lines; runs of line ends as pairs (u8 end, varint
-// lines); varint
-//   length of the ids, ids (id_sequence.h); a bundle (stream_bundle.h). Its stream 0 is the layout: per
-//   template that has lines and slots, by id, and per slot a varint, 0 for a new column, c + 1 for column c.
-//   Stream 1 + k of owner o is that of the column set (column_set.h) with id 1 + 8 o + k. The columns of the
-//   set: stamps as decimal numbers, the free fields, the columns of slots. The finest stamp that tells the
-//   day is written as it is, the others as what they differ from it.
-// Lossy blocks end behind the ids.
+// Part 0: nothing where the block adds no template; or u8 1, a bundle (stream_bundle.h) of stream 0,
+// write_templates(); or,
+//   for a small block, u8 2 and what else were part 1, with the templates as stream 0 of its bundle.
+// Part 1: the head (block_head.h): u8 1, or 2 for a lossy block; varint bytes of the block; varint lines;
+// runs of line ends
+//   as pairs (u8 end, varint lines); varint length of the ids, ids (id_sequence.h). Then, not in lossy
+//   blocks, a bundle. Its stream 1 is the layout: per template that has lines and slots, by id, and per slot
+//   a varint, 0 for a new column, c + 1 for column c. Stream 2 + 8 o + k is stream k of owner o of the column
+//   set (column_set.h). The columns of the set: stamps as decimal numbers (stamp_columns.h), the free fields,
+//   the columns of slots.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +40,9 @@ struct BlockOptions {
   LogMode mode = LogMode::best;
   ParseOptions parse;
   ColumnOptions columns;
+  // Blocks whose streams hold at most so many bytes before they are coded are one part: templates and texts
+  // learn from each other, and who wants the templates alone reads little more.
+  std::size_t one_part_bytes = 256u << 10;
   // Keeps which template each line has, and nothing of the values in its slots and its header.
   bool lossy = false;
   FreshTemplatesListener on_templates;  // may be empty
@@ -46,8 +50,8 @@ struct BlockOptions {
 
 struct CodedBlock {
   std::uint64_t lines = 0;
-  Bytes templates, streams;     // parts 0 and 1
-  std::vector<Template> fresh;  // what part 0 says
+  Bytes part_0, part_1;
+  std::vector<Template> fresh;        // the templates that it adds
   std::vector<std::uint32_t> ids;     // of the templates of the lines
   std::vector<std::int64_t> moments;  // of the lines with header, by the format's primary stamp, in its unit
 };
@@ -56,15 +60,16 @@ struct CodedBlock {
 CodedBlock encode_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
                         const BlockOptions& options = {});
 
-// Templates as part 0, and back: Error(corrupt).
+// A part 0 of templates alone; nothing for none.
 Bytes encode_templates(std::span<const Template> templates, LogMode mode);
-std::vector<Template> decode_templates(ByteSpan part, std::size_t segments, std::string_view where);
+// The templates that part 0 adds. Error(corrupt).
+std::vector<Template> decode_templates(ByteSpan part_0, std::size_t segments, std::string_view where);
 
-// Reads part 1. `known` are the templates that the block was coded with, `fresh` those of its part 0. All
+// Reads a block. `known` are the templates that the block was coded with, `fresh` those of its part 0. All
 // arguments outlive the reader. Every fault of the bytes is an Error(corrupt) that names `where`.
 class BlockReader {
  public:
-  BlockReader(ByteSpan part, const HeaderFormat& format, std::span<const Template> known,
+  BlockReader(ByteSpan part_0, ByteSpan part_1, const HeaderFormat& format, std::span<const Template> known,
               std::span<const Template> fresh, std::string where);
   ~BlockReader();
   BlockReader(BlockReader&&) noexcept;

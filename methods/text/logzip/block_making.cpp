@@ -62,12 +62,13 @@ MadeBlock make_block(const BlockTask& task, const HeaderFormat& format, Generati
   // Every block of the first generation starts from nothing, and may hold lines of any template.
   if (task.number >= generation_blocks) made.entry.templates = templates_of_block(coded.ids, table.size());
   describe_times(coded, format, table, made);
-  made.templates = std::move(coded.templates);
-  made.streams = std::move(coded.streams);
+  made.templates = std::move(coded.part_0);
+  made.streams = std::move(coded.part_1);
   if (task.number > 0 && task.number % generation_blocks == 0)
     made.generation = encode_templates(table.templates().subspan(start.before), options.mode);
   made.letters = LetterFilter(task.text).write();
-  if (made.letters.size() > made.streams.size() / filter_share) made.letters.clear();
+  if (made.letters.size() > (made.templates.size() + made.streams.size()) / filter_share)
+    made.letters.clear();
   return made;
 }
 

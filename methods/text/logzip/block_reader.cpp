@@ -4,6 +4,7 @@
 #include "engine/base/error.h"
 #include "engine/column/stream_bundle.h"
 #include "methods/text/logzip/block_codec.h"
+#include "methods/text/logzip/block_head.h"
 #include "methods/text/logzip/block_streams.h"
 #include "methods/text/logzip/id_sequence.h"
 #include "methods/text/logzip/line_renderer.h"
@@ -13,12 +14,17 @@
 namespace laconic::logzip {
 
 struct BlockReader::State {
-  State(ByteSpan part, const HeaderFormat& header_format, std::span<const Template> known_templates,
-        std::span<const Template> fresh_templates, std::string place)
+  State(ByteSpan part_0, ByteSpan part_1, const HeaderFormat& header_format,
+        std::span<const Template> known_templates, std::span<const Template> fresh_templates,
+        std::string place)
       : format(header_format), known(known_templates), fresh(fresh_templates), where(std::move(place)) {
-    ByteReader reader(part, where);
-    read_head(reader);
-    if (lossy) {
+    const bool whole = !part_0.empty() && part_0[0] == static_cast<std::byte>(TemplatePart::whole);
+    ByteReader reader(whole ? part_0.subspan(1) : part_1, where);
+    if (whole && !part_1.empty()) reader.corrupt("a block of one part has two");
+    head = read_block_head(reader);
+    ids = decode_ids(head.ids, head.ends.size(), static_cast<std::uint32_t>(known.size() + fresh.size()),
+                     where);
+    if (head.lossy) {
       reader.expect_end();
       return;
     }
@@ -31,23 +37,6 @@ struct BlockReader::State {
     return id < known.size() ? known[id] : fresh[id - known.size()];
   }
 
-  void read_head(ByteReader& reader) {
-    const std::uint8_t version = reader.u8();
-    if (version != exact_block && version != lossy_block) reader.corrupt("a block of an unknown kind");
-    lossy = version == lossy_block;
-    size = reader.length(block_bytes);
-    const std::uint64_t lines = reader.length(std::min<std::uint64_t>(most_lines, size));
-    while (ends.size() < lines) {
-      const std::uint8_t end = reader.u8();
-      if (end > static_cast<std::uint8_t>(LineEnd::none)) reader.corrupt("an unknown end of line");
-      const std::uint64_t count = reader.length(lines - ends.size());
-      if (count == 0) reader.corrupt("an empty run of line ends");
-      ends.insert(ends.end(), count, static_cast<LineEnd>(end));
-    }
-    const ByteSpan coded = reader.take(reader.length(reader.remaining()));
-    ids = decode_ids(coded, lines, static_cast<std::uint32_t>(known.size() + fresh.size()), where);
-  }
-
   // Templates with lines and slots, their columns, and how many rows each column has.
   void read_layout() {
     std::vector<std::uint32_t> lines_of(known.size() + fresh.size());
@@ -55,9 +44,9 @@ struct BlockReader::State {
       ++lines_of[id];
       header_lines += template_of(id).has_header() ? 1 : 0;
     }
-    ByteReader reader(bundle->read_id(0), where);
+    ByteReader reader(bundle->read_id(layout_stream), where);
     // Every value is some byte of a line, or stands between two tokens of it.
-    std::uint64_t values_left = size + ids.size() * (HeaderFormat::most_fields + 1);
+    std::uint64_t values_left = head.size + ids.size() * (HeaderFormat::most_fields + 1);
     for (std::uint32_t id = 0; id < lines_of.size(); ++id) {
       const std::uint32_t slots = template_of(id).slots;
       if (lines_of[id] == 0 || slots == 0) continue;
@@ -84,7 +73,7 @@ struct BlockReader::State {
     const std::vector<std::uint32_t> groups = column_groups(layout, rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i) shapes.push_back({rows[i], groups[i]});
     constexpr std::uint64_t stamp_digits = 20;
-    columns.emplace(shapes, size + stamp_digits * stamps * header_lines, [this](std::uint32_t owner) {
+    columns.emplace(shapes, head.size + stamp_digits * stamps * header_lines, [this](std::uint32_t owner) {
       std::vector<ColumnStreamView> views;
       for (std::size_t kind = 0; kind < column_stream_kinds; ++kind) {
         const auto named = static_cast<ColumnStreamKind>(kind);
@@ -111,7 +100,7 @@ struct BlockReader::State {
 
   LineRenderer& open_renderer() {
     if (!renderer) {
-      source.ends = ends;
+      source.ends = head.ends;
       source.ids = ids;
       source.layout = layout;
       source.columns = rows.size();
@@ -157,7 +146,7 @@ struct BlockReader::State {
         text += "<*>";
       }
     }
-    text += line_end_text(ends[line]);
+    text += line_end_text(head.ends[line]);
     return text;
   }
 
@@ -165,9 +154,7 @@ struct BlockReader::State {
   std::span<const Template> known;
   std::span<const Template> fresh;
   std::string where;
-  bool lossy = false;
-  std::uint64_t size = 0;
-  std::vector<LineEnd> ends;
+  BlockHead head;
   std::vector<std::uint32_t> ids;
   std::vector<TemplateColumns> layout;
   std::vector<std::uint32_t> rows;  // of the columns of slots
@@ -181,15 +168,15 @@ struct BlockReader::State {
   std::optional<LineRenderer> renderer;
 };
 
-BlockReader::BlockReader(ByteSpan part, const HeaderFormat& format, std::span<const Template> known,
-                         std::span<const Template> fresh, std::string where)
-    : state_(std::make_unique<State>(part, format, known, fresh, std::move(where))) {}
+BlockReader::BlockReader(ByteSpan part_0, ByteSpan part_1, const HeaderFormat& format,
+                         std::span<const Template> known, std::span<const Template> fresh, std::string where)
+    : state_(std::make_unique<State>(part_0, part_1, format, known, fresh, std::move(where))) {}
 BlockReader::~BlockReader() = default;
 BlockReader::BlockReader(BlockReader&&) noexcept = default;
 BlockReader& BlockReader::operator=(BlockReader&&) noexcept = default;
 
-bool BlockReader::lossy() const { return state_->lossy; }
-std::uint64_t BlockReader::size() const { return state_->size; }
+bool BlockReader::lossy() const { return state_->head.lossy; }
+std::uint64_t BlockReader::size() const { return state_->head.size; }
 std::span<const std::uint32_t> BlockReader::ids() const { return state_->ids; }
 const Template& BlockReader::template_of(std::uint32_t id) const { return state_->template_of(id); }
 std::span<const TemplateColumns> BlockReader::layout() const { return state_->layout; }
@@ -200,8 +187,8 @@ std::span<const std::int64_t> BlockReader::stamp(std::size_t index) { return sta
 std::string BlockReader::lines(std::size_t first, std::size_t last) {
   require(first <= last && last <= state_->ids.size(), "lines of a block are within it");
   std::string text;
-  if (!state_->lossy) {
-    state_->open_renderer().append(first, last, state_->size, text);
+  if (!state_->head.lossy) {
+    state_->open_renderer().append(first, last, state_->head.size, text);
     return text;
   }
   for (std::size_t line = first; line < last; ++line) {
@@ -214,7 +201,7 @@ std::string BlockReader::lines(std::size_t first, std::size_t last) {
 
 std::string BlockReader::text() {
   std::string text = lines(0, state_->ids.size());
-  if (!state_->lossy && text.size() != state_->size)
+  if (!state_->head.lossy && text.size() != state_->head.size)
     fail(ErrorKind::corrupt, "a block is shorter than it says", state_->where);
   return text;
 }

@@ -11,15 +11,19 @@
 
 namespace laconic::logzip {
 
-inline constexpr std::uint8_t exact_block = 1, lossy_block = 2;  // first byte of part 1
 inline constexpr std::uint64_t most_template_bytes = 2 * block_bytes;
 inline constexpr std::uint64_t most_stream_bytes = 4 * block_bytes + (1u << 20);
-// A block is cut after block_lines, and lines of more than longest_line are several.
-inline constexpr std::uint64_t most_lines = block_lines + block_bytes / longest_line;
 
-// Streams of the column set in a bundle, in which stream 0 is the layout.
+// First byte of part 0, where there is one.
+enum class TemplatePart : std::uint8_t {
+  alone = 1,  // a bundle of the templates follows
+  whole = 2,  // all of the block follows, as in part 1, which is empty
+};
+
+// Streams in a bundle; those of the column set follow.
+inline constexpr std::uint32_t templates_stream = 0, layout_stream = 1;
 inline std::uint32_t stream_id(std::uint32_t owner, ColumnStreamKind kind) {
-  return 1 + owner * static_cast<std::uint32_t>(column_stream_kinds) + static_cast<std::uint32_t>(kind);
+  return 2 + owner * static_cast<std::uint32_t>(column_stream_kinds) + static_cast<std::uint32_t>(kind);
 }
 // Texts and numbers are coded apart where that is smaller.
 inline std::uint32_t stream_group(ColumnStreamKind kind) {

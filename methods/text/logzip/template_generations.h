@@ -1,7 +1,7 @@
-// Templates that carry over from block to block without an order of work among blocks: blocks form generations of 8. A
-// block refers to the templates that were known when its generation began, and to its own. At the end of a generation
-// what its blocks added joins the known ones, in the order of blocks; so ids do not depend on which block was
-// finished first.
+// Templates that carry over from block to block without an order of work among blocks: blocks form
+// generations of 8. A block refers to the templates that were known when its generation began, and to its
+// own. At the end of a generation what its blocks added joins the known ones, in the order of blocks; so ids
+// do not depend on which block was finished first.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ class EncodingGenerations {
   // `segments`: template_segments() of the format.
   explicit EncodingGenerations(std::size_t segments) : known_(segments) {}
 
-  // What the blocks of the open generation are coded with. It changes when the last of them is added, and the first block of
-  // the next generation must not be begun before.
+  // What the blocks of the open generation are coded with. It changes when the last of them is added, and the
+  // first block of the next generation must not be begun before.
   const KnownTemplates& known() const { return known_; }
   std::uint64_t blocks() const { return blocks_; }  // added so far
   // The templates that the next block in order adds.

@@ -17,8 +17,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::string decoded(const CodedBlock& coded, const HeaderFormat& format, const TemplateTable& table) {
-  const std::vector<Template> fresh = decode_templates(coded.templates, table.segments(), "block");
-  BlockReader reader(coded.streams, format, table.templates(), fresh, "block");
+  const std::vector<Template> fresh = decode_templates(coded.part_0, table.segments(), "block");
+  BlockReader reader(coded.part_0, coded.part_1, format, table.templates(), fresh, "block");
   return reader.text();
 }
 
@@ -81,7 +81,7 @@ TEST(LogBlock, MadeLogsAreExactAndSmall) {
   EXPECT_EQ(decoded(coded, format, known.table()), text);
   EXPECT_GT(coded.fresh.size(), 5u);
   EXPECT_LT(coded.fresh.size(), 30u);
-  EXPECT_LT(coded.templates.size() + coded.streams.size(), text.size() / 14);
+  EXPECT_LT(coded.part_0.size() + coded.part_1.size(), text.size() / 14);
 }
 
 TEST(LogBlock, LinesInOtherFormsThanTheHeaderAreExact) {
@@ -100,17 +100,17 @@ TEST(LogBlock, EveryRangeOfLinesIsASliceOfTheWhole) {
   const HeaderFormat& format = example_format();
   const KnownTemplates known(template_segments(format));
   const CodedBlock coded = encode_block(text, format, known);
-  const std::vector<Template> fresh = decode_templates(coded.templates, known.table().segments(), "block");
+  const std::vector<Template> fresh = decode_templates(coded.part_0, known.table().segments(), "block");
   std::vector<std::size_t> begins{0};
   for (const Line& line : split_lines(text))
     begins.push_back(begins.back() + line.text.size() + line_end_text(line.end).size());
-  BlockReader together(coded.streams, format, known.table().templates(), fresh, "block");
+  BlockReader together(coded.part_0, coded.part_1, format, known.table().templates(), fresh, "block");
   for (std::size_t first = 0; first < begins.size(); first += 7)
     for (std::size_t last = first; last < begins.size(); last += 11) {
       const std::string slice = text.substr(begins[first], begins[last] - begins[first]);
       EXPECT_EQ(together.lines(first, last), slice);
       if (first % 3 == 0) {
-        BlockReader alone(coded.streams, format, known.table().templates(), fresh, "block");
+        BlockReader alone(coded.part_0, coded.part_1, format, known.table().templates(), fresh, "block");
         EXPECT_EQ(alone.lines(first, last), slice);
       }
     }
@@ -143,7 +143,7 @@ TEST(LogBlock, TemplatesCarryOver) {
   const std::string text = example_log(1000, 2);
   const CodedBlock second = encode_block(text, format, known);
   EXPECT_TRUE(second.fresh.empty());
-  EXPECT_EQ(second.templates.size(), 0u);
+  EXPECT_EQ(second.part_0.size(), 0u);
   EXPECT_EQ(decoded(second, format, known.table()), text);
 }
 
@@ -151,7 +151,7 @@ TEST(LogBlock, SwitchesOnlyChangeTheSize) {
   const std::string text = example_log(800);
   const HeaderFormat& format = example_format();
   const KnownTemplates known(template_segments(format));
-  for (int which = 0; which < 7; ++which) {
+  for (int which = 0; which < 8; ++which) {
     BlockOptions options;
     options.mode = LogMode::fast;
     options.parse.extraction.clustering = which != 0;
@@ -161,6 +161,7 @@ TEST(LogBlock, SwitchesOnlyChangeTheSize) {
     options.columns.dictionaries = which != 4;
     options.columns.sub_columns = which != 5;
     options.columns.own_stream_bytes = which == 6 ? 500 : 0;
+    options.one_part_bytes = which == 7 ? 0 : options.one_part_bytes;
     EXPECT_EQ(decoded(encode_block(text, format, known, options), format, known.table()), text) << which;
   }
 }
@@ -172,9 +173,9 @@ TEST(LogBlock, LossyBlocksKeepTemplatesAlone) {
   BlockOptions options;
   options.lossy = true;
   const CodedBlock coded = encode_block(text, format, known, options);
-  EXPECT_LT(coded.templates.size() + coded.streams.size(), text.size() / 40);
-  const std::vector<Template> fresh = decode_templates(coded.templates, known.table().segments(), "block");
-  BlockReader reader(coded.streams, format, known.table().templates(), fresh, "block");
+  EXPECT_LT(coded.part_0.size() + coded.part_1.size(), text.size() / 40);
+  const std::vector<Template> fresh = decode_templates(coded.part_0, known.table().segments(), "block");
+  BlockReader reader(coded.part_0, coded.part_1, format, known.table().templates(), fresh, "block");
   EXPECT_TRUE(reader.lossy());
   EXPECT_EQ(reader.ids().size(), split_lines(text).size());
   EXPECT_THAT(reader.text(), HasSubstr("<*> <*> "));
@@ -195,8 +196,8 @@ TEST(LogBlock, ThreadsDoNotChangeTheBytes) {
     });
     Bytes all;
     for (const CodedBlock& block : blocks) {
-      all.insert(all.end(), block.templates.begin(), block.templates.end());
-      all.insert(all.end(), block.streams.begin(), block.streams.end());
+      all.insert(all.end(), block.part_0.begin(), block.part_0.end());
+      all.insert(all.end(), block.part_1.begin(), block.part_1.end());
     }
     made.push_back(std::move(all));
   }
@@ -208,25 +209,32 @@ TEST(LogBlock, DamageIsAnErrorOrOtherBytes) {
   const std::string text = example_log(60);
   const HeaderFormat& format = example_format();
   const KnownTemplates known(template_segments(format));
-  const CodedBlock coded = encode_block(text, format, known);
-  const auto read = [&](ByteSpan templates, ByteSpan streams) {
+  const auto read = [&](ByteSpan part_0, ByteSpan part_1) {
     try {
-      const std::vector<Template> fresh = decode_templates(templates, known.table().segments(), "block");
-      BlockReader reader(streams, format, known.table().templates(), fresh, "block");
+      const std::vector<Template> fresh = decode_templates(part_0, known.table().segments(), "block");
+      BlockReader reader(part_0, part_1, format, known.table().templates(), fresh, "block");
       ASSERT_LE(reader.text().size(), block_bytes);
     } catch (const Error& error) {
       ASSERT_EQ(error.kind(), ErrorKind::corrupt) << error.what();
     }
   };
   RandomStream random(4, "log block", "damage");
-  for (int trial = 0; trial < 1500; ++trial) {
-    Bytes templates = coded.templates, streams = coded.streams;
-    Bytes& target = trial % 3 == 0 ? templates : streams;
-    target[random.bits() % target.size()] ^= std::byte{1} << random.bits() % 8;
-    read(templates, streams);
+  for (const std::size_t one_part_bytes : {0, 1 << 18}) {
+    BlockOptions options;
+    options.one_part_bytes = one_part_bytes;
+    const CodedBlock coded = encode_block(text, format, known, options);
+    EXPECT_EQ(coded.part_1.empty(), one_part_bytes > 0);
+    for (int trial = 0; trial < 800; ++trial) {
+      Bytes part_0 = coded.part_0, part_1 = coded.part_1;
+      Bytes& target = trial % 3 == 0 || part_1.empty() ? part_0 : part_1;
+      target[random.bits() % target.size()] ^= std::byte{1} << random.bits() % 8;
+      read(part_0, part_1);
+    }
+    for (std::size_t cut = 0; cut < coded.part_0.size(); cut += 5)
+      read(ByteSpan(coded.part_0).first(cut), coded.part_1);
+    for (std::size_t cut = 0; cut < coded.part_1.size(); cut += 5)
+      read(coded.part_0, ByteSpan(coded.part_1).first(cut));
   }
-  for (std::size_t cut = 0; cut < coded.streams.size(); cut += 5)
-    read(coded.templates, ByteSpan(coded.streams).first(cut));
 }
 
 TEST(TemplateTable, DeltasComeBackAndHostileOnesAreErrors) {

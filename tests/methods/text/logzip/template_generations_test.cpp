@@ -44,11 +44,12 @@ TEST(TemplateGenerations, BlocksOfManyGenerationsComeBack) {
   DecodingGenerations decoding(template_segments(format));
   std::vector<std::vector<Template>> fresh;
   for (const CodedBlock& block : blocks) {
-    fresh.push_back(decode_templates(block.templates, template_segments(format), "block"));
+    fresh.push_back(decode_templates(block.part_0, template_segments(format), "block"));
     decoding.add(fresh.back());
   }
   for (std::uint64_t block = 0; block < blocks.size(); ++block) {
-    BlockReader reader(blocks[block].streams, format, decoding.known_to(block), fresh[block], "block");
+    BlockReader reader(blocks[block].part_0, blocks[block].part_1, format, decoding.known_to(block),
+                       fresh[block], "block");
     EXPECT_EQ(reader.text(), example_log(120, block)) << block;
   }
 }
