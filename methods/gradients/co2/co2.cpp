@@ -33,6 +33,8 @@
 namespace laconic {
 namespace {
 
+constexpr double no_clip = 1e30;
+
 OuterForm::Gap gap_named(const std::string& name) {
   if (name == "scalar") return OuterForm::Gap::whole;
   if (name == "tensor") return OuterForm::Gap::tensor;
@@ -49,7 +51,8 @@ LocalRounds co2_rounds(const LocalRequest& request) {
   form.beta = p.number("beta");
   form.gap = gap_named(p.text("gap"));
   form.gap_constant = p.number("gap_constant");
-  form.clip = p.number("clip");
+  // The steps of SGD have no unit that a default could be in.
+  form.clip = request.unit_steps || p.is_set("clip") ? p.number("clip") : no_clip;
   form.rates = p.boolean("rates");
   form.keep_local = p.text("first") == "local";
   LocalRounds made;

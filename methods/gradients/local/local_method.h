@@ -21,6 +21,8 @@ struct LocalRequest {
   int ranks = 1, rank = 0;
   // Another exchange than the dense f32 mean carries what workers contribute.
   bool coded = false;
+  // The inner optimizer moves a number by about its rate, whatever the scale of gradients (Adam).
+  bool unit_steps = false;
 };
 
 // Steps of a round: fixed, or found from the times of steps and reductions.

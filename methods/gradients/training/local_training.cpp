@@ -70,6 +70,7 @@ class LocalRankTraining : private RankRun {
     request.ranks = group_.size();
     request.rank = group_.rank();
     request.coded = settings_.exchange != nullptr;
+    request.unit_steps = settings_.optimizer.kind == OptimizerSettings::Kind::adam;
     LocalRounds made = settings_.local(request);
     rule_ = std::move(made.rule);
     if (!length_) length_ = std::make_unique<RoundLength>(made.length);
