@@ -87,7 +87,10 @@ void bind(Bound& bound) {
         option->expected(0, 1);
       else if (spec.kind != OptionSpec::Kind::list)
         option->expected(1);
-      option->allow_extra_args(false);  // one value each time the option is given
+      // One value each time the option is given; as many as there are without a name.
+      const bool many = spec.kind == OptionSpec::Kind::list && spec.name.front() != '-';
+      if (many) option->expected(-1);
+      option->allow_extra_args(many);
       static const char* const kinds[] = {"", "TEXT", "N", "X", "SIZE", "TEXT", "[FILE]"};
       option->type_name(kinds[static_cast<int>(spec.kind)]);
     }
