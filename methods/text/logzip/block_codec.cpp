@@ -6,7 +6,6 @@
 #include "engine/column/stream_bundle.h"
 #include "methods/text/logzip/block_head.h"
 #include "methods/text/logzip/block_streams.h"
-#include "methods/text/logzip/id_sequence.h"
 #include "methods/text/logzip/stamp_columns.h"
 
 namespace laconic::logzip {
@@ -71,7 +70,8 @@ CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const
                        const BlockOptions& options) {
   ParsedBlock parsed = parse_block(block, format, known, options.parse);
   if (options.on_templates) options.on_templates(parsed.fresh);
-  const Bytes ids = encode_ids(parsed.ids);
+  const bool quick = options.mode == LogMode::fast;
+  const Bytes ids = encode_ids(parsed.ids, quick ? IdCoding::plain : IdCoding::mixed);
   const Bytes templates = parsed.fresh.empty() ? Bytes{} : write_templates(parsed.fresh);
   ByteWriter whole;
   write_block_head({options.lossy, block.size(), parsed.ends, ids}, whole);
@@ -103,7 +103,7 @@ bool decodes_to(std::string_view block, const CodedBlock& coded, const HeaderFor
                 const TemplateTable& table, bool lossy) {
   const std::vector<Template> fresh = decode_templates(coded.part_0, table.segments(), "coded block");
   BlockReader reader(coded.part_0, coded.part_1, format, table.templates(), fresh, "coded block");
-  return lossy ? reader.ids().size() == coded.lines : reader.text() == block;
+  return lossy ? std::ranges::equal(reader.ids(), coded.ids) : reader.text() == block;
 }
 
 }  // namespace

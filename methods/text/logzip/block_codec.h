@@ -24,6 +24,7 @@
 #include "engine/base/bytes.h"
 #include "engine/column/column_set.h"
 #include "methods/text/logzip/block_parser.h"
+#include "methods/text/logzip/id_sequence.h"
 
 namespace laconic::logzip {
 
@@ -77,7 +78,11 @@ class BlockReader {
 
   bool lossy() const;
   std::uint64_t size() const;  // bytes of the block
-  std::span<const std::uint32_t> ids() const;
+  std::size_t line_count() const;
+  // How many lines each template has, templates without lines left out; and the template of every line, which
+  // takes longer to decode.
+  std::span<const IdCount> template_lines();
+  std::span<const std::uint32_t> ids();
   const Template& template_of(std::uint32_t id) const;
   // The columns of the slots of templates with lines, by id; see ParsedBlock.
   std::span<const TemplateColumns> layout() const;

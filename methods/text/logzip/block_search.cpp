@@ -122,7 +122,7 @@ std::string_view without_newline(std::string_view line) {
 // Searches by columns. False where the whole text should be searched instead.
 bool search_columns(BlockReader& block, const ArchiveBlock& one, const HeaderFormat& format,
                     const SearchOptions& options, LiteralPlans& plans, BlockMatches& found) {
-  if (block.lossy() || block.ids().size() != one.newlines) return false;
+  if (block.lossy() || block.line_count() != one.newlines) return false;
   const auto candidates = candidate_lines(block, format, plans);
   if (!candidates) return false;
   if (candidates->empty()) {

@@ -72,7 +72,7 @@ bool plausible(const HeaderField& field, std::string_view text) {
   if (field.name == "Level") return is_level(text);
   if (field.name == "Pid" || field.name == "Tid") return is_number(text);
   if (field.name == "Process" || field.name == "Thread" || field.name == "Content" || field.name == "Node" ||
-      field.name == "Address" || field.name == "Program" || names_a_time(field.name))
+      field.name == "Address" || field.name == "Program" || field.name == "Agent" || names_a_time(field.name))
     return true;
   return is_one_word(text) || field.name == "Component";
 }
@@ -84,7 +84,9 @@ struct FormatTrial {
   std::size_t matches = 0;
 };
 
-FormatTrial try_format(const HeaderFormat& format, std::span<const std::string_view> lines) {
+// `by_names`: lines count only where their fields are what the names promise, as names of built-in formats
+// do.
+FormatTrial try_format(const HeaderFormat& format, std::span<const std::string_view> lines, bool by_names) {
   FormatTrial trial{format, {}, 0};
   const auto fields = format.fields();
   trial.values.resize(fields.size());
@@ -92,7 +94,8 @@ FormatTrial try_format(const HeaderFormat& format, std::span<const std::string_v
   for (const std::string_view line : lines) {
     if (!format.match(line, values)) continue;
     bool fits = true;
-    for (std::size_t f = 0; f < fields.size(); ++f) fits = fits && plausible(fields[f], values[f]);
+    for (std::size_t f = 0; by_names && f < fields.size(); ++f)
+      fits = fits && plausible(fields[f], values[f]);
     if (!fits) continue;
     ++trial.matches;
     for (std::size_t f = 0; f < fields.size(); ++f) trial.values[f].push_back(values[f]);
@@ -163,11 +166,13 @@ double adaptive_bits(const std::vector<std::string>& values, const std::vector<s
 }
 
 // A field goes with the template when the skeleton of the content tells more about its values than the
-// field's own last value does.
+// field's own last value does, or nothing at all.
 bool belongs_to_template(const std::vector<std::string>& values, const std::vector<std::string>& contents) {
   std::vector<std::string> previous(values.size());
+  const std::vector<std::string> nothing(values.size());
   for (std::size_t i = 1; i < values.size(); ++i) previous[i] = values[i - 1];
-  return adaptive_bits(values, contents) < adaptive_bits(values, previous);
+  const double told = adaptive_bits(values, contents);
+  return told < adaptive_bits(values, previous) && told < adaptive_bits(values, nothing);
 }
 
 void mark_template_fields(const FormatTrial& trial, std::vector<HeaderField>& fields) {
@@ -189,7 +194,7 @@ void mark_template_fields(const FormatTrial& trial, std::vector<HeaderField>& fi
 
 HeaderFormat complete_format(const HeaderFormat& format, std::string_view text) {
   const std::vector<std::string_view> lines = sample_lines(text);
-  const FormatTrial trial = try_format(format, lines);
+  const FormatTrial trial = try_format(format, lines, false);
   if (trial.matches == 0 || format.empty()) return format;
   std::vector<HeaderField> fields(format.fields().begin(), format.fields().end());
   find_layouts(trial, fields);
@@ -197,14 +202,15 @@ HeaderFormat complete_format(const HeaderFormat& format, std::string_view text) 
   return HeaderFormat(format_text(fields));
 }
 
-HeaderFormat detect_format(std::string_view text) {
-  const std::vector<std::string_view> lines = sample_lines(text);
+namespace {
+
+HeaderFormat format_of_share(std::span<const std::string_view> lines, double share) {
   HeaderFormat best;
-  const auto needed = static_cast<std::size_t>(detection_share * static_cast<double>(lines.size()) + 0.999);
+  const auto needed = static_cast<std::size_t>(share * static_cast<double>(lines.size()) + 0.999);
   for (const std::string_view candidate : built_in_formats()) {
     const HeaderFormat format(candidate);
     if (format.fields().size() <= best.fields().size()) continue;
-    const FormatTrial trial = try_format(format, lines);
+    const FormatTrial trial = try_format(format, lines, true);
     if (trial.matches == 0 || trial.matches < needed) continue;
     std::vector<HeaderField> fields(format.fields().begin(), format.fields().end());
     if (!find_layouts(trial, fields)) continue;
@@ -213,6 +219,14 @@ HeaderFormat detect_format(std::string_view text) {
     if (readable_stamps(complete, lines) >= needed) best = std::move(complete);
   }
   return best;
+}
+
+}  // namespace
+
+HeaderFormat detect_format(std::string_view text) {
+  const std::vector<std::string_view> lines = sample_lines(text);
+  HeaderFormat format = format_of_share(lines, detection_share);
+  return format.empty() ? format_of_share(lines, detection_share_of_traces) : format;
 }
 
 }  // namespace laconic::logzip

@@ -9,10 +9,12 @@
 namespace laconic::logzip {
 
 inline constexpr std::size_t detection_lines = 1000;
-inline constexpr double detection_share = 0.95;
+inline constexpr double detection_share = 0.95, detection_share_of_traces = 0.8;
 
 // The built-in format that fits best at least 95 % of 1,000 lines sampled from `text`, its times and its
-// fields that go with the template filled in; "<Content>" alone where none does.
+// fields that go with the template filled in. Where none does, the first that fits 80 %: a log with traces
+// and other text of several lines between its events, which go without header. "<Content>" alone where none
+// does.
 HeaderFormat detect_format(std::string_view text);
 
 // `format` (the user's, perhaps) with layouts for fields named like times and with the fields that belong to

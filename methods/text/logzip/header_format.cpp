@@ -22,6 +22,8 @@ HeaderField header_field(std::string_view inside, std::string before, std::strin
   if (field.name.empty()) fail(ErrorKind::usage, "a field without a name in a log format", format);
   if (field.with_template && field.layout)
     fail(ErrorKind::usage, "a time cannot be part of the template in a log format", format);
+  if (field.name == "Content" && field.layout)
+    fail(ErrorKind::usage, "<Content> is text, not a time, in a log format", format);
   return field;
 }
 
@@ -141,7 +143,10 @@ std::span<const std::string_view> built_in_formats() {
       "<Month> <Day> <Time> <Host> <Content>",
       "<Timestamp> <Host> <Component>[<Pid>]: <Content>",
       "<Timestamp> <Host> <Component>: <Content>",
-      // access logs
+      // access logs: combined, common, and others that begin alike
+      "<Client> <Identity> <User> [<Time> <Zone>] \"<Method> <Path> <Protocol>\" <Status> <Bytes> "
+      "\"<Referer>\" \"<Agent>\"<Content>",
+      "<Client> <Identity> <User> [<Time> <Zone>] \"<Method> <Path> <Protocol>\" <Status> <Content>",
       "<Client> <Identity> <User> [<Time> <Zone>] <Content>",
       // bracketed and plain times
       "[<Date> <Time>] <Level> <Content>",

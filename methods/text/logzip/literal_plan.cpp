@@ -156,7 +156,7 @@ class LiteralPlanner {
   }
 
  private:
-  static constexpr std::size_t most_wishes = 64;
+  static constexpr std::size_t most_wishes = 256;
   static constexpr std::size_t most_steps = 200'000;
 
   bool given_up() const { return plan_.any_line || plan_.wishes.size() > most_wishes || steps_ > most_steps; }

@@ -10,7 +10,6 @@ namespace laconic::logzip {
 namespace {
 
 TEST(LogGenerator, TheSameSeedGivesTheSameBytes) {
-  GTEST_SKIP() << "not met yet: log archives are in the making";
   const std::string text = LogGenerator(1).make(1 << 20);
   EXPECT_EQ(LogGenerator(1).make(1 << 20), text);
   EXPECT_NE(LogGenerator(2).make(1 << 20), text);
