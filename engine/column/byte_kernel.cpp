@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/coding/context_mixing.h"
+#include "engine/coding/rans_bytes.h"
 #include "engine/coding/zstd_bytes.h"
 
 namespace laconic {
@@ -16,6 +17,8 @@ Bytes kernel_compress(const ByteKernel& kernel, ByteSpan bytes) {
       return lzma_compress(bytes, kernel.lzma);
     case ByteCoder::context_mixing:
       return context_mixing_compress(bytes);
+    case ByteCoder::rans:
+      return rans_compress(bytes);
     default:
       return {bytes.begin(), bytes.end()};
   }
@@ -31,6 +34,9 @@ void kernel_expand(ByteCoder coder, ByteSpan coded, std::span<std::byte> bytes, 
       return;
     case ByteCoder::context_mixing:
       context_mixing_expand(coded, bytes, where);
+      return;
+    case ByteCoder::rans:
+      rans_expand(coded, bytes, where);
       return;
     default:
       if (coded.size() != bytes.size()) fail(ErrorKind::corrupt, "stored bytes have another length", where);

@@ -10,8 +10,8 @@
 
 namespace laconic {
 
-enum class ByteCoder : std::uint8_t { stored, zstd, lzma, context_mixing };
-inline constexpr std::uint8_t byte_coders = 4;
+enum class ByteCoder : std::uint8_t { stored, zstd, lzma, context_mixing, rans };
+inline constexpr std::uint8_t byte_coders = 5;
 
 struct ByteKernel {
   ByteCoder coder = ByteCoder::lzma;

@@ -29,6 +29,13 @@ Bytes layout_bytes(const ParsedBlock& parsed) {
   return writer.take();
 }
 
+ColumnOptions column_options(const BlockOptions& options, std::size_t block_bytes) {
+  ColumnOptions columns = options.columns;
+  const bool apart = block_bytes >= options.own_columns_from && options.mode != LogMode::maximum;
+  if (columns.own_stream_bytes == 0 && apart) columns.own_stream_bytes = options.own_column_bytes;
+  return columns;
+}
+
 // The streams of a block but its templates.
 struct BlockStreams {
   Bytes layout;
@@ -55,7 +62,8 @@ BlockStreams block_streams(const ParsedBlock& parsed, const HeaderFormat& format
   return {layout_bytes(parsed), encode_columns(inputs, options)};
 }
 
-Bytes pack_block_streams(const BlockStreams& made, ByteSpan templates, const BlockOptions& options) {
+Bytes pack_block_streams(const BlockStreams& made, ByteSpan templates, const BlockOptions& options,
+                         std::uint64_t own_unit_bytes) {
   const std::uint32_t texts = stream_group(ColumnStreamKind::text);
   std::vector<BundleStream> streams;
   if (!templates.empty()) streams.push_back({templates_stream, texts, templates});
@@ -63,7 +71,7 @@ Bytes pack_block_streams(const BlockStreams& made, ByteSpan templates, const Blo
   for (const ColumnStream& stream : made.columns)
     streams.push_back({stream_id(stream.owner, stream.kind), stream_group(stream.kind), stream.bytes});
   return pack_streams(streams,
-                      {kernel_of(options.mode), BundleGrouping::smallest, options.columns.own_stream_bytes});
+                      {kernel_of(options.mode), BundleGrouping::smallest, own_unit_bytes});
 }
 
 CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
@@ -77,9 +85,11 @@ CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const
   write_block_head({options.lossy, block.size(), parsed.ends, ids}, whole);
   bool one_part = false;
   if (!options.lossy) {
-    const BlockStreams streams = block_streams(parsed, format, options.columns);
+    const ColumnOptions columns = column_options(options, block.size());
+    const BlockStreams streams = block_streams(parsed, format, columns);
     one_part = !templates.empty() && streams.size() <= options.one_part_bytes;
-    whole.append(pack_block_streams(streams, one_part ? ByteSpan(templates) : ByteSpan{}, options));
+    whole.append(pack_block_streams(streams, one_part ? ByteSpan(templates) : ByteSpan{}, options,
+                                    columns.own_stream_bytes));
   }
   CodedBlock coded;
   coded.lines = parsed.ids.size();

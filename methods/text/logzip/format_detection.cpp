@@ -142,25 +142,34 @@ std::size_t readable_stamps(const HeaderFormat& format, std::span<const std::str
   }));
 }
 
-// Bits that an adaptive code spends on `values` when it knows `contexts`: a value seen with its context
-// before by its count, another one by 6 bits a byte, or 6 bits in all when it was seen elsewhere.
+// Bits that an adaptive code spends on `values` when it knows `contexts`: a value seen with its context before
+// by its count there; else an escape and its count among all values, or 6 bits a byte when it is new.
 double adaptive_bits(const std::vector<std::string>& values, const std::vector<std::string>& contexts) {
-  std::unordered_map<std::string, std::unordered_map<std::string, double>> seen;
-  std::set<std::string> known;
-  std::unordered_map<std::string, double> totals;
+  using Counts = std::unordered_map<std::string, double>;
+  struct Context {
+    Counts counts;
+    double total = 0;
+  };
+  std::unordered_map<std::string, Context> seen;
+  Context all;
+  // The share of what a context has not seen grows with the kinds that it has (Moffat's escape, method C).
+  const auto coded = [](const Context& context, const std::string& value, double& bits) {
+    const auto found = context.counts.find(value);
+    const auto kinds = static_cast<double>(context.counts.size());
+    if (context.total == 0) return false;
+    const double share = found == context.counts.end() ? kinds : found->second;
+    bits -= std::log2(share / (context.total + kinds));
+    return found != context.counts.end();
+  };
   double bits = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    double& count = seen[contexts[i]][values[i]];
-    double& total = totals[contexts[i]];
-    if (count > 0) {
-      bits -= std::log2((count - 0.5) / (total + 0.5));
-    } else {
-      const auto different = static_cast<double>(seen[contexts[i]].size() - 1);
-      bits -= std::log2((0.5 * different + 0.5) / (total + 0.5));
-      bits += known.insert(values[i]).second ? 6.0 * static_cast<double>(values[i].size()) : 6.0;
+    Context& context = seen[contexts[i]];
+    if (!coded(context, values[i], bits) && !coded(all, values[i], bits))
+      bits += 6.0 * static_cast<double>(values[i].size());
+    for (Context* one : {&context, &all}) {
+      ++one->counts[values[i]];
+      ++one->total;
     }
-    ++count;
-    ++total;
   }
   return bits;
 }
