@@ -29,8 +29,17 @@ Bytes layout_bytes(const ParsedBlock& parsed) {
   return writer.take();
 }
 
+constexpr std::uint32_t quick_sample_rows = 4096, quick_joining_lines = 4096;
+
+ParseOptions parse_options(const BlockOptions& options) {
+  ParseOptions parse = options.parse;
+  if (options.mode == LogMode::fast) parse.joining_lines = std::min(parse.joining_lines, quick_joining_lines);
+  return parse;
+}
+
 ColumnOptions column_options(const BlockOptions& options, std::size_t block_bytes) {
   ColumnOptions columns = options.columns;
+  if (options.mode == LogMode::fast) columns.sample_rows = std::min(columns.sample_rows, quick_sample_rows);
   const bool apart = block_bytes >= options.own_columns_from && options.mode != LogMode::maximum;
   if (columns.own_stream_bytes == 0 && apart) columns.own_stream_bytes = options.own_column_bytes;
   return columns;
@@ -70,13 +79,12 @@ Bytes pack_block_streams(const BlockStreams& made, ByteSpan templates, const Blo
   streams.push_back({layout_stream, texts, made.layout});
   for (const ColumnStream& stream : made.columns)
     streams.push_back({stream_id(stream.owner, stream.kind), stream_group(stream.kind), stream.bytes});
-  return pack_streams(streams,
-                      {kernel_of(options.mode), BundleGrouping::smallest, own_unit_bytes});
+  return pack_streams(streams, {kernel_of(options.mode), BundleGrouping::smallest, own_unit_bytes});
 }
 
 CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
                        const BlockOptions& options) {
-  ParsedBlock parsed = parse_block(block, format, known, options.parse);
+  ParsedBlock parsed = parse_block(block, format, known, parse_options(options));
   if (options.on_templates) options.on_templates(parsed.fresh);
   const bool quick = options.mode == LogMode::fast;
   const Bytes ids = encode_ids(parsed.ids, quick ? IdCoding::plain : IdCoding::mixed);

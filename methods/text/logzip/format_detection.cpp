@@ -142,8 +142,8 @@ std::size_t readable_stamps(const HeaderFormat& format, std::span<const std::str
   }));
 }
 
-// Bits that an adaptive code spends on `values` when it knows `contexts`: a value seen with its context before
-// by its count there; else an escape and its count among all values, or 6 bits a byte when it is new.
+// Bits that an adaptive code spends on `values` when it knows `contexts`: a value seen with its context
+// before by its count there; else an escape and its count among all values, or 6 bits a byte when it is new.
 double adaptive_bits(const std::vector<std::string>& values, const std::vector<std::string>& contexts) {
   using Counts = std::unordered_map<std::string, double>;
   struct Context {
