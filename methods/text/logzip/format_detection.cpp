@@ -201,6 +201,13 @@ void mark_template_fields(const FormatTrial& trial, std::vector<HeaderField>& fi
 
 }  // namespace
 
+bool same_header(const HeaderFormat& a, const HeaderFormat& b) {
+  return std::ranges::equal(a.fields(), b.fields(), [](const HeaderField& x, const HeaderField& y) {
+    const std::string x_layout = x.layout ? x.layout->text() : "", y_layout = y.layout ? y.layout->text() : "";
+    return x.name == y.name && x.before == y.before && x_layout == y_layout;
+  });
+}
+
 HeaderFormat complete_format(const HeaderFormat& format, std::string_view text) {
   const std::vector<std::string_view> lines = sample_lines(text);
   const FormatTrial trial = try_format(format, lines, false);

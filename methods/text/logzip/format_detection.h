@@ -17,6 +17,9 @@ inline constexpr double detection_share = 0.95, detection_share_of_traces = 0.8;
 // does.
 HeaderFormat detect_format(std::string_view text);
 
+// Whether two formats differ at most in which fields go with the template.
+bool same_header(const HeaderFormat& a, const HeaderFormat& b);
+
 // `format` (the user's, perhaps) with layouts for fields named like times and with the fields that belong to
 // templates marked, as far as `text` shows them. Fields that say so already stay as they are.
 HeaderFormat complete_format(const HeaderFormat& format, std::string_view text);

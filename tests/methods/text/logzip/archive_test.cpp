@@ -14,7 +14,7 @@ TEST(LogArchive, EveryKindOfTextComesBack) {
   std::string binary;
   RandomStream random(1, "test", "binary");
   for (int i = 0; i < 100'000; ++i) binary += static_cast<char>(random.below(256));
-  const std::string texts[] = {
+  const std::vector<std::string> texts = {
       "",
       "\n",
       "x",
@@ -87,7 +87,7 @@ TEST(LogArchive, SectionsKeepNamesAndLines) {
   const ScratchFolder folder("archive-test");
   ArchiveOptions options = fast_options();
   options.sections = true;
-  const std::string texts[] = {generated_log(60'000, 3), "", "one\ntwo", generated_log(60'000, 4)};
+  const std::vector<std::string> texts = {generated_log(60'000, 3), "", "one\ntwo", generated_log(60'000, 4)};
   auto writer = ArchiveWriter::create(folder.path() / "a.lzl", options);
   for (std::size_t i = 0; i < 4; ++i) {
     SectionEntry section;
