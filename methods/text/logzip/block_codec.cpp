@@ -86,8 +86,11 @@ CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const
                        const BlockOptions& options) {
   ParsedBlock parsed = parse_block(block, format, known, parse_options(options));
   if (options.on_templates) options.on_templates(parsed.fresh);
-  const bool quick = options.mode == LogMode::fast;
-  const Bytes ids = encode_ids(parsed.ids, quick ? IdCoding::plain : IdCoding::mixed);
+  Bytes ids = encode_ids(parsed.ids, IdCoding::plain);
+  if (options.mode != LogMode::fast) {
+    Bytes mixed = encode_ids(parsed.ids, IdCoding::mixed);
+    if (mixed.size() < ids.size()) ids = std::move(mixed);
+  }
   const Bytes templates = parsed.fresh.empty() ? Bytes{} : write_templates(parsed.fresh);
   ByteWriter whole;
   write_block_head({options.lossy, block.size(), parsed.ends, ids}, whole);
