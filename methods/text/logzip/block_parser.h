@@ -15,6 +15,7 @@ struct ParseOptions {
   double word_share = 0.002;
   std::uint32_t word_times = 4;
   std::uint32_t sampled_lines = 8192;
+  bool json_fields = true;   // lines that are JSON objects have slots by their fields (json_skeleton.h)
   bool join_columns = true;  // slots with values in common share a column (joined_columns.h)
   std::uint32_t joining_lines = 8192;
   ExtractionOptions extraction;
