@@ -281,7 +281,8 @@ void BlockParser::find_templates() {
   std::vector<WeighedSkeleton> skeletons;
   std::unordered_map<std::uint64_t, std::uint64_t> lines_of_frame;
   forms_.resize(index_.size());
-  for (std::uint32_t key = 0; key < index_.size(); ++key) lines_of_frame[forms_[key].frame] += index_.lines(key);
+  for (std::uint32_t key = 0; key < index_.size(); ++key)
+    lines_of_frame[forms_[key].frame] += index_.lines(key);
   for (std::uint32_t key = 0; key < index_.size(); ++key) {
     WeighedSkeleton& one = skeletons.emplace_back(index_.text(key), index_.lines(key));
     // Objects with keys that no other lines have can only share a template in which keys are wildcards.

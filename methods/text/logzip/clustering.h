@@ -41,8 +41,8 @@ struct TextRange {
 struct WeighedSkeleton {
   std::string_view text;  // with its first byte
   std::uint32_t lines = 1;
-  std::uint64_t frame = 0;           // a hash of all but the texts, 0: no frame
-  std::span<const TextRange> texts;  // in `text`, ascending
+  std::uint64_t frame = 0;             // a hash of all but the texts, 0: no frame
+  std::span<const TextRange> texts{};  // in `text`, ascending
 };
 
 struct SkeletonCluster {

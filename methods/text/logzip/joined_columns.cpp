@@ -16,7 +16,7 @@ namespace {
 // A joined slot costs its reference and order that the byte coder might have used.
 constexpr double join_bits = 24;
 // Another column costs its description, and what its first values teach coders anew.
-constexpr double column_bits = 48, repeated_bits = 8;
+constexpr double column_bits = 24;
 constexpr std::size_t least_values = 4, most_sharers = 24;
 
 std::optional<std::int64_t> plain_number(std::string_view text) {
@@ -88,11 +88,13 @@ class SlotJoiner {
   std::vector<std::uint32_t> join() {
     first_.resize(slots_.size());
     std::iota(first_.begin(), first_.end(), 0);
+    repeated_ = first_;
     values_.resize(slots_.size());
     bits_.resize(slots_.size());
     for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) read(slot);
     join_paths();
     for (const Pair& pair : candidates()) try_join(root(pair.a), root(pair.b), -join_bits);
+    join_repeated();
     for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) first_[slot] = root(slot);
     return first_;
   }
@@ -104,22 +106,23 @@ class SlotJoiner {
 
   void read(std::uint32_t slot) {
     const SlotSample& sample = slots_[slot];
-    const bool repeated = sample.values.size() >= least_values && repeats_earlier_slot(slot);
-    if (sample.path == 0 && (sample.values.size() < least_values || repeated || constant(slot))) return;
+    if (sample.path == 0 && (sample.values.size() < least_values || constant(slot))) return;
+    if (sample.values.size() >= least_values) repeated_[slot] = equal_earlier_slot(slot);
+    if (repeated_[slot] != slot) return;
     for (std::size_t i = 0; i < sample.values.size(); ++i)
       values_[slot].push_back(
           {xxh3_64(sample.values[i]), sample.places[i], sample.values[i], plain_number(sample.values[i])});
-    bits_[slot] = repeated ? repeated_bits : sequence_bits(values_[slot]);
+    bits_[slot] = sequence_bits(values_[slot]);
   }
   bool constant(std::uint32_t slot) const {
     const auto& values = slots_[slot].values;
     return std::ranges::all_of(values, [&](std::string_view value) { return value == values.front(); });
   }
-  // Equal columns of one template are cheap as they are.
-  bool repeats_earlier_slot(std::uint32_t slot) const {
+  // Equal columns of one template are cheap as they are; itself where there is none.
+  std::uint32_t equal_earlier_slot(std::uint32_t slot) const {
     for (std::uint32_t other = slot; other-- > 0 && slots_[other].group == slots_[slot].group;)
-      if (slots_[other].values == slots_[slot].values) return true;
-    return false;
+      if (slots_[other].values == slots_[slot].values) return other;
+    return slot;
   }
 
   // Pairs of slots with values in common, most in common first.
@@ -158,7 +161,7 @@ class SlotJoiner {
     std::unordered_map<std::uint64_t, std::size_t> numbers;
     std::vector<std::vector<std::uint32_t>> members;
     for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
-      if (slots_[slot].path == 0) continue;
+      if (slots_[slot].path == 0 || repeated_[slot] != slot) continue;
       const std::size_t number = numbers.try_emplace(slots_[slot].path, members.size()).first->second;
       if (number == members.size()) members.emplace_back();
       members[number].push_back(slot);
@@ -167,9 +170,18 @@ class SlotJoiner {
     for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
       std::vector<Value>& values = values_[slot];
       const auto same = [&](const Value& value) { return value.hash == values.front().hash; };
-      if (values.size() < least_values || bits_[slot] <= repeated_bits || std::ranges::all_of(values, same))
-        values.clear();
+      if (values.size() < least_values || std::ranges::all_of(values, same)) values.clear();
     }
+  }
+
+  // A field that says again what an earlier one said goes with it into the column that took it away.
+  void join_repeated() {
+    std::vector<bool> shared(slots_.size());
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot)
+      if (root(slot) != slot) shared[root(slot)] = true;
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot)
+      if (slots_[slot].path != 0 && repeated_[slot] != slot && shared[root(repeated_[slot])])
+        first_[slot] = root(repeated_[slot]);
   }
 
   // Neighbours by size pair by pair, and again what came out, so that every value is looked at few times.
@@ -225,6 +237,7 @@ class SlotJoiner {
 
   std::span<const SlotSample> slots_;
   std::vector<std::uint32_t> first_;
+  std::vector<std::uint32_t> repeated_;     // the earlier slot with equal values, or itself
   std::vector<std::vector<Value>> values_;  // of the column of a root
   std::vector<double> bits_;
 };

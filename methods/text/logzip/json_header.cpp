@@ -16,9 +16,9 @@ constexpr std::size_t most_lead = 256, most_tried = 8;
 
 // Keys as they are called in practice; less telling ones follow by how often their values are times.
 bool names_time(std::string_view key) {
-  static constexpr std::array<std::string_view, 12> names{"ts", "t", "time", "timestamp", "@timestamp", "@t",
-                                                          "date", "datetime", "asctime", "eventTime", "_time",
-                                                          "when"};
+  static constexpr std::array<std::string_view, 12> names{"ts",         "t",         "time",  "timestamp",
+                                                          "@timestamp", "@t",        "date",  "datetime",
+                                                          "asctime",    "eventTime", "_time", "when"};
   return std::ranges::find(names, key) != names.end();
 }
 
@@ -48,7 +48,8 @@ std::vector<Lead> leads_of(std::span<const std::string_view> lines, std::size_t 
     const auto& pieces = scanner.pieces();
     for (std::size_t i = 0; i + 1 < pieces.size(); ++i) {
       if (pieces[i].part != JsonPart::key || pieces[i + 1].part == JsonPart::key) continue;
-      const std::string_view text = line.substr(pieces[i].begin - 1, pieces[i + 1].begin - pieces[i].begin + 1);
+      const std::string_view text =
+          line.substr(pieces[i].begin - 1, pieces[i + 1].begin - pieces[i].begin + 1);
       const std::string_view key = line.substr(pieces[i].begin, pieces[i].length);
       const bool quoted = text.ends_with('"');
       // Numbers are times only where their keys say so.
@@ -64,15 +65,14 @@ std::vector<Lead> leads_of(std::span<const std::string_view> lines, std::size_t 
   if (objects < needed) return leads;
   for (auto& [text, lead] : found)
     if (lead.lines >= needed) leads.push_back(std::move(lead));
-  std::ranges::sort(leads, [](const Lead& a, const Lead& b) {
-    return a.named != b.named ? a.named : a.order < b.order;
-  });
+  std::ranges::sort(
+      leads, [](const Lead& a, const Lead& b) { return a.named != b.named ? a.named : a.order < b.order; });
   return leads;
 }
 
 // The format with that key, where the values behind it are times that tell the day.
-std::optional<HeaderFormat> timed_format(const Lead& lead, char behind, std::span<const std::string_view> lines,
-                                         std::size_t needed) {
+std::optional<HeaderFormat> timed_format(const Lead& lead, char behind,
+                                         std::span<const std::string_view> lines, std::size_t needed) {
   const std::string fields = lead.first_in_lines == lead.lines ? "{" : "<Fields!>";
   const std::string front = fields + escaped(lead.text);
   const HeaderFormat untimed(front + "<Time>" + behind + "<Content>");

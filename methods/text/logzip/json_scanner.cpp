@@ -97,8 +97,7 @@ bool JsonScanner::read_key() {
   JsonPiece piece;
   if (!next_is('"') || !read_string(piece)) return false;
   piece.part = JsonPart::key;
-  piece.path = member_ =
-      json_member(levels_[depth_ - 1].path, line_.substr(piece.begin, piece.length));
+  piece.path = member_ = json_member(levels_[depth_ - 1].path, line_.substr(piece.begin, piece.length));
   pieces_.push_back(piece);
   skip_space();
   if (!next_is(':')) return false;
@@ -198,8 +197,8 @@ bool JsonScanner::read_word(std::string_view word) {
 }
 
 void JsonScanner::add_value(std::size_t begin, JsonPath path) {
-  pieces_.push_back({JsonPart::value, static_cast<std::uint32_t>(begin),
-                     static_cast<std::uint32_t>(at_ - begin), path});
+  pieces_.push_back(
+      {JsonPart::value, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(at_ - begin), path});
 }
 
 void JsonScanner::skip_space() {

@@ -3,10 +3,10 @@
 // (skeleton.h).
 //
 // Which paths is learnt from sampled lines: words multiply templates, and strings that vary freely, or
-// independently of what else tells lines apart, are better off as values of a column. Path by path, the one that adds least
-// first, words are kept while the distinct skeletons of the sample at most double, or stay below an eighth of
-// its lines and 64. Keys that are seldom in the sample, such as identifiers, are texts as well: their words
-// may be slots.
+// independently of what else tells lines apart, are better off as values of a column. Path by path, the one
+// that adds least first, words are kept while the distinct skeletons of the sample at most double, or stay
+// below an eighth of its lines and 64. Keys that are seldom in the sample, such as identifiers, are texts as
+// well: their words may be slots.
 #pragma once
 
 #include <cstdint>
@@ -35,9 +35,9 @@ class JsonSkeletons {
 
   // `lines`: at most learning_lines, those that are no objects are passed over. `words` outlive this.
   void learn(std::span<const std::string_view> lines, const WordSet& words);
-  // Appends the skeletons of `segments`, parts of `line` in order, each with a line feed, as append_skeleton()
-  // does; `offset` is that of the line. False, and nothing is changed, where the line is no object, or values
-  // do not lie in one segment.
+  // Appends the skeletons of `segments`, parts of `line` in order, each with a line feed, as
+  // append_skeleton() does; `offset` is that of the line. False, and nothing is changed, where the line is no
+  // object, or values do not lie in one segment.
   bool append(std::string_view line, std::span<const std::string_view> segments, std::uint32_t offset,
               std::string& key, std::vector<Slot>& slots);
   const JsonForm& form() const { return form_; }  // of what append() appended last

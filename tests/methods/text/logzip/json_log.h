@@ -24,7 +24,7 @@ class JsonLog {
     for (std::uint32_t kind = 0; kind < kinds; ++kind) {
       for (std::uint32_t field = 0; field < field_kinds; ++field)
         if (random_.below(3) == 0) fields_[kind].push_back(field);
-      fields_[kind].push_back(kind % field_kinds);
+      if (fields_[kind].empty()) fields_[kind].push_back(kind % field_kinds);
       services_[kind] = {random_.below(8), random_.below(8)};
     }
     begin_request();
@@ -41,7 +41,10 @@ class JsonLog {
     text += std::string("\"level\":\"") + (bad ? "error" : kind % 5 == 0 ? "debug" : "info") + "\",";
     text += "\"service\":\"" + std::string(names_of_services[services_[kind][random_.below(2)]]) + "\",";
     if (time_key_ == TimeKey::amid) append_time(text);
-    text += "\"host\":\"node-" + std::to_string(random_.below(12)) + "\",\"msg\":\"";
+    text += "\"host\":\"node-" + std::to_string(random_.below(12));
+    text +=
+        "\",\"caller\":\"server/part" + std::to_string(kind / 3) + ".go:" + std::to_string(100 + 13 * kind);
+    text += "\",\"msg\":\"";
     append_message(kind, text);
     text += '"';
     for (const std::uint32_t field : fields_[kind]) append_field(field, bad, text);
@@ -56,8 +59,8 @@ class JsonLog {
 
  private:
   static constexpr std::uint32_t field_kinds = 12;
-  static constexpr std::array<std::string_view, 8> names_of_services{"auth",    "billing", "cart",   "catalog",
-                                                                     "gateway", "mailer",  "search", "stock"};
+  static constexpr std::array<std::string_view, 8> names_of_services{
+      "auth", "billing", "cart", "catalog", "gateway", "mailer", "search", "stock"};
 
   void begin_request() {
     trace_ = hex(16);
@@ -80,8 +83,9 @@ class JsonLog {
     text += time.data();
   }
   void append_message(std::uint32_t kind, std::string& text) {
-    static constexpr std::array<std::string_view, 10> words{"request", "cache entry", "session", "payment", "page",
-                                                            "order",   "connection",  "query",   "message", "upload"};
+    static constexpr std::array<std::string_view, 10> words{"request", "cache entry", "session",    "payment",
+                                                            "page",    "order",       "connection", "query",
+                                                            "message", "upload"};
     text += words[kind % words.size()];
     switch (kind % 4) {
       case 0:
@@ -121,7 +125,8 @@ class JsonLog {
         text += ",\"bytes\":" + std::to_string(random_.below(1U << (8 + random_.below(12))));
         break;
       case 6:
-        text += ",\"error\":" + (bad ? "\"E" + std::to_string(1000 + random_.below(9)) + '"' : std::string("null"));
+        text += ",\"error\":" +
+                (bad ? "\"E" + std::to_string(1000 + random_.below(9)) + '"' : std::string("null"));
         break;
       case 7: {
         text += ",\"tags\":[";
