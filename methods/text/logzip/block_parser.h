@@ -1,5 +1,6 @@
-// From a block of log to its structure: header fields, skeletons, templates, values of slots. What comes out
-// depends on the block, the format, the table as it stands and the options alone.
+// From a block of log to its structure: header fields, skeletons, templates, values of slots. Lines, or
+// contents behind a header, that are JSON objects have skeletons of their own (json_skeleton.h). What comes
+// out depends on the block, the format, the table as it stands and the options alone.
 #pragma once
 
 #include <string_view>

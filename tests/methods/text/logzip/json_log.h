@@ -1,6 +1,6 @@
 // A log of JSON lines that is made up: the same seed gives the same bytes. Twenty kinds of lines, each with
-// its own keys, message and services, Zipf frequent; requests whose lines share a trace, a user and an
-// address over several kinds; nested objects, arrays, values that are null at times.
+// its own keys, message and services, Zipf frequent; requests whose lines share a trace, a session, a user
+// and an address over several kinds; nested objects, arrays, values that are null at times.
 #pragma once
 
 #include <array>
@@ -64,6 +64,8 @@ class JsonLog {
 
   void begin_request() {
     trace_ = hex(16);
+    session_ = hex(8);
+    for (const std::size_t digits : {4, 4, 4, 12}) session_ += '-' + hex(digits);
     user_ = random_.below(random_.below(3000) + 1);
     address_ = "10.0";
     for (int i = 0; i < 2; ++i) address_ += '.' + std::to_string(random_.below(i == 0 ? 4 : 256));
@@ -145,9 +147,7 @@ class JsonLog {
         break;
       }
       case 9:
-        text += ",\"session\":\"" + hex(8);
-        for (const std::size_t digits : {4, 4, 4, 12}) text += '-' + hex(digits);
-        text += '"';
+        text += ",\"session\":\"" + session_ + '"';
         break;
       case 10:
         text += ",\"load\":0." + std::to_string(random_.below(100));
@@ -164,7 +164,7 @@ class JsonLog {
   std::array<std::array<std::uint32_t, 2>, kinds> services_{};
   std::uint64_t clock_ = 3'600'000, sequence_ = 700'000;
   std::uint32_t user_ = 0;
-  std::string trace_, address_;
+  std::string trace_, session_, address_;
 };
 
 }  // namespace laconic::logzip
