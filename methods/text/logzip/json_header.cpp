@@ -12,7 +12,7 @@
 namespace laconic::logzip {
 namespace {
 
-constexpr std::size_t most_lead = 256, most_tried = 8;
+constexpr std::size_t most_lead = 256, most_tried = 8, most_pieces = 512;  // of a line
 
 // Keys as they are called in practice; less telling ones follow by how often their values are times.
 bool names_time(std::string_view key) {
@@ -46,7 +46,7 @@ std::vector<Lead> leads_of(std::span<const std::string_view> lines, std::size_t 
     if (!scanner.scan(line)) continue;
     ++objects;
     const auto& pieces = scanner.pieces();
-    for (std::size_t i = 0; i + 1 < pieces.size(); ++i) {
+    for (std::size_t i = 0; i + 1 < std::min(pieces.size(), most_pieces); ++i) {
       if (pieces[i].part != JsonPart::key || pieces[i + 1].part == JsonPart::key) continue;
       const std::string_view text =
           line.substr(pieces[i].begin - 1, pieces[i + 1].begin - pieces[i].begin + 1);

@@ -24,6 +24,16 @@ std::size_t distinct(std::span<const std::uint64_t> hashes) {
 
 }  // namespace
 
+std::uint64_t JsonForm::frame_of(std::string_view skeleton) const {
+  std::string frame;
+  std::size_t at = 0;
+  for (const TextRange text : texts) {
+    frame.append(skeleton.substr(at, text.begin - at)) += '\n';
+    at = text.end;
+  }
+  return xxh3_64(frame.append(skeleton.substr(at))) | 1;
+}
+
 JsonSkeletons::SampledLine JsonSkeletons::sampled_line(std::string_view line) const {
   SampledLine sampled;
   std::string skeleton;

@@ -25,6 +25,9 @@ namespace laconic::logzip {
 struct JsonForm {
   std::vector<JsonPath> paths;   // of the slots; 0 for those inside of texts and keys
   std::vector<TextRange> texts;  // of the skeleton, that have words
+
+  // A hash of all of the skeleton but its texts; never 0.
+  std::uint64_t frame_of(std::string_view skeleton) const;
 };
 
 class JsonSkeletons {
