@@ -234,7 +234,7 @@ void BlockParser::find_templates() {
   for (std::uint32_t key = 0; key < index_.size(); ++key)
     lines_of_frame[forms_[key].frame] += index_.lines(key);
   for (std::uint32_t key = 0; key < index_.size(); ++key) {
-    WeighedSkeleton& one = skeletons.emplace_back(index_.text(key), index_.lines(key));
+    WeighedSkeleton& one = skeletons.emplace_back(WeighedSkeleton{index_.text(key), index_.lines(key)});
     // Objects with keys that no other lines have can only share a template in which keys are wildcards.
     if (lines_of_frame[forms_[key].frame] < options_.extraction.template_lines) continue;
     one.frame = forms_[key].frame;
