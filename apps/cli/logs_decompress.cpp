@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <optional>
+#include <set>
 
 #include "apps/cli/logs_options.h"
 #include "engine/base/error.h"
@@ -39,11 +40,15 @@ class LogUnpacker {
     fs::last_write_time(output, fs::last_write_time(archive_.where(), ignored), ignored);
   }
   void to_folder(const fs::path& folder) {
+    std::set<std::string> taken;
     for (const logzip::ArchiveSection& section : archive_.sections()) {
       const std::string name = section.entry.name.empty() ? "standard-input" : section.entry.name;
       if (!logzip::safe_section_name(name))
         fail(ErrorKind::corrupt, fmt::format("\"{}\" is no name for a file here", name), archive_.where());
-      const fs::path output = folder / name;
+      // A log that was rotated while it was followed is there several times.
+      std::string own = name;
+      for (int part = 2; !taken.insert(own).second; ++part) own = fmt::format("{}.part{}", name, part);
+      const fs::path output = folder / own;
       if (output.has_parent_path()) fs::create_directories(output.parent_path());
       write_blocks(output, section.first_block, section.first_block + section.blocks);
       restore(output, section.entry);

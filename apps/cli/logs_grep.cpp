@@ -1,6 +1,8 @@
 // laconic logs grep PATTERN ARCHIVE…: a search that decodes only what may hold a match.
 #include <fmt/format.h>
 
+#include <limits>
+
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/logs_options.h"
@@ -44,9 +46,9 @@ class LogGrep {
     print_archive_state(archive, damage_);
     logzip::SearchOptions options;
     options.count_only = arguments_.flag("count") || json_;
-    if (arguments_.has("since")) options.since = moment(archive, "since");
-    if (arguments_.has("until")) options.until = moment(archive, "until");
-    std::vector<std::uint64_t> counts(archive.sections().size());
+    options.windows.resize(archive.sections().size());
+    if (arguments_.has("since")) bound(archive, "since", options.windows);
+    if (arguments_.has("until")) bound(archive, "until", options.windows);
     const auto sink = [&](const logzip::FoundLine& found) { print(path, archive, found); };
     const logzip::SearchResult result = logzip::search(archive, pattern_, options, sink, damage_.listener());
     matches_ += result.lines;
@@ -62,14 +64,29 @@ class LogGrep {
       out_.write(fmt::format("{}{}\n", several_ ? path + ":" : "", result.lines));
     }
   }
-  std::int64_t moment(const logzip::ArchiveReader& archive, const char* option) const {
+  // The time of an option as a moment of each input; inputs that it does not fit are left out, and said.
+  void bound(const logzip::ArchiveReader& archive, const char* option,
+             std::vector<logzip::TimeWindow>& windows) const {
     const std::string text = arguments_.text(option);
-    bool times = false;
-    for (const logzip::ArchiveSection& section : archive.sections()) {
-      if (section.format.stamps().empty()) continue;
-      times = true;
-      if (const auto found = logzip::moment_of(text, section.format)) return *found;
+    const bool since = std::string_view(option) == "since";
+    bool times = false, fits = false;
+    for (std::size_t i = 0; i < windows.size(); ++i) {
+      const logzip::ArchiveSection& section = archive.sections()[i];
+      const bool tells = !section.format.stamps().empty();
+      const auto found = tells ? logzip::moment_of(text, section.format) : std::nullopt;
+      times = times || tells;
+      fits = fits || found;
+      constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
+      if (since) {
+        windows[i].since = found.value_or(never);
+      } else {
+        windows[i].until = found.value_or(-never);
+      }
+      if (tells && !found)
+        print_notice(fmt::format("laconic: {}: \"{}\" is no time of its lines; left out",
+                                 section.entry.name.empty() ? archive.where() : section.entry.name, text));
     }
+    if (fits) return;
     if (!times) fail(ErrorKind::input, "its lines tell no times", archive.where());
     fail(ErrorKind::usage, fmt::format("\"{}\" is no time", text), std::string("--") + option,
          "write it as the log does, or like \"2026-01-31 14:05:00\"");

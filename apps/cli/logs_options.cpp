@@ -87,14 +87,17 @@ logzip::DamageListener DamageReport::listener() {
 }
 
 void print_archive_state(const logzip::ArchiveReader& archive, DamageReport& damage) {
-  const std::uint64_t lost = archive.lost_blocks();
+  const std::uint64_t lost = archive.lost_blocks(), stray = archive.stray_bytes();
   if (lost > 0) {
     damage.listener()(
         fmt::format("{}: {} {} lost", archive.where(), lost, lost == 1 ? "block is" : "blocks are"));
+  } else if (stray > 0) {
+    // A cut or damaged end: whether it held lines or only the index is not known.
+    damage.listener()(fmt::format("{}: {} bytes at its end belong to no whole block; lines may be missing",
+                                  archive.where(), stray));
   } else if (archive.recovered()) {
-    const std::uint64_t stray = archive.stray_bytes();
-    print_notice(fmt::format("{}: not closed properly; read block by block{}", archive.where(),
-                             stray > 0 ? fmt::format(", {} bytes belong to no whole block", stray) : ""));
+    print_notice(
+        fmt::format("{}: not closed properly; read block by block, every block is whole", archive.where()));
   }
 }
 

@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
               logs_templates_verb(),
               logs_stats_verb(),
               logs_verify_verb(),
+              logs_bench_verb(),
               master_verb(),
               peer_bench_verb(),
               reproduce_verb(),

@@ -82,6 +82,7 @@ Verb logs_grep_verb();
 Verb logs_templates_verb();
 Verb logs_stats_verb();
 Verb logs_verify_verb();
+Verb logs_bench_verb();
 Verb master_verb();
 Verb peer_bench_verb();
 

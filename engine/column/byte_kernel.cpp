@@ -3,26 +3,11 @@
 #include <algorithm>
 
 #include "engine/base/error.h"
-#include "engine/coding/zstd_bytes.h"
-#if __has_include("engine/coding/context_mixing.h")
-#define LACONIC_HAS_CONTEXT_MIXING 1
 #include "engine/coding/context_mixing.h"
-#else
-#define LACONIC_HAS_CONTEXT_MIXING 0
-#endif
+#include "engine/coding/rans_bytes.h"
+#include "engine/coding/zstd_bytes.h"
 
 namespace laconic {
-namespace {
-
-[[noreturn]] void refuse_coder(std::string_view where) {
-  fail(ErrorKind::unsupported, "this build has no context mixing", where, "use a newer version");
-}
-
-}  // namespace
-
-bool has_byte_coder(ByteCoder coder) {
-  return coder != ByteCoder::context_mixing || LACONIC_HAS_CONTEXT_MIXING == 1;
-}
 
 Bytes kernel_compress(const ByteKernel& kernel, ByteSpan bytes) {
   switch (kernel.coder) {
@@ -31,11 +16,9 @@ Bytes kernel_compress(const ByteKernel& kernel, ByteSpan bytes) {
     case ByteCoder::lzma:
       return lzma_compress(bytes, kernel.lzma);
     case ByteCoder::context_mixing:
-#if LACONIC_HAS_CONTEXT_MIXING
       return context_mixing_compress(bytes);
-#else
-      refuse_coder({});
-#endif
+    case ByteCoder::rans:
+      return rans_compress(bytes);
     default:
       return {bytes.begin(), bytes.end()};
   }
@@ -50,12 +33,11 @@ void kernel_expand(ByteCoder coder, ByteSpan coded, std::span<std::byte> bytes, 
       lzma_expand(coded, bytes, where);
       return;
     case ByteCoder::context_mixing:
-#if LACONIC_HAS_CONTEXT_MIXING
       context_mixing_expand(coded, bytes, where);
       return;
-#else
-      refuse_coder(where);
-#endif
+    case ByteCoder::rans:
+      rans_expand(coded, bytes, where);
+      return;
     default:
       if (coded.size() != bytes.size()) fail(ErrorKind::corrupt, "stored bytes have another length", where);
       std::copy(coded.begin(), coded.end(), bytes.begin());

@@ -10,8 +10,8 @@
 
 namespace laconic {
 
-enum class ByteCoder : std::uint8_t { stored, zstd, lzma, context_mixing };
-inline constexpr std::uint8_t byte_coders = 4;
+enum class ByteCoder : std::uint8_t { stored, zstd, lzma, context_mixing, rans };
+inline constexpr std::uint8_t byte_coders = 5;
 
 struct ByteKernel {
   ByteCoder coder = ByteCoder::lzma;
@@ -19,9 +19,6 @@ struct ByteKernel {
   LzmaOptions lzma;
 };
 
-// Whether this build has the coder.
-bool has_byte_coder(ByteCoder coder);
-// Error(unsupported) for a coder that this build does not have.
 Bytes kernel_compress(const ByteKernel& kernel, ByteSpan bytes);
 // Fills `bytes` exactly, or Error(corrupt).
 void kernel_expand(ByteCoder coder, ByteSpan coded, std::span<std::byte> bytes, std::string_view where);

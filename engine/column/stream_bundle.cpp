@@ -6,11 +6,30 @@
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/coding/rans_bytes.h"
 
 namespace laconic {
 namespace {
 
-using StreamsOfUnit = std::vector<const BundleStream*>;
+constexpr std::uint64_t coder_places = 8;  // a unit's head is so many times its streams, plus its coder
+
+struct StreamsOfUnit {
+  std::vector<const BundleStream*> members;
+  bool own = false;  // one large stream
+
+  std::size_t size() const {
+    std::size_t bytes = 0;
+    for (const BundleStream* stream : members) bytes += stream->bytes.size();
+    return bytes;
+  }
+  Bytes bytes() const {
+    Bytes all;
+    all.reserve(size());
+    for (const BundleStream* stream : members)
+      all.insert(all.end(), stream->bytes.begin(), stream->bytes.end());
+    return all;
+  }
+};
 
 std::vector<StreamsOfUnit> units_of(std::span<const BundleStream> streams, const BundleOptions& options,
                                     bool together) {
@@ -18,9 +37,9 @@ std::vector<StreamsOfUnit> units_of(std::span<const BundleStream> streams, const
   std::vector<StreamsOfUnit> large;
   for (const BundleStream& stream : streams) {
     if (options.own_unit_bytes > 0 && stream.bytes.size() > options.own_unit_bytes) {
-      large.push_back({&stream});
+      large.push_back({{&stream}, true});
     } else {
-      groups[together ? 0 : stream.group].push_back(&stream);
+      groups[together ? 0 : stream.group].members.push_back(&stream);
     }
   }
   std::vector<StreamsOfUnit> units;
@@ -30,9 +49,9 @@ std::vector<StreamsOfUnit> units_of(std::span<const BundleStream> streams, const
 }
 
 void put_unit_directory(ByteWriter& directory, const StreamsOfUnit& unit, ByteCoder coder) {
-  directory.varint(4 * std::uint64_t{unit.size()} + static_cast<std::uint8_t>(coder));
+  directory.varint(coder_places * unit.members.size() + static_cast<std::uint8_t>(coder));
   std::uint32_t next = 0;
-  for (const BundleStream* stream : unit) {
+  for (const BundleStream* stream : unit.members) {
     require(stream->id >= next, "ids of a unit ascend");
     directory.varint(stream->id - next);
     next = stream->id + 1;
@@ -40,36 +59,64 @@ void put_unit_directory(ByteWriter& directory, const StreamsOfUnit& unit, ByteCo
   }
 }
 
-Bytes pack_units(const std::vector<StreamsOfUnit>& units, const ByteKernel& kernel) {
-  ByteWriter directory;
-  Bytes coded_units;
-  directory.varint(units.size());
-  for (const StreamsOfUnit& unit : units) {
-    Bytes raw;
-    for (const BundleStream* stream : unit) raw.insert(raw.end(), stream->bytes.begin(), stream->bytes.end());
-    Bytes coded = kernel_compress(kernel, raw);
-    const bool smaller = coded.size() < raw.size();
-    const Bytes& kept = smaller ? coded : raw;
-    put_unit_directory(directory, unit, smaller ? kernel.coder : ByteCoder::stored);
-    if (&unit != &units.back()) directory.varint(kept.size());
-    coded_units.insert(coded_units.end(), kept.begin(), kept.end());
+struct CodedUnit {
+  ByteCoder coder = ByteCoder::stored;
+  Bytes bytes;
+};
+
+CodedUnit code_unit(const StreamsOfUnit& unit, const ByteKernel& kernel) {
+  CodedUnit best{ByteCoder::stored, unit.bytes()};
+  const Bytes raw = best.bytes;
+  if (unit.own && kernel.coder != ByteCoder::context_mixing) {
+    Bytes coded = rans_compress(raw);
+    if (coded.size() < best.bytes.size()) best = {ByteCoder::rans, std::move(coded)};
   }
-  directory.append(coded_units);
-  return directory.take();
+  Bytes coded = kernel_compress(kernel, raw);
+  if (coded.size() < best.bytes.size()) best = {kernel.coder, std::move(coded)};
+  return best;
 }
+
+// A bundle in the making: own units are coded once, whatever becomes of the others.
+class BundleWriter {
+ public:
+  explicit BundleWriter(const ByteKernel& kernel) : kernel_(kernel) {}
+
+  Bytes pack(const std::vector<StreamsOfUnit>& units) {
+    ByteWriter directory;
+    Bytes coded_units;
+    directory.varint(units.size());
+    for (const StreamsOfUnit& unit : units) {
+      const CodedUnit& coded = coded_unit(unit);
+      put_unit_directory(directory, unit, coded.coder);
+      if (&unit != &units.back()) directory.varint(coded.bytes.size());
+      coded_units.insert(coded_units.end(), coded.bytes.begin(), coded.bytes.end());
+    }
+    directory.append(coded_units);
+    return directory.take();
+  }
+
+ private:
+  const CodedUnit& coded_unit(const StreamsOfUnit& unit) {
+    const auto known = coded_.find(unit.members);
+    if (known != coded_.end()) return known->second;
+    return coded_.emplace(unit.members, code_unit(unit, kernel_)).first->second;
+  }
+
+  const ByteKernel& kernel_;
+  std::map<std::vector<const BundleStream*>, CodedUnit> coded_;
+};
 
 }  // namespace
 
 Bytes pack_streams(std::span<const BundleStream> streams, const BundleOptions& options) {
-  if (options.grouping != BundleGrouping::smallest) {
-    return pack_units(units_of(streams, options, options.grouping == BundleGrouping::together),
-                      options.kernel);
-  }
+  BundleWriter writer(options.kernel);
+  if (options.grouping != BundleGrouping::smallest)
+    return writer.pack(units_of(streams, options, options.grouping == BundleGrouping::together));
   const std::vector<StreamsOfUnit> together = units_of(streams, options, true);
   const std::vector<StreamsOfUnit> apart = units_of(streams, options, false);
-  Bytes smallest = pack_units(together, options.kernel);
-  if (apart == together) return smallest;
-  Bytes other = pack_units(apart, options.kernel);
+  Bytes smallest = writer.pack(together);
+  if (apart.size() == together.size()) return smallest;
+  Bytes other = writer.pack(apart);
   return other.size() < smallest.size() ? other : smallest;
 }
 
@@ -94,9 +141,10 @@ BundleReader::BundleReader(ByteSpan bundle, std::uint64_t raw_limit, std::string
 std::uint64_t BundleReader::read_unit_directory(ByteReader& reader, std::uint64_t raw_limit) {
   const std::uint64_t head = reader.varint();
   Unit unit;
-  unit.coder = static_cast<ByteCoder>(head % byte_coders);
+  if (head % coder_places >= byte_coders) reader.corrupt("an unknown coder");
+  unit.coder = static_cast<ByteCoder>(head % coder_places);
   std::uint64_t next = 0;
-  for (std::uint64_t left = head / byte_coders; left > 0; --left) {
+  for (std::uint64_t left = head / coder_places; left > 0; --left) {
     Entry entry;
     next += reader.length(std::numeric_limits<std::uint32_t>::max() - next);
     entry.id = static_cast<std::uint32_t>(next++);

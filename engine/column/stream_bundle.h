@@ -1,8 +1,9 @@
 // Streams of bytes, coded together or apart, behind a directory of a few bytes per stream.
 //
 // Streams are coded in units: one unit per group of streams, or one for all groups, and one of its own for
-// every stream above a size, which can then be read without the others. Bundle:
-//   varint units; per unit: varint 4 streams + coder; per stream: varint step of its id from the one before
+// every stream above a size, which can then be read without the others and by whichever of the coders stored,
+// rANS (values by chance, where nothing repeats) and the kernel's makes it smallest. Bundle:
+//   varint units; per unit: varint 8 streams + coder; per stream: varint step of its id from the one before
 //   it in the unit, plus one (the first: from 0), varint length; varint length of the coded unit, but for the
 //   last one the coded units, in order; the last one takes the rest
 // A unit that its coder does not make smaller is stored.

@@ -34,7 +34,7 @@ void add_word(SplitColumn& split, std::size_t index, std::string_view word) {
 }
 
 // False when there are too many words.
-bool split_value(std::string_view value, SplitRule rule, std::size_t most_words, SplitColumn& split) {
+bool split_value(std::string_view value, SplitRule rule, std::size_t word_limit, SplitColumn& split) {
   std::string& pattern = split.patterns.bytes;
   std::size_t words = 0;
   std::size_t in_chunk = 0;  // words since the last delimiter
@@ -53,7 +53,7 @@ bool split_value(std::string_view value, SplitRule rule, std::size_t most_words,
       if (in_chunk++ > 0) pattern.push_back('0');
       add_word(split, words++, run);
     }
-    if (words >= most_words) return false;
+    if (words >= word_limit) return false;
     at = end;
   }
   if (value.empty() || word_class(value.back()) == WordClass::delimiter) add_word(split, words, {});
@@ -65,10 +65,10 @@ bool split_value(std::string_view value, SplitRule rule, std::size_t most_words,
 
 bool is_delimiter(char c) { return word_class(c) == WordClass::delimiter; }
 
-std::optional<SplitColumn> split_values(ColumnView column, SplitRule rule, std::size_t most_words) {
+std::optional<SplitColumn> split_values(ColumnView column, SplitRule rule, std::size_t word_limit) {
   SplitColumn split;
   for (std::size_t row = 0; row < column.size(); ++row) {
-    if (!split_value(column[row], rule, most_words, split)) return std::nullopt;
+    if (!split_value(column[row], rule, word_limit, split)) return std::nullopt;
   }
   return split;
 }

@@ -28,8 +28,8 @@ struct SplitColumn {
 
 bool is_delimiter(char c);
 
-// Nothing when a value has more than `most_words` words.
-std::optional<SplitColumn> split_values(ColumnView column, SplitRule rule, std::size_t most_words);
+// Nothing when a value has more than `word_limit` words.
+std::optional<SplitColumn> split_values(ColumnView column, SplitRule rule, std::size_t word_limit);
 
 // How many words a value of this pattern has.
 std::size_t words_of_pattern(std::string_view pattern);

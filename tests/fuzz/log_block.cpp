@@ -63,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::string text = reader.text();
     if (text.size() > block_bytes + longest_template) std::abort();
     std::string lines;
-    for (std::size_t i = 0; i < reader.ids().size() && i < 100; ++i) lines += reader.lines(i, i + 1);
+    for (std::size_t i = 0; i < reader.line_count() && i < 100; ++i) lines += reader.lines(i, i + 1);
     if (text.compare(0, lines.size(), lines) != 0) std::abort();
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::corrupt) std::abort();

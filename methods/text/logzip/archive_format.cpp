@@ -135,7 +135,7 @@ BlockEntry read_block_entry(ByteSpan bytes, std::uint64_t ordinal, std::string_v
   entry.check = reader.u64();
   if ((flags & times_flag) != 0) {
     const std::int64_t first = read_seconds(reader);
-    constexpr std::int64_t longest = std::int64_t{1} << 33;
+    constexpr std::int64_t longest = std::int64_t{1} << 34;  // years 1900 to 2199 are 9.5e9 seconds
     const auto length = static_cast<std::int64_t>(reader.length(static_cast<std::uint64_t>(longest)));
     std::int64_t last = 0;
     if (__builtin_mul_overflow(first + length, second, &last)) reader.corrupt("a time out of range");

@@ -328,7 +328,7 @@ std::string ArchiveReader::lines_within(std::size_t block, std::uint64_t begin, 
   const bool all = begin <= one.first_line && end > one.first_line + one.newlines;
   if (!all) {
     OpenBlock opened = open(block);
-    const std::uint64_t lines = opened.reader().ids().size();
+    const std::uint64_t lines = opened.reader().line_count();
     if (lines == one.newlines + (one.entry.open_end ? 1 : 0)) {
       const auto place = [&](std::uint64_t line) {
         return static_cast<std::size_t>(line < one.first_line ? 0 : std::min(line - one.first_line, lines));

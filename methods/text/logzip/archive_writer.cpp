@@ -76,6 +76,15 @@ struct ArchiveWriter::State {
       table->tables = std::make_unique<GenerationTables>(template_segments(format));
     }
   }
+  // Inputs with the same header have the same format, and so the same templates, although what is seen of one
+  // may speak for another choice of the fields that go with them.
+  HeaderFormat shared_format(HeaderFormat found) const {
+    for (const auto& [text, known] : tables) {
+      HeaderFormat other(text);
+      if (same_header(other, found)) return other;
+    }
+    return found;
+  }
   void write_section() {
     pending->number = sections;
     pending->format = format.text();
@@ -89,8 +98,8 @@ struct ArchiveWriter::State {
   // Before the first block of an input.
   void start_input(std::string_view text) {
     require(!options.sections || pending, "an input of an archive of several begins with a section");
-    use_format(options.format.empty() ? detect_format(text)
-                                      : complete_format(HeaderFormat(options.format), text));
+    use_format(shared_format(options.format.empty() ? detect_format(text)
+                                                    : complete_format(HeaderFormat(options.format), text)));
     if (!options.sections) create_file(format.text());
     if (pending) write_section();
   }

@@ -6,7 +6,6 @@
 #include "engine/column/stream_bundle.h"
 #include "methods/text/logzip/block_head.h"
 #include "methods/text/logzip/block_streams.h"
-#include "methods/text/logzip/id_sequence.h"
 #include "methods/text/logzip/stamp_columns.h"
 
 namespace laconic::logzip {
@@ -28,6 +27,22 @@ Bytes layout_bytes(const ParsedBlock& parsed) {
       next += column == next ? 1 : 0;
     }
   return writer.take();
+}
+
+constexpr std::uint32_t quick_sample_rows = 4096, quick_joining_lines = 4096;
+
+ParseOptions parse_options(const BlockOptions& options) {
+  ParseOptions parse = options.parse;
+  if (options.mode == LogMode::fast) parse.joining_lines = std::min(parse.joining_lines, quick_joining_lines);
+  return parse;
+}
+
+ColumnOptions column_options(const BlockOptions& options, std::size_t block_bytes) {
+  ColumnOptions columns = options.columns;
+  if (options.mode == LogMode::fast) columns.sample_rows = std::min(columns.sample_rows, quick_sample_rows);
+  const bool apart = block_bytes >= options.own_columns_from && options.mode != LogMode::maximum;
+  if (columns.own_stream_bytes == 0 && apart) columns.own_stream_bytes = options.own_column_bytes;
+  return columns;
 }
 
 // The streams of a block but its templates.
@@ -56,30 +71,36 @@ BlockStreams block_streams(const ParsedBlock& parsed, const HeaderFormat& format
   return {layout_bytes(parsed), encode_columns(inputs, options)};
 }
 
-Bytes pack_block_streams(const BlockStreams& made, ByteSpan templates, const BlockOptions& options) {
+Bytes pack_block_streams(const BlockStreams& made, ByteSpan templates, const BlockOptions& options,
+                         std::uint64_t own_unit_bytes) {
   const std::uint32_t texts = stream_group(ColumnStreamKind::text);
   std::vector<BundleStream> streams;
   if (!templates.empty()) streams.push_back({templates_stream, texts, templates});
   streams.push_back({layout_stream, texts, made.layout});
   for (const ColumnStream& stream : made.columns)
     streams.push_back({stream_id(stream.owner, stream.kind), stream_group(stream.kind), stream.bytes});
-  return pack_streams(streams,
-                      {kernel_of(options.mode), BundleGrouping::smallest, options.columns.own_stream_bytes});
+  return pack_streams(streams, {kernel_of(options.mode), BundleGrouping::smallest, own_unit_bytes});
 }
 
 CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
                        const BlockOptions& options) {
-  ParsedBlock parsed = parse_block(block, format, known, options.parse);
+  ParsedBlock parsed = parse_block(block, format, known, parse_options(options));
   if (options.on_templates) options.on_templates(parsed.fresh);
-  const Bytes ids = encode_ids(parsed.ids);
+  Bytes ids = encode_ids(parsed.ids, IdCoding::plain);
+  if (options.mode != LogMode::fast) {
+    Bytes mixed = encode_ids(parsed.ids, IdCoding::mixed);
+    if (mixed.size() < ids.size()) ids = std::move(mixed);
+  }
   const Bytes templates = parsed.fresh.empty() ? Bytes{} : write_templates(parsed.fresh);
   ByteWriter whole;
   write_block_head({options.lossy, block.size(), parsed.ends, ids}, whole);
   bool one_part = false;
   if (!options.lossy) {
-    const BlockStreams streams = block_streams(parsed, format, options.columns);
+    const ColumnOptions columns = column_options(options, block.size());
+    const BlockStreams streams = block_streams(parsed, format, columns);
     one_part = !templates.empty() && streams.size() <= options.one_part_bytes;
-    whole.append(pack_block_streams(streams, one_part ? ByteSpan(templates) : ByteSpan{}, options));
+    whole.append(pack_block_streams(streams, one_part ? ByteSpan(templates) : ByteSpan{}, options,
+                                    columns.own_stream_bytes));
   }
   CodedBlock coded;
   coded.lines = parsed.ids.size();
@@ -103,7 +124,7 @@ bool decodes_to(std::string_view block, const CodedBlock& coded, const HeaderFor
                 const TemplateTable& table, bool lossy) {
   const std::vector<Template> fresh = decode_templates(coded.part_0, table.segments(), "coded block");
   BlockReader reader(coded.part_0, coded.part_1, format, table.templates(), fresh, "coded block");
-  return lossy ? reader.ids().size() == coded.lines : reader.text() == block;
+  return lossy ? std::ranges::equal(reader.ids(), coded.ids) : reader.text() == block;
 }
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include "engine/base/bytes.h"
 #include "engine/column/column_set.h"
 #include "methods/text/logzip/block_parser.h"
+#include "methods/text/logzip/id_sequence.h"
 
 namespace laconic::logzip {
 
@@ -43,6 +44,10 @@ struct BlockOptions {
   // Blocks whose streams hold at most so many bytes before they are coded are one part: templates and texts
   // learn from each other, and who wants the templates alone reads little more.
   std::size_t one_part_bytes = 256u << 10;
+  // In blocks of at least so many bytes, columns above a size are coded each on its own: lines are read
+  // without the columns that they do not need, and every column has the coder that suits it. Smaller blocks
+  // are smaller together; so is the maximum mode, which stays solid.
+  std::size_t own_columns_from = 4u << 20, own_column_bytes = 4096;
   // Keeps which template each line has, and nothing of the values in its slots and its header.
   bool lossy = false;
   FreshTemplatesListener on_templates;  // may be empty
@@ -77,7 +82,11 @@ class BlockReader {
 
   bool lossy() const;
   std::uint64_t size() const;  // bytes of the block
-  std::span<const std::uint32_t> ids() const;
+  std::size_t line_count() const;
+  // How many lines each template has, templates without lines left out; and the template of every line, which
+  // takes longer to decode.
+  std::span<const IdCount> template_lines();
+  std::span<const std::uint32_t> ids();
   const Template& template_of(std::uint32_t id) const;
   // The columns of the slots of templates with lines, by id; see ParsedBlock.
   std::span<const TemplateColumns> layout() const;

@@ -22,8 +22,7 @@ struct BlockReader::State {
     ByteReader reader(whole ? part_0.subspan(1) : part_1, where);
     if (whole && !part_1.empty()) reader.corrupt("a block of one part has two");
     head = read_block_head(reader);
-    ids = decode_ids(head.ids, head.ends.size(), static_cast<std::uint32_t>(known.size() + fresh.size()),
-                     where);
+    ids.emplace(head.ids, head.ends.size(), static_cast<std::uint32_t>(known.size() + fresh.size()), where);
     if (head.lossy) {
       reader.expect_end();
       return;
@@ -40,13 +39,13 @@ struct BlockReader::State {
   // Templates with lines and slots, their columns, and how many rows each column has.
   void read_layout() {
     std::vector<std::uint32_t> lines_of(known.size() + fresh.size());
-    for (const std::uint32_t id : ids) {
-      ++lines_of[id];
-      header_lines += template_of(id).has_header() ? 1 : 0;
+    for (const IdCount& one : ids->counts()) {
+      lines_of[one.id] = one.lines;
+      header_lines += template_of(one.id).has_header() ? one.lines : 0;
     }
     ByteReader reader(bundle->read_id(layout_stream), where);
     // Every value is some byte of a line, or stands between two tokens of it.
-    std::uint64_t values_left = head.size + ids.size() * (HeaderFormat::most_fields + 1);
+    std::uint64_t values_left = head.size + ids->size() * (HeaderFormat::most_fields + 1);
     for (std::uint32_t id = 0; id < lines_of.size(); ++id) {
       const std::uint32_t slots = template_of(id).slots;
       if (lines_of[id] == 0 || slots == 0) continue;
@@ -101,7 +100,7 @@ struct BlockReader::State {
   LineRenderer& open_renderer() {
     if (!renderer) {
       source.ends = head.ends;
-      source.ids = ids;
+      source.ids = ids->ids();
       source.layout = layout;
       source.columns = rows.size();
       source.templates = known.size() + fresh.size();
@@ -122,8 +121,8 @@ struct BlockReader::State {
   }
 
   // Every slot and every part of the header that is not in the template as <*>.
-  std::string lossy_line(std::size_t line) const {
-    const Template& one = template_of(ids[line]);
+  std::string lossy_line(std::size_t line) {
+    const Template& one = template_of(ids->ids()[line]);
     std::string text;
     std::size_t at = 1;
     const auto segment = [&] {
@@ -155,7 +154,7 @@ struct BlockReader::State {
   std::span<const Template> fresh;
   std::string where;
   BlockHead head;
-  std::vector<std::uint32_t> ids;
+  std::optional<IdSequence> ids;
   std::vector<TemplateColumns> layout;
   std::vector<std::uint32_t> rows;  // of the columns of slots
   std::uint32_t header_lines = 0;
@@ -177,7 +176,9 @@ BlockReader& BlockReader::operator=(BlockReader&&) noexcept = default;
 
 bool BlockReader::lossy() const { return state_->head.lossy; }
 std::uint64_t BlockReader::size() const { return state_->head.size; }
-std::span<const std::uint32_t> BlockReader::ids() const { return state_->ids; }
+std::size_t BlockReader::line_count() const { return state_->ids->size(); }
+std::span<const IdCount> BlockReader::template_lines() { return state_->ids->counts(); }
+std::span<const std::uint32_t> BlockReader::ids() { return state_->ids->ids(); }
 const Template& BlockReader::template_of(std::uint32_t id) const { return state_->template_of(id); }
 std::span<const TemplateColumns> BlockReader::layout() const { return state_->layout; }
 const ColumnText& BlockReader::column(std::size_t index) { return state_->slot_column(index); }
@@ -185,7 +186,7 @@ const ColumnText& BlockReader::field(std::size_t index) { return state_->free_fi
 std::span<const std::int64_t> BlockReader::stamp(std::size_t index) { return state_->stamp(index); }
 
 std::string BlockReader::lines(std::size_t first, std::size_t last) {
-  require(first <= last && last <= state_->ids.size(), "lines of a block are within it");
+  require(first <= last && last <= line_count(), "lines of a block are within it");
   std::string text;
   if (!state_->head.lossy) {
     state_->open_renderer().append(first, last, state_->head.size, text);
@@ -200,7 +201,7 @@ std::string BlockReader::lines(std::size_t first, std::size_t last) {
 }
 
 std::string BlockReader::text() {
-  std::string text = lines(0, state_->ids.size());
+  std::string text = lines(0, line_count());
   if (!state_->head.lossy && text.size() != state_->head.size)
     fail(ErrorKind::corrupt, "a block is shorter than it says", state_->where);
   return text;

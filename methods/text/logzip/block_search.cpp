@@ -8,8 +8,8 @@
 namespace laconic::logzip {
 namespace {
 
-bool block_not_in_time(const BlockEntry& entry, const SearchOptions& options) {
-  if (!options.since && !options.until) return false;
+bool block_not_in_time(const BlockEntry& entry, const TimeWindow& window) {
+  if (!window.bounds()) return false;
   if (!entry.times && !entry.carried) return false;
   std::int64_t first = entry.times ? entry.times->first : *entry.carried;
   std::int64_t last = entry.times ? entry.times->last : *entry.carried;
@@ -17,26 +17,30 @@ bool block_not_in_time(const BlockEntry& entry, const SearchOptions& options) {
     first = std::min(first, *entry.carried);
     last = std::max(last, *entry.carried);
   }
-  return (options.since && last < *options.since) || (options.until && first >= *options.until);
-}
-
-bool moment_in(std::int64_t moment, const SearchOptions& options) {
-  return (!options.since || moment >= *options.since) && (!options.until || moment < *options.until);
+  return (window.since && last < *window.since) || (window.until && first >= *window.until);
 }
 
 void find_matches(std::string_view text, std::uint64_t first_line, const ArchiveBlock& block,
                   const HeaderFormat& format, const LinePattern& pattern, const SearchOptions& options,
                   std::string_view whole, BlockMatches& found) {
+  const TimeWindow window = options.window_of(block.section);
   std::uint64_t line = first_line;
-  std::size_t counted = 0;  // newlines before here are in `line`
+  std::size_t counted = 0;                                   // newlines before here are in `line`
+  std::optional<std::int64_t> moment = block.entry.carried;  // of the lines of `whole` before `timed`
+  std::size_t timed = 0;
+  const auto in_window = [&](std::string_view one) {
+    if (!window.bounds()) return true;
+    const auto line_end = static_cast<std::size_t>(one.data() - whole.data()) + one.size();
+    if (const auto told = last_moment(whole.substr(timed, line_end - timed), format)) moment = told;
+    timed = std::min(line_end + 1, whole.size());
+    return moment && window.holds(*moment);
+  };
   for (std::size_t at = 0; (at = pattern.next_candidate(text, at)) != std::string_view::npos;) {
     const std::size_t before = at == 0 ? std::string_view::npos : text.rfind('\n', at - 1);
     const std::size_t begin = before == std::string_view::npos ? 0 : before + 1;
     const std::size_t end = std::min(text.find('\n', at), text.size());
     const std::string_view one = text.substr(begin, end - begin);
-    const auto ahead = static_cast<std::size_t>(text.data() - whole.data()) + begin;
-    if ((pattern.is_literal() || pattern.matches(one)) &&
-        in_time(one, whole.substr(0, ahead), format, block.entry.carried, options)) {
+    if ((pattern.is_literal() || pattern.matches(one)) && in_window(one)) {
       ++found.count;
       if (!options.count_only) {
         line +=
@@ -67,7 +71,7 @@ void search_text(std::string_view text, const ArchiveBlock& block, const HeaderF
     const std::size_t size = newline == std::string_view::npos ? 0 : newline + 1;
     found.tail = inside.substr(size);
     found.tail_in_time = in_time(found.tail, text.substr(0, text.size() - found.tail.size()), format,
-                                 block.entry.carried, options);
+                                 block.entry.carried, options.window_of(block.section));
     inside = inside.substr(0, size);
   }
   if (!inside.empty()) find_matches(inside, first_line, block, format, pattern, options, text, found);
@@ -76,12 +80,12 @@ void search_text(std::string_view text, const ArchiveBlock& block, const HeaderF
 }  // namespace
 
 bool in_time(std::string_view line, std::string_view before, const HeaderFormat& format,
-             std::optional<std::int64_t> carried, const SearchOptions& options) {
-  if (!options.since && !options.until) return true;
+             std::optional<std::int64_t> carried, const TimeWindow& window) {
+  if (!window.bounds()) return true;
   auto moment = last_moment(line, format);
   if (!moment && !before.empty()) moment = last_moment(before.substr(0, before.size() - 1), format);
   if (!moment) moment = carried;
-  return moment && moment_in(*moment, options);
+  return moment && window.holds(*moment);
 }
 
 namespace {
@@ -122,20 +126,20 @@ std::string_view without_newline(std::string_view line) {
 // Searches by columns. False where the whole text should be searched instead.
 bool search_columns(BlockReader& block, const ArchiveBlock& one, const HeaderFormat& format,
                     const SearchOptions& options, LiteralPlans& plans, BlockMatches& found) {
-  if (block.lossy() || block.ids().size() != one.newlines) return false;
+  if (block.lossy() || block.line_count() != one.newlines) return false;
   const auto candidates = candidate_lines(block, format, plans);
   if (!candidates) return false;
   if (candidates->empty()) {
     found.outcome = BlockMatches::Outcome::cannot_match;
     return true;
   }
-  const bool timed = options.since || options.until;
+  const TimeWindow window = options.window_of(one.section);
   std::optional<LineMoments> moments;
-  if (timed) moments.emplace(block, format, one.entry.carried);
+  if (window.bounds()) moments.emplace(block, format, one.entry.carried);
   for (const std::uint32_t line : *candidates) {
-    if (timed) {
+    if (moments) {
       const auto moment = moments->of(line);
-      if (!moment || !moment_in(*moment, options)) continue;
+      if (!moment || !window.holds(*moment)) continue;
     }
     const std::string text = block.lines(line, line + 1);
     const std::string_view shown = without_newline(text);
@@ -153,7 +157,7 @@ BlockMatches search_sound_block(const ArchiveReader& archive, std::size_t block,
   BlockMatches found;
   // Ends of lines that go on in other blocks are needed in any case.
   const bool alone = !one.goes_on && !one.entry.open_end;
-  if (alone && block_not_in_time(one.entry, options)) {
+  if (alone && block_not_in_time(one.entry, options.window_of(one.section))) {
     found.outcome = BlockMatches::Outcome::not_in_time;
     return found;
   }

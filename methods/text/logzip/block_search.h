@@ -37,6 +37,6 @@ BlockMatches search_block(const ArchiveReader& archive, std::size_t block, const
 // Whether a line is in the time asked for. `before`: the text of its block up to the line, for lines that
 // tell no time themselves.
 bool in_time(std::string_view line, std::string_view before, const HeaderFormat& format,
-             std::optional<std::int64_t> carried, const SearchOptions& options);
+             std::optional<std::int64_t> carried, const TimeWindow& window);
 
 }  // namespace laconic::logzip

@@ -52,7 +52,7 @@ class CandidateFinder {
   std::optional<std::vector<std::uint32_t>> find() {
     read_templates();
     ask();
-    if (lines_of_any_ > block_.ids().size() / 8) return std::nullopt;
+    if (lines_of_any_ > block_.line_count() / 8) return std::nullopt;
     bool some = lines_of_any_ > 0;
     for (std::size_t i = 0; i < columns_.size(); ++i)
       if (columns_[i].asked && grant(block_.column(i), columns_[i])) some = true;
@@ -70,9 +70,9 @@ class CandidateFinder {
   };
 
   void read_templates() {
-    for (const std::uint32_t id : block_.ids()) {
-      if (id >= used_.size()) used_.resize(id + 1);
-      ++used_[id].lines;
+    for (const IdCount& one : block_.template_lines()) {
+      if (one.id >= used_.size()) used_.resize(one.id + 1);
+      used_[one.id].lines = one.lines;
     }
     std::uint32_t columns = 0;
     for (const TemplateColumns& one : block_.layout()) {
@@ -109,8 +109,9 @@ class CandidateFinder {
     const auto granted = [](const AskedColumn& column, std::size_t row) {
       return !column.granted.empty() && column.granted[row];
     };
-    for (std::uint32_t line = 0; line < block_.ids().size(); ++line) {
-      const std::uint32_t id = block_.ids()[line];
+    const std::span<const std::uint32_t> ids = block_.ids();
+    for (std::uint32_t line = 0; line < ids.size(); ++line) {
+      const std::uint32_t id = ids[line];
       bool candidate = used_[id].any_line;
       if (used_[id].columns != nullptr) {
         for (const std::uint32_t column : *used_[id].columns)

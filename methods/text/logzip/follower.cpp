@@ -57,10 +57,12 @@ class LogFollower {
     } else {
       take_up();
     }
-    start_cutter();
-    while (step()) {
+    if (source_) {
+      start_cutter();
+      while (step()) {
+      }
+      close_block(true);
     }
-    close_block(true);
     writer_.finish();
     return writer_.totals();
   }
@@ -107,7 +109,14 @@ class LogFollower {
     }
     begin_log();
   }
+  // Waits for a log that is not there yet; leaves source_ as it is when interrupted meanwhile.
   void begin_log() {
+    std::error_code fault;
+    for (bool told = false; !fs::exists(log_, fault); told = true) {
+      if (interrupt_requested()) return;
+      if (!told) tell(log_ + ": is not there yet; waiting for it");
+      std::this_thread::sleep_for(options_.poll_interval);
+    }
     writer_.begin_section(describe_input(log_));
     source_ = ByteSource::open(log_, source_options());
     of_log_ = true;

@@ -73,7 +73,7 @@ bool plausible(const HeaderField& field, std::string_view text) {
   if (field.name == "Level") return is_level(text);
   if (field.name == "Pid" || field.name == "Tid") return is_number(text);
   if (field.name == "Process" || field.name == "Thread" || field.name == "Content" || field.name == "Node" ||
-      field.name == "Address" || field.name == "Program" || names_a_time(field.name))
+      field.name == "Address" || field.name == "Program" || field.name == "Agent" || names_a_time(field.name))
     return true;
   return is_one_word(text) || field.name == "Component";
 }
@@ -85,7 +85,9 @@ struct FormatTrial {
   std::size_t matches = 0;
 };
 
-FormatTrial try_format(const HeaderFormat& format, std::span<const std::string_view> lines) {
+// `by_names`: lines count only where their fields are what the names promise, as names of built-in formats
+// do.
+FormatTrial try_format(const HeaderFormat& format, std::span<const std::string_view> lines, bool by_names) {
   FormatTrial trial{format, {}, 0};
   const auto fields = format.fields();
   trial.values.resize(fields.size());
@@ -93,7 +95,8 @@ FormatTrial try_format(const HeaderFormat& format, std::span<const std::string_v
   for (const std::string_view line : lines) {
     if (!format.match(line, values)) continue;
     bool fits = true;
-    for (std::size_t f = 0; f < fields.size(); ++f) fits = fits && plausible(fields[f], values[f]);
+    for (std::size_t f = 0; by_names && f < fields.size(); ++f)
+      fits = fits && plausible(fields[f], values[f]);
     if (!fits) continue;
     ++trial.matches;
     for (std::size_t f = 0; f < fields.size(); ++f) trial.values[f].push_back(values[f]);
@@ -141,34 +144,45 @@ std::size_t readable_stamps(const HeaderFormat& format, std::span<const std::str
 }
 
 // Bits that an adaptive code spends on `values` when it knows `contexts`: a value seen with its context
-// before by its count, another one by 6 bits a byte, or 6 bits in all when it was seen elsewhere.
+// before by its count there; else an escape and its count among all values, or 6 bits a byte when it is new.
 double adaptive_bits(const std::vector<std::string>& values, const std::vector<std::string>& contexts) {
-  std::unordered_map<std::string, std::unordered_map<std::string, double>> seen;
-  std::set<std::string> known;
-  std::unordered_map<std::string, double> totals;
+  using Counts = std::unordered_map<std::string, double>;
+  struct Context {
+    Counts counts;
+    double total = 0;
+  };
+  std::unordered_map<std::string, Context> seen;
+  Context all;
+  // The share of what a context has not seen grows with the kinds that it has (Moffat's escape, method C).
+  const auto coded = [](const Context& context, const std::string& value, double& bits) {
+    const auto found = context.counts.find(value);
+    const auto kinds = static_cast<double>(context.counts.size());
+    if (context.total == 0) return false;
+    const double share = found == context.counts.end() ? kinds : found->second;
+    bits -= std::log2(share / (context.total + kinds));
+    return found != context.counts.end();
+  };
   double bits = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    double& count = seen[contexts[i]][values[i]];
-    double& total = totals[contexts[i]];
-    if (count > 0) {
-      bits -= std::log2((count - 0.5) / (total + 0.5));
-    } else {
-      const auto different = static_cast<double>(seen[contexts[i]].size() - 1);
-      bits -= std::log2((0.5 * different + 0.5) / (total + 0.5));
-      bits += known.insert(values[i]).second ? 6.0 * static_cast<double>(values[i].size()) : 6.0;
+    Context& context = seen[contexts[i]];
+    if (!coded(context, values[i], bits) && !coded(all, values[i], bits))
+      bits += 6.0 * static_cast<double>(values[i].size());
+    for (Context* one : {&context, &all}) {
+      ++one->counts[values[i]];
+      ++one->total;
     }
-    ++count;
-    ++total;
   }
   return bits;
 }
 
 // A field goes with the template when the skeleton of the content tells more about its values than the
-// field's own last value does.
+// field's own last value does, or nothing at all.
 bool belongs_to_template(const std::vector<std::string>& values, const std::vector<std::string>& contents) {
   std::vector<std::string> previous(values.size());
+  const std::vector<std::string> nothing(values.size());
   for (std::size_t i = 1; i < values.size(); ++i) previous[i] = values[i - 1];
-  return adaptive_bits(values, contents) < adaptive_bits(values, previous);
+  const double told = adaptive_bits(values, contents);
+  return told < adaptive_bits(values, previous) && told < adaptive_bits(values, nothing);
 }
 
 void mark_template_fields(const FormatTrial& trial, std::vector<HeaderField>& fields) {
@@ -188,9 +202,17 @@ void mark_template_fields(const FormatTrial& trial, std::vector<HeaderField>& fi
 
 }  // namespace
 
+bool same_header(const HeaderFormat& a, const HeaderFormat& b) {
+  return std::ranges::equal(a.fields(), b.fields(), [](const HeaderField& x, const HeaderField& y) {
+    const std::string x_layout = x.layout ? x.layout->text() : "",
+                      y_layout = y.layout ? y.layout->text() : "";
+    return x.name == y.name && x.before == y.before && x_layout == y_layout;
+  });
+}
+
 HeaderFormat complete_format(const HeaderFormat& format, std::string_view text) {
   const std::vector<std::string_view> lines = sample_lines(text);
-  const FormatTrial trial = try_format(format, lines);
+  const FormatTrial trial = try_format(format, lines, false);
   if (trial.matches == 0 || format.empty()) return format;
   std::vector<HeaderField> fields(format.fields().begin(), format.fields().end());
   find_layouts(trial, fields);
@@ -198,15 +220,16 @@ HeaderFormat complete_format(const HeaderFormat& format, std::string_view text) 
   return HeaderFormat(format_text(fields));
 }
 
-HeaderFormat detect_format(std::string_view text) {
-  const std::vector<std::string_view> lines = sample_lines(text);
+namespace {
+
+HeaderFormat format_of_share(std::span<const std::string_view> lines, double share) {
   HeaderFormat best;
-  const auto needed = static_cast<std::size_t>(detection_share * static_cast<double>(lines.size()) + 0.999);
+  const auto needed = static_cast<std::size_t>(share * static_cast<double>(lines.size()) + 0.999);
   if (auto json = json_header(lines, needed)) return *std::move(json);
   for (const std::string_view candidate : built_in_formats()) {
     const HeaderFormat format(candidate);
     if (format.fields().size() <= best.fields().size()) continue;
-    const FormatTrial trial = try_format(format, lines);
+    const FormatTrial trial = try_format(format, lines, true);
     if (trial.matches == 0 || trial.matches < needed) continue;
     std::vector<HeaderField> fields(format.fields().begin(), format.fields().end());
     if (!find_layouts(trial, fields)) continue;
@@ -215,6 +238,14 @@ HeaderFormat detect_format(std::string_view text) {
     if (readable_stamps(complete, lines) >= needed) best = std::move(complete);
   }
   return best;
+}
+
+}  // namespace
+
+HeaderFormat detect_format(std::string_view text) {
+  const std::vector<std::string_view> lines = sample_lines(text);
+  HeaderFormat format = format_of_share(lines, detection_share);
+  return format.empty() ? format_of_share(lines, detection_share_of_traces) : format;
 }
 
 }  // namespace laconic::logzip

@@ -87,6 +87,8 @@ constexpr auto format_phrases = std::to_array<std::string_view>({
     "[",
     " - ",
     ": ",
+    " \"<Method> <Path> <Protocol>\" <Status> ",
+    "<Bytes> \"<Referer>\" \"<Agent>\"",
 });
 constexpr unsigned first_phrase = 0x80, literal_mark = 0xFF;
 static_assert(first_phrase + format_phrases.size() <= literal_mark);

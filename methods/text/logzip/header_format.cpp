@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/base/error.h"
+#include "methods/text/logzip/lines.h"
 
 namespace laconic::logzip {
 namespace {
@@ -22,6 +23,8 @@ HeaderField header_field(std::string_view inside, std::string before, std::strin
   if (field.name.empty()) fail(ErrorKind::usage, "a field without a name in a log format", format);
   if (field.with_template && field.layout)
     fail(ErrorKind::usage, "a time cannot be part of the template in a log format", format);
+  if (field.name == "Content" && field.layout)
+    fail(ErrorKind::usage, "<Content> is text, not a time, in a log format", format);
   return field;
 }
 
@@ -108,13 +111,17 @@ std::size_t HeaderFormat::primary_stamp() const {
 
 std::optional<std::int64_t> HeaderFormat::time_of(std::string_view line) const {
   std::array<std::string_view, most_fields> values;
-  if (stamps_.empty() || !match(line, values)) return std::nullopt;
-  const StampFields* const best = &stamps_[primary_stamp()];
-  std::array<std::string_view, most_fields> texts;
-  for (std::size_t i = 0; i < best->fields.size(); ++i) texts[i] = values[best->fields[i]];
-  const auto value = best->stamp.read({texts.data(), best->fields.size()});
-  if (!value) return std::nullopt;
-  return *value * best->stamp.unit();
+  if (stamps_.empty() || line.size() >= longest_line || !match(line, values)) return std::nullopt;
+  const std::size_t primary = primary_stamp();
+  std::int64_t moment = 0;
+  for (std::size_t s = 0; s < stamps_.size(); ++s) {
+    std::array<std::string_view, most_fields> texts;
+    for (std::size_t i = 0; i < stamps_[s].fields.size(); ++i) texts[i] = values[stamps_[s].fields[i]];
+    const auto value = stamps_[s].stamp.read({texts.data(), stamps_[s].fields.size()});
+    if (!value) return std::nullopt;  // then the parser finds no header either
+    if (s == primary) moment = *value * stamps_[s].stamp.unit();
+  }
+  return moment;
 }
 
 std::span<const std::string_view> built_in_formats() {
@@ -141,7 +148,10 @@ std::span<const std::string_view> built_in_formats() {
       "<Month> <Day> <Time> <Host> <Content>",
       "<Timestamp> <Host> <Component>[<Pid>]: <Content>",
       "<Timestamp> <Host> <Component>: <Content>",
-      // access logs
+      // access logs: combined, common, and others that begin alike
+      "<Client> <Identity> <User> [<Time> <Zone>] \"<Method> <Path> <Protocol>\" <Status> <Bytes> "
+      "\"<Referer>\" \"<Agent>\"<Content>",
+      "<Client> <Identity> <User> [<Time> <Zone>] \"<Method> <Path> <Protocol>\" <Status> <Content>",
       "<Client> <Identity> <User> [<Time> <Zone>] <Content>",
       // bracketed and plain times
       "[<Date> <Time>] <Level> <Content>",

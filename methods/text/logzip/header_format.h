@@ -51,7 +51,7 @@ class HeaderFormat {
   // Views into `line`, one per field. False where the line has another form; times are not looked into.
   bool match(std::string_view line, std::span<std::string_view> values) const;
   // The moment of a line of this format, for selections by time: nanoseconds since 1970, which grow with time
-  // as long as the format tells the day. Nothing where the line or its first stamp does not match.
+  // as long as the format tells the day. Nothing where the line or one of its stamps does not match.
   std::optional<std::int64_t> time_of(std::string_view line) const;
 
  private:

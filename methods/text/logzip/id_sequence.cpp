@@ -8,6 +8,7 @@
 
 #include "engine/base/error.h"
 #include "engine/coding/range_coder.h"
+#include "engine/coding/zstd_bytes.h"
 
 namespace laconic::logzip {
 namespace {
@@ -40,24 +41,39 @@ constexpr LogisticTables logistic_tables() {
 
 constexpr LogisticTables logistic = logistic_tables();
 
+// 2 / (2 n + 3) in 65536ths: how far a probability moves when it has seen n bits.
+constexpr std::uint16_t most_seen = 60;
+constexpr auto learning_rates = [] {
+  std::array<std::int32_t, most_seen + 1> rates{};
+  for (std::int32_t seen = 0; seen <= most_seen; ++seen)
+    rates[static_cast<std::size_t>(seen)] = 131072 / (2 * seen + 3);
+  return rates;
+}();
+
 // The probability of a one in one context: the mean of what was seen, at first, later a moving one.
 struct ContextBit {
   std::uint16_t ones = 32768;
   std::uint16_t seen = 0;
 
   void learn(bool one) {
-    constexpr std::uint16_t limit = 60;
     const std::int32_t target = one ? 65535 : 0;
-    ones = static_cast<std::uint16_t>(ones + (target - ones) * 2 / (2 * seen + 3));
-    if (seen < limit) ++seen;
+    const std::int64_t step = (std::int64_t{target - ones} * learning_rates[seen]) >> 16;
+    ones = static_cast<std::uint16_t>(ones + step);
+    if (seen < most_seen) ++seen;
   }
 };
+
+// The three bits of a symbol that follow one another in a history: half a line of the cache.
+struct alignas(32) ContextSlot {
+  std::array<ContextBit, 8> bits;  // by 1, then the bits so far
+};
+constexpr int slot_bits = 3;
 
 class SymbolModel {
  public:
   SymbolModel(std::size_t symbols, std::size_t count) : bits_(std::bit_width(symbols)) {
-    cells_.resize(
-        std::bit_ceil(std::clamp<std::size_t>(count * static_cast<std::size_t>(bits_) * 4, 4096, 1u << 22)));
+    const auto places = count * static_cast<std::size_t>((bits_ + slot_bits - 1) / slot_bits);
+    slots_.resize(std::bit_ceil(std::clamp<std::size_t>(2 * places, 512, most_slots)));
     for (auto& set : weights_) set.fill(1 << 14);
   }
 
@@ -67,12 +83,19 @@ class SymbolModel {
     const std::array<std::uint64_t, contexts> histories{1, mix(2, last_[0]), mix(mix(3, last_[0]), last_[1]),
                                                         mix(mix(mix(4, last_[0]), last_[1]), last_[2]),
                                                         mix(5, last_[1])};
-    std::uint32_t node = 1;
+    std::uint32_t node = 1, inside = 1;
+    std::array<ContextSlot*, contexts> slots{};
     for (int bit = bits_ - 1; bit >= 0; --bit) {
+      if ((bits_ - 1 - bit) % slot_bits == 0) {
+        inside = 1;
+        for (std::size_t c = 0; c < contexts; ++c)
+          slots[c] = &slots_[mix(histories[c], node) >> 20 & (slots_.size() - 1)];
+      }
       std::array<ContextBit*, contexts> cells;
-      for (std::size_t c = 0; c < contexts; ++c)
-        cells[c] = &cells_[mix(histories[c], node) >> 20 & (cells_.size() - 1)];
-      node = node << 1 | (code_bit(cells, bit, coder) ? 1u : 0u);
+      for (std::size_t c = 0; c < contexts; ++c) cells[c] = &slots[c]->bits[inside];
+      const std::uint32_t one = code_bit(cells, bit, coder) ? 1 : 0;
+      node = node << 1 | one;
+      inside = inside << 1 | one;
     }
     return node - (1u << bits_);
   }
@@ -80,7 +103,7 @@ class SymbolModel {
   void remember(std::uint32_t number) { last_ = {number, last_[0], last_[1]}; }
 
  private:
-  static constexpr std::size_t contexts = 5;
+  static constexpr std::size_t contexts = 5, most_slots = std::size_t{1} << 14;
 
   static std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
     hash = (hash + value + 1) * 0x9E3779B97F4A7C15u;
@@ -114,77 +137,169 @@ class SymbolModel {
   }
 
   int bits_;
-  std::vector<ContextBit> cells_;
+  std::vector<ContextSlot> slots_;
   std::array<std::array<std::int32_t, contexts>, 5> weights_{};
   std::array<std::uint32_t, 3> last_{};
 };
 
 }  // namespace
 
-Bytes encode_ids(std::span<const std::uint32_t> ids) {
-  std::unordered_map<std::uint32_t, std::uint32_t> numbers;
-  std::vector<std::uint32_t> symbols(ids.size());
-  ByteWriter writer, news;
-  std::int64_t previous = 0;
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    const auto [at, is_new] = numbers.try_emplace(ids[i], static_cast<std::uint32_t>(numbers.size() + 1));
-    symbols[i] = is_new ? 0 : at->second;
-    if (is_new) news.signed_varint(ids[i] - previous);
-    if (is_new) previous = ids[i];
-  }
-  writer.varint(numbers.size());
-  writer.append(news.span());
-  SymbolModel model(numbers.size(), ids.size());
+namespace {
+
+Bytes mixed_symbols(std::span<const std::uint32_t> numbers, std::size_t distinct) {
+  SymbolModel model(distinct, numbers.size());
   RangeEncoder encoder;
-  for (std::size_t i = 0; i < symbols.size(); ++i) {
-    const std::uint32_t symbol = symbols[i];
+  std::uint32_t seen = 0;
+  for (const std::uint32_t number : numbers) {
+    const std::uint32_t symbol = number > seen ? 0 : number;
+    seen = std::max(seen, number);
     model.code([&](std::uint32_t ones, int bit) {
       const bool one = (symbol >> bit & 1) != 0;
       encoder.put(one ? 0 : ones, one ? ones : 65536 - ones, 65536);
       return one;
     });
-    model.remember(numbers.at(ids[i]));
+    model.remember(number);
   }
-  if (numbers.size() > 1) writer.append(encoder.take());
+  return encoder.take();
+}
+
+std::size_t plain_width(std::size_t distinct) { return distinct <= 256 ? 1 : distinct <= 65536 ? 2 : 3; }
+
+Bytes plain_symbols(std::span<const std::uint32_t> numbers, std::size_t distinct) {
+  Bytes planes(plain_width(distinct) * numbers.size());
+  for (std::size_t i = 0; i < planes.size(); ++i)
+    planes[i] = static_cast<std::byte>((numbers[i % numbers.size()] - 1) >> 8 * (i / numbers.size()));
+  return zstd_compress(planes, 3);
+}
+
+}  // namespace
+
+Bytes encode_ids(std::span<const std::uint32_t> ids, IdCoding coding) {
+  std::unordered_map<std::uint32_t, std::uint32_t> known;
+  std::vector<std::uint32_t> numbers(ids.size()), lines;
+  ByteWriter writer, firsts;
+  std::int64_t previous = 0;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto [at, is_new] = known.try_emplace(ids[i], static_cast<std::uint32_t>(known.size() + 1));
+    numbers[i] = at->second;
+    if (is_new) {
+      firsts.signed_varint(ids[i] - previous);
+      previous = ids[i];
+      lines.push_back(0);
+    }
+    ++lines[numbers[i] - 1];
+  }
+  const bool plain = coding == IdCoding::plain;
+  writer.varint(2 * known.size() + (plain ? 1 : 0));
+  writer.append(firsts.span());
+  if (known.size() <= 1) return writer.take();
+  if (ids.size() >= counted_ids)
+    for (std::size_t i = 0; i + 1 < lines.size(); ++i) writer.varint(lines[i]);
+  writer.append(plain ? plain_symbols(numbers, known.size()) : mixed_symbols(numbers, known.size()));
   return writer.take();
 }
 
-std::vector<std::uint32_t> decode_ids(ByteSpan bytes, std::size_t count, std::uint32_t limit,
-                                      std::string_view where) {
-  ByteReader reader(bytes, std::string(where));
-  const std::uint64_t distinct = reader.length(std::min<std::uint64_t>(count, limit));
+IdSequence::IdSequence(ByteSpan bytes, std::size_t count, std::uint32_t limit, std::string where)
+    : count_(count), where_(std::move(where)) {
+  ByteReader reader(bytes, where_);
+  const std::uint64_t head = reader.varint(), distinct = head / 2;
+  coding_ = head % 2 != 0 ? IdCoding::plain : IdCoding::mixed;
+  if (distinct > std::min<std::uint64_t>(count, limit)) reader.corrupt("more template ids than there can be");
   if ((distinct == 0) != (count == 0)) reader.corrupt("no template ids for the lines of a block");
-  std::vector<std::uint32_t> values;
   std::int64_t previous = 0;
   for (std::uint64_t i = 0; i < distinct; ++i) {
     const std::int64_t difference = reader.signed_varint();
     if (difference < -std::int64_t{limit} || difference > limit) reader.corrupt("a template id out of range");
     previous += difference;
     if (previous < 0 || previous >= limit) reader.corrupt("a template id out of range");
-    values.push_back(static_cast<std::uint32_t>(previous));
+    distinct_.push_back({static_cast<std::uint32_t>(previous), 0});
   }
-  if (distinct == 1) {
+  std::vector<std::uint32_t> sorted;
+  for (const IdCount& one : distinct_) sorted.push_back(one.id);
+  std::ranges::sort(sorted);
+  if (std::ranges::adjacent_find(sorted) != sorted.end()) reader.corrupt("a template id is told twice");
+  if (distinct <= 1) {
     reader.expect_end();
-    return std::vector<std::uint32_t>(count, values.front());
+    if (distinct == 1) distinct_[0].lines = static_cast<std::uint32_t>(count);
+    if (distinct == 1) ids_.assign(count, distinct_[0].id);
+    counted_ = decoded_ = true;
+    return;
   }
-  RangeDecoder decoder(reader.take(reader.remaining()), where);
-  SymbolModel model(distinct, count);
-  std::vector<std::uint32_t> ids(count);
+  if (count >= counted_ids) {
+    std::uint64_t left = count;
+    for (std::size_t i = 0; i + 1 < distinct_.size(); ++i) {
+      distinct_[i].lines = static_cast<std::uint32_t>(reader.length(left));
+      left -= distinct_[i].lines;
+      if (distinct_[i].lines == 0) reader.corrupt("a template id without lines");
+    }
+    if (left == 0) reader.corrupt("a template id without lines");
+    distinct_.back().lines = static_cast<std::uint32_t>(left);
+    counted_ = true;
+  }
+  coded_ = reader.take(reader.remaining());
+}
+
+const std::vector<IdCount>& IdSequence::counts() {
+  if (!counted_) ids();
+  return distinct_;
+}
+
+const std::vector<std::uint32_t>& IdSequence::ids() {
+  if (decoded_) return ids_;
+  if (coding_ == IdCoding::plain) {
+    decode_plain();
+  } else {
+    decode_mixed();
+  }
+  count_ids();
+  decoded_ = true;
+  return ids_;
+}
+
+void IdSequence::decode_mixed() {
+  RangeDecoder decoder(coded_, where_);
+  SymbolModel model(distinct_.size(), count_);
+  ids_.resize(count_);
   std::uint32_t seen = 0;
-  for (std::uint32_t& id : ids) {
+  for (std::uint32_t& id : ids_) {
     const std::uint32_t symbol = model.code([&](std::uint32_t ones, int) {
       const bool one = decoder.peek(65536) < ones;
       decoder.take(one ? 0 : ones, one ? ones : 65536 - ones, 65536);
       return one;
     });
-    if (symbol > seen || (symbol == 0 && seen == distinct))
-      fail(ErrorKind::corrupt, "a template id that was not introduced", where);
+    if (symbol > seen || (symbol == 0 && seen == distinct_.size()))
+      fail(ErrorKind::corrupt, "a template id that was not introduced", where_);
     const std::uint32_t number = symbol == 0 ? ++seen : symbol;
     model.remember(number);
-    id = values[number - 1];
+    id = number - 1;
   }
   decoder.expect_end();
-  return ids;
+}
+
+void IdSequence::decode_plain() {
+  const std::size_t width = plain_width(distinct_.size());
+  Bytes planes(width * count_);
+  zstd_expand(coded_, planes, where_);
+  ids_.assign(count_, 0);
+  for (std::size_t i = 0; i < planes.size(); ++i)
+    ids_[i % count_] |= static_cast<std::uint32_t>(planes[i]) << 8 * (i / count_);
+  for (const std::uint32_t number : ids_)
+    if (number >= distinct_.size()) fail(ErrorKind::corrupt, "a template id that does not exist", where_);
+}
+
+// From numbers by first use to ids; what was told of their counts is checked.
+void IdSequence::count_ids() {
+  std::vector<std::uint32_t> lines(distinct_.size());
+  for (std::uint32_t& id : ids_) {
+    ++lines[id];
+    id = distinct_[id].id;
+  }
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    if (counted_ && lines[i] != distinct_[i].lines)
+      fail(ErrorKind::corrupt, "another number of lines of a template than was told", where_);
+    distinct_[i].lines = lines[i];
+  }
+  counted_ = true;
 }
 
 }  // namespace laconic::logzip

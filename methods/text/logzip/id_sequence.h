@@ -6,12 +6,18 @@
 // are mixed in the logistic domain with weights that learn (Mahoney, "Adaptive weighing of context models for
 // lossless data compression", 2005), all in integers, and the result drives the range coder.
 //
-// Stream: varint number of distinct ids, zig-zag varints of the differences of their first uses, then the
-// range coder's bytes.
+// Or they are stored plainly and coded by zstd, which is far quicker and larger.
+//
+// Stream: varint 2 n + plain, n distinct ids; zig-zag varints of the differences of their first uses; in a
+// sequence of at least `counted_ids`, with n > 1, varints of how often each occurs, but for the last, so that
+// readers know how many rows columns have before they decode the sequence. Then, with n > 1, the range
+// coder's bytes; or zstd of the numbers less 1, a byte each or, with n > 256, all low bytes and all high ones
+// (with n > 65,536 three of them).
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,9 +25,40 @@
 
 namespace laconic::logzip {
 
-Bytes encode_ids(std::span<const std::uint32_t> ids);
-// `count` ids, each below `limit`; Error(corrupt) on other bytes.
-std::vector<std::uint32_t> decode_ids(ByteSpan bytes, std::size_t count, std::uint32_t limit,
-                                      std::string_view where);
+inline constexpr std::size_t counted_ids = 4096;
+
+enum class IdCoding : std::uint8_t { mixed, plain };
+
+struct IdCount {
+  std::uint32_t id = 0;
+  std::uint32_t lines = 0;
+};
+
+Bytes encode_ids(std::span<const std::uint32_t> ids, IdCoding coding = IdCoding::mixed);
+
+// Reads `count` ids, each below `limit`, from bytes that outlive it; Error(corrupt) on other bytes.
+class IdSequence {
+ public:
+  IdSequence(ByteSpan bytes, std::size_t count, std::uint32_t limit, std::string where);
+
+  std::size_t size() const { return count_; }
+  // Every distinct id once, by first use. Decodes the sequence only where it is short.
+  const std::vector<IdCount>& counts();
+  // The whole sequence, decoded when first asked for.
+  const std::vector<std::uint32_t>& ids();
+
+ private:
+  void decode_mixed();
+  void decode_plain();
+  void count_ids();
+
+  std::size_t count_;
+  std::string where_;
+  IdCoding coding_ = IdCoding::mixed;
+  bool counted_ = false, decoded_ = false;
+  std::vector<IdCount> distinct_;
+  ByteSpan coded_;
+  std::vector<std::uint32_t> ids_;
+};
 
 }  // namespace laconic::logzip

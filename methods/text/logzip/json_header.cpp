@@ -75,7 +75,7 @@ std::optional<HeaderFormat> timed_format(const Lead& lead, char behind,
                                          std::span<const std::string_view> lines, std::size_t needed) {
   const std::string fields = lead.first_in_lines == lead.lines ? "{" : "<Fields!>";
   const std::string front = fields + escaped(lead.text);
-  const HeaderFormat untimed(front + "<Time>" + behind + "<Content>");
+  const HeaderFormat untimed(front + "<Timestamp>" + behind + "<Content>");
   std::array<std::string_view, HeaderFormat::most_fields> values;
   std::vector<std::string_view> times;
   for (const std::string_view line : lines)
@@ -83,7 +83,7 @@ std::optional<HeaderFormat> timed_format(const Lead& lead, char behind,
   if (times.size() < needed) return std::nullopt;
   const auto layout = layout_of(times);
   if (!layout || !Stamp({*layout}).tells_day()) return std::nullopt;
-  HeaderFormat format(front + "<Time=" + layout->text() + '>' + behind + "<Content>");
+  HeaderFormat format(front + "<Timestamp=" + layout->text() + '>' + behind + "<Content>");
   const auto read =
       std::ranges::count_if(lines, [&](std::string_view line) { return format.time_of(line).has_value(); });
   return static_cast<std::size_t>(read) >= needed ? std::optional(std::move(format)) : std::nullopt;

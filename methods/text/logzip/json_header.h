@@ -1,8 +1,8 @@
 // The header format of a log of JSON lines: the field that tells the time, wherever it stands among the keys.
 //
-// In `<Fields!>"time":"<Time=...>"<Content>` the first field is all in front of the time's key, at least the
-// opening brace, and goes with the template; where the key comes first in every line, the format begins with
-// it.
+// In `<Fields!>"time":"<Timestamp=...>"<Content>` the first field is all in front of the time's key, at least
+// the opening brace, and goes with the template; where the key comes first in every line, the format begins
+// with it.
 #pragma once
 
 #include <optional>

@@ -37,9 +37,22 @@ void LetterFilter::visit_triples(std::string_view text, const Visit& visit) {
   }
 }
 
+// Every byte counts as a letter of its own or as "other", and what was seen is noted without a branch;
+// triples with others are left out afterwards.
 LetterFilter::LetterFilter(std::string_view text) : LetterFilter() {
-  visit_triples(text,
-                [&](std::uint32_t number) { members_[number / 64] |= std::uint64_t{1} << number % 64; });
+  constexpr std::uint32_t places = 1u << 18;
+  std::vector<std::uint8_t> seen(places);
+  std::uint32_t place = places - 1;
+  for (const char c : text) {
+    place = (place << 6 | letter_numbers[static_cast<unsigned char>(c)]) & (places - 1);
+    seen[place] = 1;
+  }
+  for (place = 0; place < places; ++place) {
+    const std::uint32_t a = place >> 12, b = place >> 6 & 63, c = place & 63;
+    if (seen[place] == 0 || a >= 52 || b >= 52 || c >= 52) continue;
+    const std::uint32_t number = (a * 52 + b) * 52 + c;
+    members_[number / 64] |= std::uint64_t{1} << number % 64;
+  }
 }
 
 Bytes LetterFilter::write() const {

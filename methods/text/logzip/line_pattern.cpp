@@ -54,8 +54,13 @@ LinePattern::LinePattern(std::string_view pattern, const Options& options) {
 bool LinePattern::matches(std::string_view line) const {
   if (is_literal()) return line.find(literal_) != std::string_view::npos;
   thread_local std::unique_ptr<pcre2_match_data, MatchDataFree> data(pcre2_match_data_create(1, nullptr));
-  const int found = pcre2_match(compiled_->code, reinterpret_cast<PCRE2_SPTR>(line.data()), line.size(), 0, 0,
-                                data.get(), nullptr);
+  const auto match = [&](std::uint32_t options) {
+    return pcre2_match(compiled_->code, reinterpret_cast<PCRE2_SPTR>(line.data()), line.size(), 0, options,
+                       data.get(), nullptr);
+  };
+  int found = match(0);
+  // Compiled patterns have little stack; the interpreter takes memory as it needs it.
+  if (found == PCRE2_ERROR_JIT_STACKLIMIT) found = match(PCRE2_NO_JIT);
   if (found == PCRE2_ERROR_NOMATCH) return false;
   if (found < 0) {
     fail(ErrorKind::input, "the pattern needs too much for a line: " + pcre2_message(found), "PATTERN",

@@ -9,6 +9,8 @@
 namespace laconic::logzip {
 namespace {
 
+constexpr std::size_t most_elements = 4096;
+
 // What stands at a place of a line: one byte, or one byte of a kind, which may be missing, or a value.
 struct PlanElement {
   enum class Kind : std::uint8_t { byte, digit, letter, digit_or_space, value };
@@ -121,6 +123,9 @@ class PlanElements {
         case 's':
           some(Kind::digit, 9, 10);
           break;
+        case 'f':
+          some(Kind::digit, 1, 3);
+          break;
         case '%':
           bytes("%");
           break;
@@ -156,7 +161,7 @@ class LiteralPlanner {
   }
 
  private:
-  static constexpr std::size_t most_wishes = 64;
+  static constexpr std::size_t most_wishes = 256;
   static constexpr std::size_t most_steps = 200'000;
 
   bool given_up() const { return plan_.any_line || plan_.wishes.size() > most_wishes || steps_ > most_steps; }
@@ -224,7 +229,10 @@ bool ValueWish::granted_by(std::string_view value) const {
 
 LiteralPlan plan_literal(const Template& one, const HeaderFormat& format, std::string_view literal) {
   if (literal.empty()) return {true, {}};
-  return LiteralPlanner(PlanElements(one, format).take(), literal).plan();
+  // Places are followed by recursion, one level for a value: templates of very many are searched as they are.
+  std::vector<PlanElement> elements = PlanElements(one, format).take();
+  if (elements.size() > most_elements) return {true, {}};
+  return LiteralPlanner(std::move(elements), literal).plan();
 }
 
 }  // namespace laconic::logzip

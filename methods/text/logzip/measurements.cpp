@@ -6,6 +6,7 @@
 #include <chrono>
 #include <fstream>
 #include <functional>
+#include <numeric>
 #include <utility>
 
 #include "engine/base/child_process.h"
@@ -61,6 +62,21 @@ void write_generated(std::uint64_t bytes, std::uint64_t seed, const fs::path& pa
   if (!file) fail(ErrorKind::io, "cannot be written", path.string(), "free some disk space and run again");
 }
 
+// Seconds of each: what a command does, so that opening the archive is counted.
+std::vector<double> read_random_lines(const fs::path& path, int reads, std::uint64_t seed) {
+  RandomStream random(seed, "logzip", "random lines");
+  std::vector<double> seconds;
+  for (int i = 0; i < reads; ++i) {
+    seconds.push_back(seconds_of([&] {
+      const ArchiveReader archive(path);
+      const std::uint64_t last = archive.lines() - std::min<std::uint64_t>(archive.lines(), 100);
+      const std::uint64_t begin = random.below(static_cast<std::uint32_t>(last + 1));
+      archive.read_lines(begin, begin + 100, [](std::string_view) {});
+    }));
+  }
+  return seconds;
+}
+
 }  // namespace
 
 ArmNumbers measure_baselines(std::string_view text) {
@@ -93,11 +109,13 @@ ArmNumbers measure_archive(std::string_view text, const ArchiveOptions& options)
     });
   });
   require(left.empty(), "an archive gives its whole log back");
+  const std::vector<double> reads = read_random_lines(path, 20, 1);
   return {{"stored", static_cast<double>(archive.stored())},
           {"framing", static_cast<double>(archive.framing_bytes())},
           {"blocks", static_cast<double>(archive.blocks().size())},
           {"seconds", seconds},
-          {"seconds back", back}};
+          {"seconds back", back},
+          {"lines ms", 1e3 * std::accumulate(reads.begin(), reads.end(), 0.0) / 20}};
 }
 
 ArmNumbers measure_speed(std::uint64_t bytes, std::uint64_t seed) {
@@ -135,20 +153,10 @@ ArmNumbers measure_random_lines(std::uint64_t bytes, int reads, std::uint64_t se
     options.mode = mode;
     const fs::path path = folder.path() / "a.lzl";
     write_archive(text, options, path);
-    RandomStream random(seed, "logzip", "random lines");
-    double total = 0, most = 0;
-    for (int i = 0; i < reads; ++i) {
-      // What a command does: opening the archive is counted.
-      const double seconds = seconds_of([&] {
-        const ArchiveReader archive(path);
-        const std::uint64_t begin = random.below(static_cast<std::uint32_t>(archive.lines() - 100));
-        archive.read_lines(begin, begin + 100, [](std::string_view) {});
-      });
-      total += seconds;
-      most = std::max(most, seconds);
-    }
-    numbers[fmt::format("{} mean", name)] = 1e3 * total / reads;
-    numbers[fmt::format("{} most", name)] = 1e3 * most;
+    const std::vector<double> seconds = read_random_lines(path, reads, seed);
+    numbers[fmt::format("{} mean", name)] =
+        1e3 * std::accumulate(seconds.begin(), seconds.end(), 0.0) / reads;
+    numbers[fmt::format("{} most", name)] = 1e3 * *std::ranges::max_element(seconds);
     fs::remove(path);
   }
   return numbers;
@@ -184,6 +192,17 @@ ArmNumbers measure_search(std::uint64_t bytes, std::uint64_t seed, const fs::pat
   return numbers;
 }
 
+std::string read_log(ByteSource& source) {
+  std::string text;
+  for (std::size_t got = 1; got > 0;) {
+    const std::size_t held = text.size();
+    text.resize(held + (std::size_t{1} << 20));
+    got = source.fill(std::as_writable_bytes(std::span(text.data() + held, std::size_t{1} << 20)));
+    text.resize(held + got);
+  }
+  return text;
+}
+
 std::vector<NamedLog> read_logs(const fs::path& folder) {
   std::vector<NamedLog> logs;
   std::error_code fault;
@@ -191,15 +210,8 @@ std::vector<NamedLog> read_logs(const fs::path& folder) {
     std::string name = entry.path().filename().string();
     if (!name.ends_with(".log") && !name.ends_with(".log.gz")) continue;
     ByteSource source = ByteSource::open(entry.path());
-    std::string text;
-    for (std::size_t got = 1; got > 0;) {
-      const std::size_t held = text.size();
-      text.resize(held + (std::size_t{1} << 20));
-      got = source.fill(std::as_writable_bytes(std::span(text.data() + held, std::size_t{1} << 20)));
-      text.resize(held + got);
-    }
     name.erase(name.rfind(".log"));
-    logs.push_back({std::move(name), std::move(text)});
+    logs.push_back({std::move(name), read_log(source)});
   }
   std::ranges::sort(logs, {}, &NamedLog::name);
   return logs;

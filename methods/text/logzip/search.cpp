@@ -61,8 +61,8 @@ class MatchCollector {
       open_ = true;
       open_section_ = block.section;
       open_line_ = block.first_line;
-      open_in_time_ =
-          in_time({}, {}, archive_.sections()[block.section].format, block.entry.carried, options_);
+      open_in_time_ = in_time({}, {}, archive_.sections()[block.section].format, block.entry.carried,
+                              options_.window_of(block.section));
     }
     if (line_.size() + head.size() > options_.longest_line) search_open_line();
     line_ += head;

@@ -1,6 +1,7 @@
 #include "methods/text/logzip/template_choice.h"
 
 #include <algorithm>
+#include <set>
 #include <unordered_map>
 
 namespace laconic::logzip {
@@ -40,7 +41,9 @@ class TemplateChooser {
   }
   std::uint32_t first_fresh() const { return static_cast<std::uint32_t>(known_.table().size()); }
 
+  // The template's id: what earlier blocks know is not added again.
   std::uint32_t add(std::string text) {
+    if (const auto known = known_.table().find(text)) return *known;
     const auto id = static_cast<std::uint32_t>(first_fresh() + choice_.fresh.size());
     const auto [at, is_new] = fresh_ids_.try_emplace(text, id);
     if (is_new) {
@@ -50,7 +53,7 @@ class TemplateChooser {
     return at->second;
   }
 
-  // Rare skeletons may fit templates of earlier blocks.
+  // Rare skeletons may fit templates of earlier blocks; frequent ones would rather have one of their own.
   void match_known() {
     std::erase_if(unmatched_, [&](std::uint32_t i) { return !frequent(i) && matched(i, known_.matcher()); });
   }
@@ -58,6 +61,15 @@ class TemplateChooser {
   bool matched(std::uint32_t skeleton, const TemplateMatcher& matcher) {
     auto match = matcher.match(skeletons_[skeleton].text);
     if (!match || !renders(*match, skeletons_[skeleton].text)) return false;
+    choice_.skeletons[skeleton] = {match->id, true, std::move(match->wildcards)};
+    return true;
+  }
+
+  // By one of these of the known templates.
+  bool matched_by(std::uint32_t skeleton, const std::set<std::uint32_t>& ids) {
+    if (ids.empty()) return false;
+    auto match = known_.matcher().match(skeletons_[skeleton].text);
+    if (!match || !ids.contains(match->id) || !renders(*match, skeletons_[skeleton].text)) return false;
     choice_.skeletons[skeleton] = {match->id, true, std::move(match->wildcards)};
     return true;
   }
@@ -118,18 +130,20 @@ class TemplateChooser {
   bool extract() {
     std::vector<WeighedSkeleton> sampled;
     for (const std::uint32_t i : sample()) sampled.push_back(skeletons_[i]);
-    const std::size_t before = choice_.fresh.size();
-    for (SkeletonCluster& cluster : cluster_skeletons(sampled, options_.clusters))
-      if (cluster.lines >= options_.template_lines && cluster.text.size() <= longest_template)
-        add(std::move(cluster.text));
-    if (choice_.fresh.size() == before) return false;
+    const std::size_t before = unmatched_.size();
+    std::set<std::uint32_t> old;  // templates of earlier blocks that came out again
+    for (SkeletonCluster& cluster : cluster_skeletons(sampled, options_.clusters)) {
+      if (cluster.lines < options_.template_lines || cluster.text.size() > longest_template) continue;
+      const std::uint32_t id = add(std::move(cluster.text));
+      if (id < first_fresh()) old.insert(id);
+    }
     std::erase_if(unmatched_, [&](std::uint32_t i) {
       const auto same = fresh_ids_.find(std::string(skeletons_[i].text));
-      if (same == fresh_ids_.end()) return matched(i, fresh_matcher_);
+      if (same == fresh_ids_.end()) return matched(i, fresh_matcher_) || matched_by(i, old);
       choice_.skeletons[i].id = same->second;
       return true;
     });
-    return true;
+    return unmatched_.size() < before;
   }
 
   void drop_unused() {

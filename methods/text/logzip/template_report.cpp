@@ -47,15 +47,8 @@ std::vector<TemplateCount> count_templates(const ArchiveReader& archive, const D
       ArchiveReader::OpenBlock opened = archive.open(i);
       BlockReader& block = opened.reader();
       const HeaderFormat& format = archive.sections()[archive.blocks()[i].section].format;
-      std::vector<std::uint64_t> counts;
-      for (const std::uint32_t id : block.ids()) {
-        if (id >= counts.size()) counts.resize(id + 1);
-        ++counts[id];
-      }
-      for (std::uint32_t id = 0; id < counts.size(); ++id) {
-        if (counts[id] == 0) continue;
-        lines[shown_template(block.template_of(id), format)] += counts[id];
-      }
+      for (const IdCount& one : block.template_lines())
+        lines[shown_template(block.template_of(one.id), format)] += one.lines;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::corrupt) throw;
       damage(error.what());

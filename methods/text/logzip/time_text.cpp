@@ -14,14 +14,14 @@ constexpr unsigned year_part = 1, month_part = 2, day_part = 4, epoch_part = 128
 
 unsigned parts_of(const HeaderFormat& format) {
   unsigned parts = 0;
-  for (const std::size_t field : format.stamps().front().fields)
+  for (const std::size_t field : format.stamps()[format.primary_stamp()].fields)
     parts |= format.fields()[field].layout->parts();
   return parts;
 }
 
 // The text as the fields of the stamp, one behind the other with what stands between them in the format.
 std::optional<std::int64_t> as_lines_write_it(std::string_view text, const HeaderFormat& format) {
-  const StampFields& stamp = format.stamps().front();
+  const StampFields& stamp = format.stamps()[format.primary_stamp()];
   std::string pattern;
   for (const std::size_t field : stamp.fields) {
     if (!pattern.empty()) pattern += ' ';

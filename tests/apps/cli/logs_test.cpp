@@ -8,6 +8,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -163,6 +164,34 @@ TEST_F(Logs, DamageIsNamedAndTheRestIsRead) {
   EXPECT_EQ(run({"cat", file("nowhere")}).code, 2);
 }
 
+// A cut may have taken lines along: no command passes over it in silence.
+TEST_F(Logs, ACutArchiveIsDamaged) {
+  write("a.log", generated(300'000));
+  ASSERT_EQ(run({"compress", file("a.log"), "--fast"}).code, 0);
+  const Bytes archive = read_file(file("a.log.lzl"));
+  write_file(folder() / "cut.lzl", ByteSpan(archive).first(archive.size() - 30));
+  for (const char* verb : {"cat", "verify", "stats", "templates"}) {
+    const CommandResult result = run({verb, file("cut.lzl")});
+    EXPECT_EQ(result.code, 3) << verb;
+    EXPECT_THAT(result.err, HasSubstr("lines may be missing")) << verb;
+  }
+  EXPECT_EQ(run({"grep", "ERROR", file("cut.lzl")}).code, 3);
+  EXPECT_EQ(run({"decompress", file("cut.lzl"), "-o", file("out")}).code, 3);
+  EXPECT_FALSE(fs::exists(file("out")));
+}
+
+TEST_F(Logs, AreComparedWithGeneralCompressors) {
+  write("a.log", generated(60'000));
+  const CommandResult result = run({"bench", file("a.log"), "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const Json rows = Json::parse(result.out)[0]["rows"];
+  std::map<std::string, double> stored;
+  for (const Json& row : rows) stored[row["compressor"]] = row["stored"];
+  EXPECT_LT(stored.at("laconic logs --best"), stored.at("xz -9e"));
+  EXPECT_LT(stored.at("xz -9e"), stored.at("gzip -9"));
+  EXPECT_EQ(run({"bench", "--generated", "0"}).code, 2);
+}
+
 TEST_F(Logs, AFullDiskIsSaidAndLeavesNothing) {
   write("a.log", generated(400'000));
   Command command(folder(), {"logs", "compress", file("a.log"), "--fast"}, [] {
@@ -243,6 +272,17 @@ TEST_F(FollowedLogs, GrowAndAreTakenUpAfterAKill) {
     EXPECT_EQ(command.finish().code, 0);
   }
   EXPECT_EQ(run({"cat", file("a.lzl")}).out, read_text_file(file("a.log")));
+}
+
+TEST_F(FollowedLogs, AreWaitedFor) {
+  Command command = follow();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  write("a.log", "the first line\n");
+  EXPECT_TRUE(archived("the first line\n"));
+  ::kill(command.pid(), SIGTERM);
+  const CommandResult result = command.finish();
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("is not there yet"));
 }
 
 TEST_F(FollowedLogs, SurviveRotationAndCuts) {

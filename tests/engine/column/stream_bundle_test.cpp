@@ -34,7 +34,6 @@ Streams some_streams() {
 std::vector<BundleOptions> every_option() {
   std::vector<BundleOptions> options;
   for (std::uint8_t coder = 0; coder < byte_coders; ++coder) {
-    if (!has_byte_coder(static_cast<ByteCoder>(coder))) continue;
     for (const BundleGrouping grouping :
          {BundleGrouping::together, BundleGrouping::apart, BundleGrouping::smallest}) {
       for (const std::uint64_t own : {0, 600, 1}) {

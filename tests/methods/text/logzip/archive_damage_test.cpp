@@ -19,6 +19,7 @@ bool is_made_of_blocks(std::string_view read, std::string_view text, std::size_t
 struct Salvage {
   std::string text;
   std::uint64_t damaged = 0, lost = 0;
+  bool stray = false;  // bytes that belong to no whole block
   bool opened = false;
 };
 
@@ -28,6 +29,7 @@ Salvage salvage(ByteSpan file) {
     const ArchiveReader archive(file, "test");
     found.opened = true;
     found.lost = archive.lost_blocks();
+    found.stray = archive.stray_bytes() > 0;
     found.damaged = archive.read_blocks(
         0, archive.blocks().size(), [&](std::string_view text) { found.text += text; },
         [](std::string_view) {});
@@ -58,11 +60,9 @@ TEST(DamagedLogArchive, CutAnywhereKeepsTheWholeBlocks) {
 }
 
 TEST(DamagedLogArchive, AFlippedBitAnywhereIsFoundOrHarmless) {
-  GTEST_SKIP() << "not met yet: log archives are in the making";
   constexpr std::size_t lines = 12;
   const std::string text = generated_log(5'000);
   const Bytes file = archive_of(text, lines);
-  const std::size_t blocks = ArchiveReader(file, "test").blocks().size();
   for (std::size_t bit = 0; bit < 8 * file.size(); ++bit) {
     Bytes damaged = file;
     damaged[bit / 8] ^= static_cast<std::byte>(1u << bit % 8);
@@ -72,7 +72,7 @@ TEST(DamagedLogArchive, AFlippedBitAnywhereIsFoundOrHarmless) {
     if (found.opened) {
       EXPECT_LE(found.damaged + found.lost, 1u) << bit;
     }
-    EXPECT_TRUE(!found.opened || found.damaged + found.lost > 0 || blocks == 0) << bit;
+    EXPECT_TRUE(!found.opened || found.damaged + found.lost > 0 || found.stray) << bit;
   }
 }
 

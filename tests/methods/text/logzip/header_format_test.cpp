@@ -13,6 +13,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::vector<std::string> fields_of(const HeaderFormat& format, std::string_view line) {
   std::vector<std::string_view> values(format.fields().size());
@@ -68,6 +69,7 @@ TEST(HeaderFormat, BadFormatsSayWhatIsWrong) {
   expect_refused("<Content>\\", "ends with a backslash");
   expect_refused("<Time=%Q> <Content>", "unknown conversion");
   expect_refused("<Time!=%Y> <Content>", "cannot be part of the template");
+  expect_refused("<Level> <Content=%Y>", "not a time");
 }
 
 TEST(HeaderFormat, TimesGrow) {
@@ -95,7 +97,6 @@ std::string two_digits(int i) {
 }
 
 TEST(FormatDetection, EachKindOfLogIsKnown) {
-  GTEST_SKIP() << "not met yet: log archives are in the making";
   const auto clock = [](int i) { return "10:" + two_digits(i / 60) + ":" + two_digits(i % 60); };
   const auto number = [](int i) { return std::to_string(100 + i * 37 % 900); };
   const auto level = [](int i) { return std::string(i % 5 == 0 ? "WARN" : "INFO"); };
@@ -159,7 +160,7 @@ TEST(FormatDetection, EachKindOfLogIsKnown) {
                 return "nova.log 2024-01-05 " + clock(i) + ".123 " + number(i) + " INFO nova.wsgi [req-" +
                        number(i) + "] " + said(i);
               }),
-              HasSubstr("<LogRecord!> <Date=%Y-%m-%d> <Time=%H:%M:%S.%3>"));
+              HasSubstr("<LogRecord> <Date=%Y-%m-%d> <Time=%H:%M:%S.%3>"));
   EXPECT_THAT(
       detected([&](int i) { return "2024-01-05T" + clock(i) + "Z host app[" + number(i) + "]: " + said(i); }),
       HasSubstr("<Timestamp=%Y-%m-%dT%H:%M:%SZ> <Host"));
@@ -168,6 +169,12 @@ TEST(FormatDetection, EachKindOfLogIsKnown) {
                        number(i) + "\" 200";
               }),
               HasSubstr("[<Time=%d/%b/%Y:%H:%M:%S> <Zone"));
+  EXPECT_THAT(
+      detected([&](int i) {
+        return "10.0.0." + number(i) + " - - [05/Jan/2024:" + clock(i) + " +0000] \"GET /" + number(i) +
+               " HTTP/1.1\" 200 12 \"-\" \"Browser/1.0 (X11; " + said(i) + ")\"";
+      }),
+      HasSubstr("\"<Method> <Path> <Protocol>\" <Status> <Bytes> \"<Referer>\" \"<Agent>\"<Content>"));
   EXPECT_THAT(detected([&](int i) {
                 return "{\"timestamp\":\"2024-01-05T" + clock(i) + "Z\",\"level\":\"info\",\"msg\":\"" +
                        said(i) + "\"}";
@@ -175,7 +182,7 @@ TEST(FormatDetection, EachKindOfLogIsKnown) {
               HasSubstr("<Timestamp=%Y-%m-%dT%H:%M:%SZ>"));
 }
 
-TEST(FormatDetection, NineteenOfTwentyLinesMustMatch) {
+TEST(FormatDetection, FourOfFiveLinesMustMatch) {
   const auto mixed = [](int other) {
     std::string text;
     for (int i = 0; i < 100; ++i)
@@ -185,7 +192,8 @@ TEST(FormatDetection, NineteenOfTwentyLinesMustMatch) {
     return detect_format(text);
   };
   EXPECT_FALSE(mixed(5).empty());
-  EXPECT_TRUE(mixed(6).empty());
+  EXPECT_FALSE(mixed(20).empty());
+  EXPECT_TRUE(mixed(21).empty());
   EXPECT_EQ(detect_format("").text(), "<Content>");
 }
 
@@ -209,10 +217,19 @@ TEST(FormatDetection, AFieldThatTheContentTellsGoesWithTheTemplate) {
 }
 
 TEST(FormatDetection, AUsersFormatIsCompleted) {
-  GTEST_SKIP() << "not met yet: log archives are in the making";
   const HeaderFormat format =
       complete_format(HeaderFormat("<Time>;<Level>;<Content>"), "10:00:01;x;a\n10:00:02;x;b\n10:00:03;x;c\n");
   EXPECT_THAT(format.text(), HasSubstr("<Time=%H:%M:%S>;<Level"));
+}
+
+// Of two formats the one that nearly all lines have is taken, not the one with more fields.
+TEST(FormatDetection, LinesOfTracesDoNotChooseAnotherFormat) {
+  std::string text;
+  for (int i = 0; i < 200; ++i)
+    text += "2024-01-05 10:00:" + two_digits(i % 60) + " INFO " + (i % 8 == 0 ? "say it" : "app.Main: did") +
+            " " + std::to_string(i) + "\n";
+  EXPECT_THAT(detect_format(text).text(), HasSubstr("<Level"));
+  EXPECT_THAT(detect_format(text).text(), Not(HasSubstr("<Component")));
 }
 
 }  // namespace

@@ -361,9 +361,10 @@ TEST(JsonLines, SearchesFindWhatIsThere) {
 }
 
 TEST(JsonLines, TimesAreFoundUnderAnyKeyAndPlace) {
-  EXPECT_EQ(detect_format(JsonLog(1).make(300)).text(), "{\"ts\":\"<Time=%Y-%m-%dT%H:%M:%S.%3Z>\"<Content>");
+  EXPECT_EQ(detect_format(JsonLog(1).make(300)).text(),
+            "{\"ts\":\"<Timestamp=%Y-%m-%dT%H:%M:%S.%3Z>\"<Content>");
   EXPECT_EQ(detect_format(JsonLog(1, JsonLog::TimeKey::amid).make(300)).text(),
-            "<Fields!>\"ts\":\"<Time=%Y-%m-%dT%H:%M:%S.%3Z>\"<Content>");
+            "<Fields!>\"ts\":\"<Timestamp=%Y-%m-%dT%H:%M:%S.%3Z>\"<Content>");
   std::string spaced, numbers, unnamed, none;
   for (int i = 10; i < 60; ++i) {
     const std::string n = std::to_string(i);
@@ -372,10 +373,10 @@ TEST(JsonLines, TimesAreFoundUnderAnyKeyAndPlace) {
     unnamed += "{\"n\":\"" + n + "\",\"created\":\"2026-03-01T10:00:" + n + "+01:00\"}\n";
     none += "{\"id\":17000000" + n + ",\"n\":\"" + n + "\"}\n";
   }
-  EXPECT_EQ(detect_format(spaced).text(), "<Fields!>\"time\": \"<Time=%Y-%m-%d %H:%M:%S>\"<Content>");
-  EXPECT_EQ(detect_format(numbers).text(), "<Fields!>\"t\":<Time=%s%3>}<Content>");
+  EXPECT_EQ(detect_format(spaced).text(), "<Fields!>\"time\": \"<Timestamp=%Y-%m-%d %H:%M:%S>\"<Content>");
+  EXPECT_EQ(detect_format(numbers).text(), "<Fields!>\"t\":<Timestamp=%s%3>}<Content>");
   EXPECT_EQ(detect_format(unnamed).text(),
-            "<Fields!>\"created\":\"<Time=%Y-%m-%dT%H:%M:%S+01:00>\"<Content>");
+            "<Fields!>\"created\":\"<Timestamp=%Y-%m-%dT%H:%M:%S+01:00>\"<Content>");
   EXPECT_TRUE(detect_format(none).empty());
 }
 
