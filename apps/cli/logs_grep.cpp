@@ -78,9 +78,9 @@ class LogGrep {
       fits = fits || found;
       constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
       if (since) {
-        windows[i].since = found.value_or(never);
+        windows[i].since = found ? *found : never;
       } else {
-        windows[i].until = found.value_or(-never);
+        windows[i].until = found ? *found : -never;
       }
       if (tells && !found)
         print_notice(fmt::format("laconic: {}: \"{}\" is no time of its lines; left out",

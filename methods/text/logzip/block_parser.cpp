@@ -3,59 +3,17 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <unordered_map>
 
 #include "engine/base/error.h"
-#include "engine/base/hash.h"
 #include "methods/text/logzip/block_streams.h"
 #include "methods/text/logzip/joined_columns.h"
+#include "methods/text/logzip/json_skeleton.h"
 #include "methods/text/logzip/skeleton.h"
+#include "methods/text/logzip/skeleton_index.h"
 
 namespace laconic::logzip {
 namespace {
-
-// The distinct skeletons of a block by order of first use.
-class SkeletonIndex {
- public:
-  std::uint32_t number(std::string_view key) {
-    if ((keys_.size() + 1) * 2 > cells_.size()) grow();
-    const std::uint64_t hash = xxh3_64(key);
-    const std::size_t mask = cells_.size() - 1;
-    for (std::size_t at = hash & mask;; at = (at + 1) & mask) {
-      if (cells_[at] == 0) {
-        keys_.push_back({hash, arena_.size(), key.size(), 0});
-        arena_ += key;
-        cells_[at] = static_cast<std::uint32_t>(keys_.size());
-        return cells_[at] - 1;
-      }
-      const Key& held = keys_[cells_[at] - 1];
-      if (held.hash == hash && text(cells_[at] - 1) == key) return cells_[at] - 1;
-    }
-  }
-  void count(std::uint32_t number) { ++keys_[number].lines; }
-  std::uint32_t lines(std::uint32_t number) const { return keys_[number].lines; }
-  std::string_view text(std::uint32_t number) const {
-    return std::string_view(arena_).substr(keys_[number].begin, keys_[number].length);
-  }
-  std::size_t size() const { return keys_.size(); }
-
- private:
-  struct Key {
-    std::uint64_t hash;
-    std::size_t begin, length;
-    std::uint32_t lines;
-  };
-  void grow() {
-    cells_.assign(std::max<std::size_t>(1024, cells_.size() * 2), 0);
-    for (std::uint32_t i = 0; i < keys_.size(); ++i) {
-      std::size_t at = keys_[i].hash & (cells_.size() - 1);
-      while (cells_[at] != 0) at = (at + 1) & (cells_.size() - 1);
-      cells_[at] = i + 1;
-    }
-  }
-  std::string arena_;
-  std::vector<Key> keys_;
-  std::vector<std::uint32_t> cells_;  // number + 1, 0: empty
-};
 
 class BlockParser {
  public:
@@ -78,7 +36,11 @@ class BlockParser {
   void match_headers();
   bool read_stamps(std::span<const std::string_view> values);
   void learn_words();
+  void learn_json();
   void take_skeletons();
+  void take_skeleton(std::size_t line, std::string& key);
+  bool take_json_skeleton(std::size_t line, std::string& key);
+  void keep_form(const JsonForm& form, std::uint32_t key);
   void find_templates();
   void limit_slots();
   void lay_out_slots();
@@ -95,6 +57,12 @@ class BlockParser {
   // The pieces of a line that its template describes: fields that go with it, or the whole line.
   template <class Visit>
   void visit_segments(std::size_t line, const Visit& visit) const;
+  // Where a line may be an object: all of it, or its content; else empty.
+  std::string_view json_text(std::size_t line) const;
+  static bool fits_template(const Line& line) {
+    return line.text.size() + HeaderFormat::most_fields < longest_template;
+  }
+  std::vector<JsonPath> paths_of_slots() const;
   std::uint32_t position(std::string_view inside) const {
     return static_cast<std::uint32_t>(inside.data() - block_.data());
   }
@@ -109,6 +77,15 @@ class BlockParser {
   std::vector<std::string_view> header_values_;  // of lines with header, all fields
   std::vector<std::size_t> header_row_;          // by line
   WordSet words_;
+  JsonSkeletons json_;
+  std::vector<std::string_view> segments_;  // of one line
+  // Of the skeletons of objects, by number; those behind the last one have none.
+  struct Form {
+    std::uint64_t frame = 0;  // 0: none
+    std::vector<JsonPath> paths;
+    std::vector<TextRange> texts;
+  };
+  std::vector<Form> forms_;
   SkeletonIndex index_;
   std::vector<Slot> slots_;
   static constexpr std::uint32_t unused = UINT32_MAX;
@@ -172,30 +149,99 @@ void BlockParser::learn_words() {
   counts.keep(std::max(options_.word_times, share), words_);
 }
 
+std::string_view BlockParser::json_text(std::size_t line) const {
+  const std::string_view text = lines_[line].text;
+  if (!fits_template(lines_[line])) return {};
+  if (text.starts_with('{')) return text;
+  if (!records_[line].header) return {};
+  const std::size_t fields = format_.fields().size();
+  const std::string_view content = header_values_[header_row_[line] * fields + fields - 1];
+  return content.starts_with('{') ? content : std::string_view{};
+}
+
+void BlockParser::learn_json() {
+  std::vector<std::string_view> sample;
+  const std::size_t step = lines_.size() / JsonSkeletons::learning_lines + 1;
+  for (std::size_t i = 0; i < lines_.size(); i += step)
+    if (const std::string_view text = json_text(i); !text.empty()) sample.push_back(text);
+  json_.learn(sample, words_);
+}
+
 void BlockParser::take_skeletons() {
   std::string key;
   for (std::size_t i = 0; i < lines_.size(); ++i) {
     records_[i].first_slot = slots_.size();
     key.assign(1, records_[i].header ? 'H' : 'P');
-    const bool fits = lines_[i].text.size() + HeaderFormat::most_fields < longest_template;
-    visit_segments(i, [&](std::string_view text) {
-      if (fits) {
-        append_skeleton(text, position(text), words_, key, slots_);
-      } else {
-        slots_.push_back({position(text), static_cast<std::uint32_t>(text.size())});
-        key += slot_mark;
-      }
-      key += '\n';
-    });
+    const bool object = options_.json_fields && take_json_skeleton(i, key);
+    if (!object) take_skeleton(i, key);
+    const std::size_t known = index_.size();
     records_[i].key = index_.number(key);
     index_.count(records_[i].key);
+    if (object && records_[i].key == known) keep_form(json_.form(), records_[i].key);
   }
+}
+
+void BlockParser::take_skeleton(std::size_t line, std::string& key) {
+  const bool fits = fits_template(lines_[line]);
+  visit_segments(line, [&](std::string_view text) {
+    if (fits) {
+      append_skeleton(text, position(text), words_, key, slots_);
+    } else {
+      slots_.push_back({position(text), static_cast<std::uint32_t>(text.size())});
+      key += slot_mark;
+    }
+    key += '\n';
+  });
+}
+
+bool BlockParser::take_json_skeleton(std::size_t line, std::string& key) {
+  const std::string_view text = json_text(line);
+  if (text.empty()) return false;
+  segments_.clear();
+  // Fields in front of an object that is the content have skeletons as ever.
+  bool inside = true;
+  visit_segments(line, [&](std::string_view segment) {
+    inside = inside && segment.data() >= text.data();
+    segments_.push_back(segment);
+  });
+  if (inside) return json_.append(text, segments_, position(text), key, slots_);
+  const std::size_t old_key = key.size(), old_slots = slots_.size();
+  const std::string_view content = segments_.back();
+  segments_.pop_back();
+  for (const std::string_view segment : segments_) {
+    append_skeleton(segment, position(segment), words_, key, slots_);
+    key += '\n';
+  }
+  if (json_.append(text, {&content, 1}, position(text), key, slots_)) return true;
+  key.resize(old_key);
+  slots_.resize(old_slots);
+  return false;
+}
+
+void BlockParser::keep_form(const JsonForm& form, std::uint32_t key) {
+  forms_.resize(key + std::size_t{1});
+  Form& kept = forms_.back();
+  const std::string_view skeleton = index_.text(key);
+  kept.frame = form.frame_of(skeleton);
+  const auto slots = static_cast<std::size_t>(std::ranges::count(skeleton, slot_mark));
+  kept.paths.assign(slots - form.paths.size(), 0);  // slots of fields in front
+  kept.paths.insert(kept.paths.end(), form.paths.begin(), form.paths.end());
+  kept.texts = form.texts;
 }
 
 void BlockParser::find_templates() {
   std::vector<WeighedSkeleton> skeletons;
+  std::unordered_map<std::uint64_t, std::uint64_t> lines_of_frame;
+  forms_.resize(index_.size());
   for (std::uint32_t key = 0; key < index_.size(); ++key)
-    skeletons.push_back({index_.text(key), index_.lines(key)});
+    lines_of_frame[forms_[key].frame] += index_.lines(key);
+  for (std::uint32_t key = 0; key < index_.size(); ++key) {
+    WeighedSkeleton& one = skeletons.emplace_back(WeighedSkeleton{index_.text(key), index_.lines(key)});
+    // Objects with keys that no other lines have can only share a template in which keys are wildcards.
+    if (lines_of_frame[forms_[key].frame] < options_.extraction.template_lines) continue;
+    one.frame = forms_[key].frame;
+    one.texts = forms_[key].texts;
+  }
   choice_ = choose_templates(skeletons, known_, options_.extraction);
   parsed_.fresh = std::move(choice_.fresh);
 }
@@ -264,8 +310,35 @@ void BlockParser::lay_out_slots() {
   std::iota(column_of_slot_.begin(), column_of_slot_.end(), 0);
 }
 
+// By slots as they are laid out; 0 where a slot is no field of an object.
+std::vector<JsonPath> BlockParser::paths_of_slots() const {
+  std::vector<JsonPath> paths(column_of_slot_.size());
+  for (std::uint32_t key = 0; key < index_.size(); ++key) {
+    const SkeletonTemplate& chosen = choice_.skeletons[key];
+    const std::vector<JsonPath>& known = forms_[key].paths;
+    if (known.empty() || chosen.id <= TemplateTable::header_line) continue;
+    JsonPath* path = paths.data() + first_slot_of_[chosen.id];
+    if (!chosen.by_wildcards) {
+      std::ranges::copy(known, path);
+      continue;
+    }
+    const TokenSequence skeleton = tokens_of(index_.text(key).substr(1));
+    std::vector<std::uint32_t> slots_before(1);
+    for (const Token token : skeleton.tokens)
+      slots_before.push_back(slots_before.back() + (token == wildcard_token ? 1 : 0));
+    for (const TokenRange range : chosen.wildcards) {
+      const bool one_slot = range.end == range.begin + 1 && skeleton.tokens[range.begin] == wildcard_token;
+      if (one_slot && *path == 0) *path = known[slots_before[range.begin]];
+      ++path;
+    }
+  }
+  return paths;
+}
+
 void BlockParser::join_columns() {
   std::vector<SlotSample> samples(column_of_slot_.size());
+  const std::vector<JsonPath> paths = paths_of_slots();
+  for (std::size_t slot = 0; slot < samples.size(); ++slot) samples[slot].path = paths[slot];
   std::uint32_t place = 0;
   for (std::size_t i = 0; i < std::min<std::size_t>(lines_.size(), options_.joining_lines); ++i) {
     const std::uint32_t id = choice_.skeletons[records_[i].key].id;
@@ -306,6 +379,7 @@ void BlockParser::fill_columns() {
 ParsedBlock BlockParser::parse() {
   match_headers();
   learn_words();
+  if (options_.json_fields) learn_json();
   take_skeletons();
   find_templates();
   limit_slots();

@@ -1,5 +1,6 @@
-// From a block of log to its structure: header fields, skeletons, templates, values of slots. What comes out
-// depends on the block, the format, the table as it stands and the options alone.
+// From a block of log to its structure: header fields, skeletons, templates, values of slots. Lines, or
+// contents behind a header, that are JSON objects have skeletons of their own (json_skeleton.h). What comes
+// out depends on the block, the format, the table as it stands and the options alone.
 #pragma once
 
 #include <string_view>
@@ -15,6 +16,7 @@ struct ParseOptions {
   double word_share = 0.002;
   std::uint32_t word_times = 4;
   std::uint32_t sampled_lines = 8192;
+  bool json_fields = true;   // lines that are JSON objects have slots by their fields (json_skeleton.h)
   bool join_columns = true;  // slots with values in common share a column (joined_columns.h)
   std::uint32_t joining_lines = 8192;
   ExtractionOptions extraction;

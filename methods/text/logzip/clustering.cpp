@@ -86,8 +86,9 @@ class SkeletonClusterer {
  public:
   SkeletonClusterer(std::span<const WeighedSkeleton> skeletons, const ClusterOptions& options)
       : skeletons_(skeletons), options_(options) {
+    compared_.reserve(skeletons.size());  // sequences view into it
     for (const WeighedSkeleton& skeleton : skeletons) {
-      sequences_.push_back(tokens_of(skeleton.text.substr(1)));
+      sequences_.push_back(tokens_of(compared_.emplace_back(compared_text(skeleton))));
       for (const Token token : sequences_.back().tokens)
         if (token != wildcard_token) frequency_[token] += skeleton.lines;
     }
@@ -107,16 +108,31 @@ class SkeletonClusterer {
   }
 
  private:
-  // Kind, the segments before the content, and the most frequent words of the content.
+  // All behind the first byte, or, of a skeleton with a frame, its texts, each with a line feed.
+  static std::string compared_text(const WeighedSkeleton& skeleton) {
+    if (skeleton.frame == 0) return std::string(skeleton.text.substr(1));
+    std::string texts;
+    for (const TextRange range : skeleton.texts)
+      texts.append(skeleton.text.substr(range.begin, range.end - range.begin)) += '\n';
+    return texts;
+  }
+
+  // Kind, the frame or else the segments before the content, and the most frequent words of what is left.
   std::string division_of(std::uint32_t index) const {
-    const std::string_view text = skeletons_[index].text;
+    const WeighedSkeleton& skeleton = skeletons_[index];
     const TokenSequence& sequence = sequences_[index];
-    const std::size_t fields = text.rfind('\n', text.size() - 2);
-    std::string name(text.substr(0, fields == std::string_view::npos ? 1 : fields + 1));
+    std::string name(1, skeleton.text[0]);
+    std::size_t content = 0;
+    if (skeleton.frame != 0) {
+      name += std::to_string(skeleton.frame) + '\n';
+    } else if (const std::size_t end = skeleton.text.rfind('\n', skeleton.text.size() - 2);
+               end != std::string_view::npos) {
+      content = end;
+      name += skeleton.text.substr(1, end);
+    }
     std::vector<std::uint32_t> words;
     for (std::uint32_t i = 0; i < sequence.tokens.size(); ++i)
-      if (sequence.begins[i] + 1 >= name.size() &&
-          byte_class(sequence.token_text(i)[0]) != ByteClass::separator)
+      if (sequence.begins[i] >= content && byte_class(sequence.token_text(i)[0]) != ByteClass::separator)
         words.push_back(i);
     std::ranges::stable_sort(words, std::greater{},
                              [&](std::uint32_t i) { return frequency_.at(sequence.tokens[i]); });
@@ -210,22 +226,41 @@ class SkeletonClusterer {
                       [](const GrowingTemplate& one) { return *std::ranges::min_element(one.members); });
     std::vector<SkeletonCluster> clusters;
     for (GrowingTemplate& one : all) {
-      SkeletonCluster cluster{std::string(1, one.kind), one.lines, std::move(one.members)};
-      bool wildcards = false, literals = false;
+      const WeighedSkeleton& member = skeletons_[one.members.front()];
+      std::string text;
+      bool wildcards = false, literals = member.frame != 0;
       for (std::size_t i = 0; i < one.tokens.size(); ++i) {
         const bool wild = one.tokens[i] == wildcard_token;
-        cluster.text += wild ? std::string(1, slot_mark) : one.texts[i];
+        text += wild ? std::string(1, slot_mark) : one.texts[i];
         wildcards = wildcards || wild;
         literals = literals || (!wild && one.texts[i] != "\n" && one.texts[i] != " ");
       }
+      if (!literals && wildcards) continue;
+      SkeletonCluster cluster{member.frame != 0 ? framed(member, text) : one.kind + text, one.lines,
+                              std::move(one.members)};
       std::ranges::sort(cluster.members);
-      if (literals || !wildcards) clusters.push_back(std::move(cluster));
+      clusters.push_back(std::move(cluster));
     }
     return clusters;
   }
 
+  // The frame of `member` around texts that each end in a line feed.
+  static std::string framed(const WeighedSkeleton& member, std::string_view texts) {
+    std::string text;
+    std::size_t at = 0;
+    for (const TextRange range : member.texts) {
+      text += member.text.substr(at, range.begin - at);
+      const std::size_t end = texts.find('\n');
+      text += texts.substr(0, end);
+      texts.remove_prefix(end + 1);
+      at = range.end;
+    }
+    return text += member.text.substr(at);
+  }
+
   std::span<const WeighedSkeleton> skeletons_;
   const ClusterOptions& options_;
+  std::vector<std::string> compared_;
   std::vector<TokenSequence> sequences_;
   std::unordered_map<Token, std::uint64_t> frequency_;
 };

@@ -9,6 +9,9 @@
 // opens a template. What it joins becomes the alignment: every gap one wildcard, neighbouring wildcards and
 // those that only a joining byte separates (skeleton.h) fused.
 //
+// Of a skeleton with a frame - a JSON object with its keys - only the texts within are clustered, among
+// skeletons of the same frame, which stays as it is.
+//
 // Departure from the paper: lines with equal skeletons were one already, so that skeletons are clustered by
 // the number of their lines where the paper clusters lines.
 #pragma once
@@ -32,9 +35,15 @@ struct ClusterOptions {
   std::uint32_t longest = 512;        // tokens; longer skeletons stay alone
 };
 
+struct TextRange {
+  std::uint32_t begin = 0, end = 0;
+};
+
 struct WeighedSkeleton {
   std::string_view text;  // with its first byte
   std::uint32_t lines = 1;
+  std::uint64_t frame = 0;             // a hash of all but the texts, 0: no frame
+  std::span<const TextRange> texts{};  // in `text`, ascending
 };
 
 struct SkeletonCluster {

@@ -8,6 +8,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "methods/text/logzip/json_header.h"
 #include "methods/text/logzip/lines.h"
 #include "methods/text/logzip/skeleton.h"
 
@@ -224,6 +225,7 @@ namespace {
 HeaderFormat format_of_share(std::span<const std::string_view> lines, double share) {
   HeaderFormat best;
   const auto needed = static_cast<std::size_t>(share * static_cast<double>(lines.size()) + 0.999);
+  if (auto json = json_header(lines, needed)) return *std::move(json);
   for (const std::string_view candidate : built_in_formats()) {
     const HeaderFormat format(candidate);
     if (format.fields().size() <= best.fields().size()) continue;

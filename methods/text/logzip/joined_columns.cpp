@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <optional>
 #include <unordered_map>
@@ -14,6 +15,8 @@ namespace {
 
 // A joined slot costs its reference and order that the byte coder might have used.
 constexpr double join_bits = 24;
+// Another column costs its description, and what its first values teach coders anew.
+constexpr double column_bits = 24;
 constexpr std::size_t least_values = 4, most_sharers = 24;
 
 std::optional<std::int64_t> plain_number(std::string_view text) {
@@ -85,10 +88,13 @@ class SlotJoiner {
   std::vector<std::uint32_t> join() {
     first_.resize(slots_.size());
     std::iota(first_.begin(), first_.end(), 0);
+    repeated_ = first_;
     values_.resize(slots_.size());
     bits_.resize(slots_.size());
     for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) read(slot);
-    for (const Pair& pair : candidates()) try_join(root(pair.a), root(pair.b));
+    join_paths();
+    for (const Pair& pair : candidates()) try_join(root(pair.a), root(pair.b), -join_bits);
+    join_repeated();
     for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) first_[slot] = root(slot);
     return first_;
   }
@@ -100,19 +106,23 @@ class SlotJoiner {
 
   void read(std::uint32_t slot) {
     const SlotSample& sample = slots_[slot];
-    if (sample.values.size() < least_values || repeats_earlier_slot(slot)) return;
-    const auto same = [&](std::string_view value) { return value == sample.values.front(); };
-    if (std::ranges::all_of(sample.values, same)) return;
+    if (sample.path == 0 && (sample.values.size() < least_values || constant(slot))) return;
+    if (sample.values.size() >= least_values) repeated_[slot] = equal_earlier_slot(slot);
+    if (repeated_[slot] != slot) return;
     for (std::size_t i = 0; i < sample.values.size(); ++i)
       values_[slot].push_back(
           {xxh3_64(sample.values[i]), sample.places[i], sample.values[i], plain_number(sample.values[i])});
     bits_[slot] = sequence_bits(values_[slot]);
   }
-  // Equal columns of one template are cheap as they are.
-  bool repeats_earlier_slot(std::uint32_t slot) const {
+  bool constant(std::uint32_t slot) const {
+    const auto& values = slots_[slot].values;
+    return std::ranges::all_of(values, [&](std::string_view value) { return value == values.front(); });
+  }
+  // Equal columns of one template are cheap as they are; itself where there is none.
+  std::uint32_t equal_earlier_slot(std::uint32_t slot) const {
     for (std::uint32_t other = slot; other-- > 0 && slots_[other].group == slots_[slot].group;)
-      if (slots_[other].values == slots_[slot].values) return true;
-    return false;
+      if (slots_[other].values == slots_[slot].values) return other;
+    return slot;
   }
 
   // Pairs of slots with values in common, most in common first.
@@ -146,18 +156,78 @@ class SlotJoiner {
     return pairs;
   }
 
-  void try_join(std::uint32_t a, std::uint32_t b) {
-    if (a == b) return;
+  // The slots of every path, in the order of their paths' first ones, then all made ready for candidates().
+  void join_paths() {
+    std::unordered_map<std::uint64_t, std::size_t> numbers;
+    std::vector<std::vector<std::uint32_t>> members;
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
+      if (slots_[slot].path == 0 || repeated_[slot] != slot) continue;
+      const std::size_t number = numbers.try_emplace(slots_[slot].path, members.size()).first->second;
+      if (number == members.size()) members.emplace_back();
+      members[number].push_back(slot);
+    }
+    for (std::vector<std::uint32_t>& slots : members) join_path(slots);
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
+      std::vector<Value>& values = values_[slot];
+      const auto same = [&](const Value& value) { return value.hash == values.front().hash; };
+      if (values.size() < least_values || std::ranges::all_of(values, same)) values.clear();
+    }
+  }
+
+  // A field that says again what an earlier one said goes with it into the column that took it away.
+  void join_repeated() {
+    std::vector<bool> shared(slots_.size());
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot)
+      if (root(slot) != slot) shared[root(slot)] = true;
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot)
+      if (slots_[slot].path != 0 && repeated_[slot] != slot && shared[root(repeated_[slot])])
+        first_[slot] = root(repeated_[slot]);
+  }
+
+  // Neighbours by size pair by pair, and again what came out, so that every value is looked at few times.
+  void join_path(std::vector<std::uint32_t>& slots) {
+    std::ranges::stable_sort(slots, std::greater{}, [&](std::uint32_t slot) { return values_[slot].size(); });
+    std::vector<std::uint32_t> left = slots;
+    while (!left.empty() && values_[left.back()].empty()) left.pop_back();
+    const std::size_t sampled = left.size();
+    for (bool joined = true; joined && left.size() > 1;) {
+      joined = false;
+      std::vector<std::uint32_t> next;
+      for (std::size_t i = 0; i < left.size(); ++i) {
+        next.push_back(left[i]);
+        if (i + 1 == left.size() || !try_join(left[i], left[i + 1], column_bits)) continue;
+        next.back() = std::min(left[i], left[i + 1]);
+        joined = true;
+        ++i;
+      }
+      left = std::move(next);
+    }
+    for (std::size_t i = std::max<std::size_t>(sampled, 1); i < slots.size(); ++i) {
+      const std::uint32_t a = root(slots[0]), b = slots[i];
+      if (a <= b) {
+        first_[b] = a;
+      } else {
+        first_[a] = b;
+        values_[b] = std::move(values_[a]);
+        bits_[b] = bits_[a];
+      }
+    }
+  }
+
+  // Whether joined values cost less than the two apart and `allowed` bits.
+  bool try_join(std::uint32_t a, std::uint32_t b, double allowed) {
+    if (a == b) return false;
     if (a > b) std::swap(a, b);
     std::vector<Value> merged;
     merged.reserve(values_[a].size() + values_[b].size());
     std::ranges::merge(values_[a], values_[b], std::back_inserter(merged), {}, &Value::place, &Value::place);
     const double bits = sequence_bits(merged);
-    if (bits + join_bits >= bits_[a] + bits_[b]) return;
+    if (bits >= bits_[a] + bits_[b] + allowed) return false;
     values_[a] = std::move(merged);
     values_[b].clear();
     bits_[a] = bits;
     first_[b] = a;
+    return true;
   }
 
   std::uint32_t root(std::uint32_t slot) const {
@@ -167,6 +237,7 @@ class SlotJoiner {
 
   std::span<const SlotSample> slots_;
   std::vector<std::uint32_t> first_;
+  std::vector<std::uint32_t> repeated_;     // the earlier slot with equal values, or itself
   std::vector<std::vector<Value>> values_;  // of the column of a root
   std::vector<double> bits_;
 };

@@ -26,7 +26,11 @@ void TemplateMatcher::add(std::string_view text, std::uint32_t id) {
 
 class TemplateMatcher::Search {
  public:
-  Search(const std::vector<Node>& nodes, const std::vector<Token>& tokens) : nodes_(nodes), tokens_(tokens) {}
+  Search(const std::vector<Node>& nodes, const std::vector<Token>& tokens)
+      : nodes_(nodes), tokens_(tokens), literals_behind_(tokens.size() + 1) {
+    for (std::size_t i = tokens.size(); i-- > 0;)
+      literals_behind_[i] = literals_behind_[i + 1] + (tokens[i] != wildcard_token ? 1 : 0);
+  }
 
   std::optional<TemplateMatch> run(std::uint32_t start) {
     visit(start, 0, 0);
@@ -36,7 +40,7 @@ class TemplateMatcher::Search {
 
  private:
   void visit(std::uint32_t at, std::uint32_t position, std::size_t literals) {
-    if (++steps_ > most_steps) return;
+    if (++steps_ > most_steps || hopeless(position, literals)) return;
     const Node& node = nodes_[at];
     if (position == tokens_.size()) {
       if (node.id != none) offer(node.id, literals);
@@ -52,7 +56,7 @@ class TemplateMatcher::Search {
     static const Token segment_end = token_of("\n");
     wildcards_.push_back({position, position});
     const Node& node = nodes_[at];
-    for (std::uint32_t end = position; steps_ <= most_steps; ++end) {
+    for (std::uint32_t end = position; steps_ <= most_steps && !hopeless(end, literals); ++end) {
       wildcards_.back().end = end;
       const bool follows =
           end < tokens_.size() && tokens_[end] != wildcard_token && node.literals.contains(tokens_[end]);
@@ -61,6 +65,11 @@ class TemplateMatcher::Search {
       ++steps_;
     }
     wildcards_.pop_back();
+  }
+
+  // With every literal token from `position` on there would still be fewer than in what was found.
+  bool hopeless(std::size_t position, std::size_t literals) const {
+    return best_ && position <= tokens_.size() && literals + literals_behind_[position] < best_literals_;
   }
 
   void offer(std::uint32_t id, std::size_t literals) {
@@ -76,6 +85,7 @@ class TemplateMatcher::Search {
 
   const std::vector<Node>& nodes_;
   const std::vector<Token>& tokens_;
+  std::vector<std::size_t> literals_behind_;  // of the token and those behind it
   std::size_t steps_ = 0, best_literals_ = 0;
   std::vector<TokenRange> wildcards_;
   std::optional<TemplateMatch> best_;

@@ -2,7 +2,8 @@
 // of tokens that stays within its segment, none included (card 34, step 2).
 //
 // Of the templates that fit, the one with most literal tokens is taken, then the one with fewest wildcards,
-// then the lowest id. The search visits at most 4,096 nodes; beyond, the skeleton has no template.
+// then the lowest id. The search leaves what cannot beat the best so far, and visits at most 4,096 nodes;
+// beyond, the skeleton has no template.
 #pragma once
 
 #include <cstdint>

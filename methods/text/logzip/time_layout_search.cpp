@@ -38,8 +38,8 @@ std::optional<TimeLayout> layout_of(std::span<const std::string_view> samples) {
   static constexpr std::array<std::string_view, 9> ends{"",    ",%3", ".%3", ":%3", ".%6",
                                                         ",%6", ".%9", ",%9", ":%f"};
   static constexpr std::array<std::string_view, 5> joints{" ", "T", "-", ":", "_"};
-  static constexpr std::array<std::string_view, 6> alone{"%s", "%b",    "%e",
-                                                         "%D", "%s.%6", "%a %b %d %H:%M:%S %Y"};
+  static constexpr std::array<std::string_view, 8> alone{"%s",    "%b",    "%e",   "%D",
+                                                         "%s.%6", "%s.%3", "%s%3", "%a %b %d %H:%M:%S %Y"};
   if (samples.empty()) return std::nullopt;
   const auto tried = [&](std::string text) -> std::optional<TimeLayout> {
     TimeLayout layout(text);
