@@ -18,6 +18,8 @@ constexpr double join_bits = 24;
 // Another column costs its description, and what its first values teach coders anew.
 constexpr double column_bits = 24;
 constexpr std::size_t least_values = 4, most_sharers = 24;
+// Values that may be merged on trial in one block; beyond, columns stay as they are.
+constexpr std::size_t most_merged_values = 4'000'000;
 
 std::optional<std::int64_t> plain_number(std::string_view text) {
   if (text.empty() || text.size() > 18 || (text[0] == '0' && text.size() > 1)) return std::nullopt;
@@ -118,11 +120,13 @@ class SlotJoiner {
     const auto& values = slots_[slot].values;
     return std::ranges::all_of(values, [&](std::string_view value) { return value == values.front(); });
   }
-  // Equal columns of one template are cheap as they are; itself where there is none.
-  std::uint32_t equal_earlier_slot(std::uint32_t slot) const {
-    for (std::uint32_t other = slot; other-- > 0 && slots_[other].group == slots_[slot].group;)
-      if (slots_[other].values == slots_[slot].values) return other;
-    return slot;
+  // Equal columns of one template are cheap as they are; itself where there is none. Columns are found by a
+  // hash of their values: one that equals by chance is left unjoined.
+  std::uint32_t equal_earlier_slot(std::uint32_t slot) {
+    std::uint64_t hash = slots_[slot].group;
+    for (const std::string_view value : slots_[slot].values)
+      hash = (hash ^ xxh3_64(value)) * 0x9E3779B97F4A7C15u + value.size();
+    return by_values_.try_emplace(hash, slot).first->second;
   }
 
   // Pairs of slots with values in common, most in common first.
@@ -218,6 +222,8 @@ class SlotJoiner {
   bool try_join(std::uint32_t a, std::uint32_t b, double allowed) {
     if (a == b) return false;
     if (a > b) std::swap(a, b);
+    merged_values_ += values_[a].size() + values_[b].size();
+    if (merged_values_ > most_merged_values) return false;
     std::vector<Value> merged;
     merged.reserve(values_[a].size() + values_[b].size());
     std::ranges::merge(values_[a], values_[b], std::back_inserter(merged), {}, &Value::place, &Value::place);
@@ -240,6 +246,8 @@ class SlotJoiner {
   std::vector<std::uint32_t> repeated_;     // the earlier slot with equal values, or itself
   std::vector<std::vector<Value>> values_;  // of the column of a root
   std::vector<double> bits_;
+  std::unordered_map<std::uint64_t, std::uint32_t> by_values_;
+  std::size_t merged_values_ = 0;
 };
 
 }  // namespace
