@@ -260,6 +260,8 @@ ArchiveReader::OpenBlock ArchiveReader::open(std::size_t block) const {
   opened->name = state_->name_of(block) + " of " + state_->where;
   opened->table = table_of(block);
   opened->fresh = fresh_of(block);
+  if (opened->table->segments() != template_segments(state_->sections[one.section].format))
+    fail(ErrorKind::corrupt, "starts from a table of templates of another format", opened->name);
   opened->reader.emplace(state_->part(block, BlockPart::templates), state_->part(block, BlockPart::streams),
                          state_->sections[one.section].format, opened->table->templates(), opened->fresh,
                          opened->name);

@@ -82,12 +82,13 @@ Bytes pack_block_streams(const BlockStreams& made, ByteSpan templates, const Blo
   return pack_streams(streams, {kernel_of(options.mode), BundleGrouping::smallest, own_unit_bytes});
 }
 
-CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
+CodedBlock code_parsed(std::string_view block, const HeaderFormat& format, ParsedBlock parsed,
                        const BlockOptions& options) {
-  ParsedBlock parsed = parse_block(block, format, known, parse_options(options));
-  if (options.on_templates) options.on_templates(parsed.fresh);
-  const bool quick = options.mode == LogMode::fast;
-  const Bytes ids = encode_ids(parsed.ids, quick ? IdCoding::plain : IdCoding::mixed);
+  Bytes ids = encode_ids(parsed.ids, IdCoding::plain);
+  if (options.mode != LogMode::fast) {
+    Bytes mixed = encode_ids(parsed.ids, IdCoding::mixed);
+    if (mixed.size() < ids.size()) ids = std::move(mixed);
+  }
   const Bytes templates = parsed.fresh.empty() ? Bytes{} : write_templates(parsed.fresh);
   ByteWriter whole;
   write_block_head({options.lossy, block.size(), parsed.ends, ids}, whole);
@@ -119,18 +120,28 @@ CodedBlock coded_block(std::string_view block, const HeaderFormat& format, const
 // Whether the parts say what they should.
 bool decodes_to(std::string_view block, const CodedBlock& coded, const HeaderFormat& format,
                 const TemplateTable& table, bool lossy) {
-  const std::vector<Template> fresh = decode_templates(coded.part_0, table.segments(), "coded block");
-  BlockReader reader(coded.part_0, coded.part_1, format, table.templates(), fresh, "coded block");
-  if (!lossy) return reader.text() == block;
-  reader.lines(0, reader.line_count());  // readers must be able to show it
-  return std::ranges::equal(reader.ids(), coded.ids);
+  try {
+    const std::vector<Template> fresh = decode_templates(coded.part_0, table.segments(), "coded block");
+    BlockReader reader(coded.part_0, coded.part_1, format, table.templates(), fresh, "coded block");
+    if (lossy) reader.text();
+    return lossy ? std::ranges::equal(reader.ids(), coded.ids) : reader.text() == block;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::corrupt) throw;
+    return false;
+  }
 }
 
 }  // namespace
 
 CodedBlock encode_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
                         const BlockOptions& options) {
-  CodedBlock coded = coded_block(block, format, known, options);
+  ParsedBlock parsed = parse_block(block, format, known, parse_options(options));
+  if (options.on_templates) options.on_templates(parsed.fresh);
+  std::vector<Template> fresh = parsed.fresh;
+  CodedBlock coded = code_parsed(block, format, std::move(parsed), options);
+  if (decodes_to(block, coded, format, known.table(), options.lossy)) return coded;
+  // No log is known that comes here; if one does, it is kept as it is.
+  coded = code_parsed(block, format, verbatim_block(block, format, std::move(fresh)), options);
   require(decodes_to(block, coded, format, known.table(), options.lossy),
           "a coded block of log gives its lines back");
   return coded;

@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
+#include "methods/text/logzip/block_streams.h"
 #include "methods/text/logzip/joined_columns.h"
 #include "methods/text/logzip/skeleton.h"
 
@@ -79,6 +80,7 @@ class BlockParser {
   void learn_words();
   void take_skeletons();
   void find_templates();
+  void limit_slots();
   void lay_out_slots();
   void join_columns();
   void fill_columns();
@@ -229,6 +231,24 @@ void BlockParser::visit_slots(std::size_t line, const Visit& visit) const {
     visit(block_.substr(slot->begin, slot->length));
 }
 
+// Templates beyond the columns that a block may have are given up: their lines become lines without one.
+void BlockParser::limit_slots() {
+  std::size_t slots = 1 + template_segments(format_);  // of the templates for lines without one
+  std::vector<std::uint8_t> kept(table_.size() + parsed_.fresh.size());
+  for (std::uint32_t key = 0; key < index_.size(); ++key) {
+    SkeletonTemplate& chosen = choice_.skeletons[key];
+    if (chosen.id <= TemplateTable::header_line || kept[chosen.id] != 0) continue;
+    const std::uint32_t own = template_of(chosen.id).slots;
+    if (slots + own <= most_columns) {
+      slots += own;
+      kept[chosen.id] = 1;
+    } else {
+      chosen = {};
+      chosen.id = index_.text(key).front() == 'H' ? TemplateTable::header_line : TemplateTable::plain_line;
+    }
+  }
+}
+
 // Numbers the slots of the templates in use: those of a template begin at first_slot_of_[id].
 void BlockParser::lay_out_slots() {
   first_slot_of_.assign(table_.size() + parsed_.fresh.size(), unused);
@@ -288,6 +308,7 @@ ParsedBlock BlockParser::parse() {
   learn_words();
   take_skeletons();
   find_templates();
+  limit_slots();
   lay_out_slots();
   if (options_.join_columns) join_columns();
   fill_columns();
@@ -295,6 +316,23 @@ ParsedBlock BlockParser::parse() {
 }
 
 }  // namespace
+
+ParsedBlock verbatim_block(std::string_view block, const HeaderFormat& format, std::vector<Template> fresh) {
+  ParsedBlock parsed;
+  parsed.fresh = std::move(fresh);
+  parsed.stamps.resize(format.stamps().size());
+  parsed.fields.resize(free_fields(format).size());
+  for (const Line& line : split_lines(block)) {
+    if (parsed.columns.empty()) {
+      parsed.columns.emplace_back();
+      parsed.layout.push_back({TemplateTable::plain_line, {0}});
+    }
+    parsed.ends.push_back(line.end);
+    parsed.ids.push_back(TemplateTable::plain_line);
+    parsed.columns[0].add(line.text);
+  }
+  return parsed;
+}
 
 ParsedBlock parse_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
                         const ParseOptions& options) {

@@ -20,6 +20,10 @@ struct ParseOptions {
   ExtractionOptions extraction;
 };
 
+// The block as lines without header and template: what any bytes come back from. `fresh`: as parse_block
+// found them, for blocks that others know of already.
+ParsedBlock verbatim_block(std::string_view block, const HeaderFormat& format, std::vector<Template> fresh);
+
 ParsedBlock parse_block(std::string_view block, const HeaderFormat& format, const KnownTemplates& known,
                         const ParseOptions& options = {});
 

@@ -28,6 +28,7 @@ struct BlockReader::State {
     if (whole && !part_1.empty()) reader.corrupt("a block of one part has two");
     head = read_block_head(reader);
     ids.emplace(head.ids, head.ends.size(), static_cast<std::uint32_t>(known.size() + fresh.size()), where);
+    check_segments(reader);
     if (head.lossy) {
       reader.expect_end();
       return;
@@ -43,6 +44,16 @@ struct BlockReader::State {
 
   // Every value is some byte of a line, or stands between two tokens of it.
   std::uint64_t most_values() const { return head.size + ids->size() * (HeaderFormat::most_fields + 1); }
+
+  // A line walks the segments of its template beside the fields of the format.
+  void check_segments(const ByteReader& reader) {
+    const std::size_t of_header = template_segments(format);
+    for (const IdCount& one : ids->counts()) {
+      const Template& used = template_of(one.id);
+      const auto segments = static_cast<std::size_t>(std::ranges::count(used.text, '\n'));
+      if (segments != (used.has_header() ? of_header : 1)) reader.corrupt("a template of another format");
+    }
+  }
 
   // Templates with lines and slots, their columns, and how many rows each column has.
   void read_layout() {
@@ -66,6 +77,7 @@ struct BlockReader::State {
         const std::uint64_t reference = reader.length(rows.size());
         one.columns.push_back(static_cast<std::uint32_t>(reference == 0 ? rows.size() : reference - 1));
         if (reference == 0) rows.push_back(0);
+        if (rows.size() > most_columns) reader.corrupt("more columns than a block may have");
         rows[one.columns.back()] += lines_of[id];
       }
     }

@@ -104,7 +104,10 @@ class LineMoments {
   std::optional<std::int64_t> of(std::uint32_t line) {
     for (; next_ <= line; ++next_) {
       if (!block_.template_of(block_.ids()[next_]).has_header()) continue;
-      if (row_ < values_.size()) moment_ = values_[row_] * unit_;
+      std::int64_t moment = 0;
+      if (row_ < values_.size() && __builtin_mul_overflow(values_[row_], unit_, &moment))
+        fail(ErrorKind::corrupt, "a time out of range", "a block of log");
+      if (row_ < values_.size()) moment_ = moment;
       ++row_;
     }
     return moment_;

@@ -14,6 +14,9 @@ namespace laconic::logzip {
 inline constexpr std::uint64_t most_template_bytes = 2 * block_bytes;
 inline constexpr std::uint64_t most_stream_bytes = 4 * block_bytes + (1u << 20);
 
+// Columns of slots that a block may have: each takes memory of its own, however short it is.
+inline constexpr std::size_t most_columns = std::size_t{1} << 18;
+
 // First byte of part 0, where there is one.
 enum class TemplatePart : std::uint8_t {
   alone = 1,  // a bundle of the templates follows

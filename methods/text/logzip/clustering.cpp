@@ -156,7 +156,8 @@ class SkeletonClusterer {
     const bool compared = sequence.tokens.size() <= options_.longest;
     std::vector<Token> sorted = sequence.tokens;
     std::ranges::sort(sorted);
-    for (std::size_t t = 0; t < templates.size() && compared && alignments < options_.most_alignments; ++t) {
+    const std::size_t end = std::min<std::size_t>(templates.size(), options_.most_compared);
+    for (std::size_t t = 0; t < end && compared && alignments < options_.most_alignments; ++t) {
       const auto longer = static_cast<double>(std::max(templates[t].tokens.size(), sequence.tokens.size()));
       const auto bound = static_cast<double>(shared_tokens(templates[t].sorted, sorted)) / longer;
       if (bound < best_similarity || (bound == best_similarity && best_at < t)) continue;

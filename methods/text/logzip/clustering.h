@@ -28,6 +28,7 @@ struct ClusterOptions {
   // against what each line loses in a template that says less. Both 0: similarity alone decides.
   double template_bits = 40, column_bits = 24, line_bits = 0.5;
   std::uint32_t most_alignments = 8;  // that are tried for one skeleton
+  std::uint32_t most_compared = 256;  // templates that a skeleton is compared with
   std::uint32_t longest = 512;        // tokens; longer skeletons stay alone
 };
 

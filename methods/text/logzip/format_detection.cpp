@@ -203,7 +203,8 @@ void mark_template_fields(const FormatTrial& trial, std::vector<HeaderField>& fi
 
 bool same_header(const HeaderFormat& a, const HeaderFormat& b) {
   return std::ranges::equal(a.fields(), b.fields(), [](const HeaderField& x, const HeaderField& y) {
-    const std::string x_layout = x.layout ? x.layout->text() : "", y_layout = y.layout ? y.layout->text() : "";
+    const std::string x_layout = x.layout ? x.layout->text() : "",
+                      y_layout = y.layout ? y.layout->text() : "";
     return x.name == y.name && x.before == y.before && x_layout == y_layout;
   });
 }

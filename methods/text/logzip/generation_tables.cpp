@@ -38,10 +38,9 @@ void GenerationTables::publish(std::uint64_t block, std::span<const Template> fr
 void GenerationTables::close_generation() {
   auto next = std::make_shared<KnownTemplates>(*known_);
   before_ = next->table().size();
-  for (const auto& [block, fresh] : published_) {
-    const std::size_t room = most_templates - std::min(most_templates, next->table().size());
-    next->add(std::span(fresh).first(std::min(room, fresh.size())));
-  }
+  for (const auto& [block, fresh] : published_)
+    for (const Template& one : fresh)
+      if (next->table().has_room(one)) next->add({&one, 1});
   known_ = std::move(next);
   published_.clear();
   ++generation_;

@@ -41,24 +41,39 @@ constexpr LogisticTables logistic_tables() {
 
 constexpr LogisticTables logistic = logistic_tables();
 
+// 2 / (2 n + 3) in 65536ths: how far a probability moves when it has seen n bits.
+constexpr std::uint16_t most_seen = 60;
+constexpr auto learning_rates = [] {
+  std::array<std::int32_t, most_seen + 1> rates{};
+  for (std::int32_t seen = 0; seen <= most_seen; ++seen)
+    rates[static_cast<std::size_t>(seen)] = 131072 / (2 * seen + 3);
+  return rates;
+}();
+
 // The probability of a one in one context: the mean of what was seen, at first, later a moving one.
 struct ContextBit {
   std::uint16_t ones = 32768;
   std::uint16_t seen = 0;
 
   void learn(bool one) {
-    constexpr std::uint16_t limit = 60;
     const std::int32_t target = one ? 65535 : 0;
-    ones = static_cast<std::uint16_t>(ones + (target - ones) * 2 / (2 * seen + 3));
-    if (seen < limit) ++seen;
+    const std::int64_t step = (std::int64_t{target - ones} * learning_rates[seen]) >> 16;
+    ones = static_cast<std::uint16_t>(ones + step);
+    if (seen < most_seen) ++seen;
   }
 };
+
+// The three bits of a symbol that follow one another in a history: half a line of the cache.
+struct alignas(32) ContextSlot {
+  std::array<ContextBit, 8> bits;  // by 1, then the bits so far
+};
+constexpr int slot_bits = 3;
 
 class SymbolModel {
  public:
   SymbolModel(std::size_t symbols, std::size_t count) : bits_(std::bit_width(symbols)) {
-    cells_.resize(
-        std::bit_ceil(std::clamp<std::size_t>(count * static_cast<std::size_t>(bits_) * 4, 4096, 1u << 22)));
+    const auto places = count * static_cast<std::size_t>((bits_ + slot_bits - 1) / slot_bits);
+    slots_.resize(std::bit_ceil(std::clamp<std::size_t>(2 * places, 512, most_slots)));
     for (auto& set : weights_) set.fill(1 << 14);
   }
 
@@ -68,12 +83,19 @@ class SymbolModel {
     const std::array<std::uint64_t, contexts> histories{1, mix(2, last_[0]), mix(mix(3, last_[0]), last_[1]),
                                                         mix(mix(mix(4, last_[0]), last_[1]), last_[2]),
                                                         mix(5, last_[1])};
-    std::uint32_t node = 1;
+    std::uint32_t node = 1, inside = 1;
+    std::array<ContextSlot*, contexts> slots{};
     for (int bit = bits_ - 1; bit >= 0; --bit) {
+      if ((bits_ - 1 - bit) % slot_bits == 0) {
+        inside = 1;
+        for (std::size_t c = 0; c < contexts; ++c)
+          slots[c] = &slots_[mix(histories[c], node) >> 20 & (slots_.size() - 1)];
+      }
       std::array<ContextBit*, contexts> cells;
-      for (std::size_t c = 0; c < contexts; ++c)
-        cells[c] = &cells_[mix(histories[c], node) >> 20 & (cells_.size() - 1)];
-      node = node << 1 | (code_bit(cells, bit, coder) ? 1u : 0u);
+      for (std::size_t c = 0; c < contexts; ++c) cells[c] = &slots[c]->bits[inside];
+      const std::uint32_t one = code_bit(cells, bit, coder) ? 1 : 0;
+      node = node << 1 | one;
+      inside = inside << 1 | one;
     }
     return node - (1u << bits_);
   }
@@ -81,7 +103,7 @@ class SymbolModel {
   void remember(std::uint32_t number) { last_ = {number, last_[0], last_[1]}; }
 
  private:
-  static constexpr std::size_t contexts = 5;
+  static constexpr std::size_t contexts = 5, most_slots = std::size_t{1} << 14;
 
   static std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
     hash = (hash + value + 1) * 0x9E3779B97F4A7C15u;
@@ -115,7 +137,7 @@ class SymbolModel {
   }
 
   int bits_;
-  std::vector<ContextBit> cells_;
+  std::vector<ContextSlot> slots_;
   std::array<std::array<std::int32_t, contexts>, 5> weights_{};
   std::array<std::uint32_t, 3> last_{};
 };

@@ -26,7 +26,7 @@ std::shared_ptr<const TemplateTable> TemplateHistory::start_of(std::uint64_t num
   auto table = std::make_shared<TemplateTable>(*start);
   for (; at < generation; ++at) {
     for (const Template& one : added_by(at))
-      if (table->size() < most_templates) table->add(one);
+      if (table->has_room(one)) table->add(one);
   }
   if (kept_.size() == kept_tables) kept_.erase(kept_.begin());
   kept_.emplace_back(generation, table);

@@ -10,6 +10,7 @@ void TemplateMatcher::add(std::string_view text, std::uint32_t id) {
   };
   std::vector<Token> tokens{token_of(text.substr(0, 1))};
   for (const Token token : tokens_of(text.substr(1)).tokens) tokens.push_back(token);
+  if (tokens.size() > most_steps || nodes_.size() + tokens.size() > most_nodes) return;
   for (const Token token : tokens) {
     std::uint32_t next = 0;
     if (token == wildcard_token) {

@@ -27,7 +27,9 @@ struct TemplateMatch {
 
 class TemplateMatcher {
  public:
-  static constexpr std::size_t most_steps = 4096;
+  // A template of more tokens could not be found within the steps, and is left out, as is what goes beyond
+  // the nodes.
+  static constexpr std::size_t most_steps = 4096, most_nodes = std::size_t{1} << 19;
 
   TemplateMatcher() : nodes_(1) {}
   // `text` of a template with its first byte; templates are added by ascending id.

@@ -59,7 +59,10 @@ std::optional<std::uint32_t> TemplateTable::find(std::string_view text) const {
 
 std::uint32_t TemplateTable::add(const Template& added) {
   const auto [at, is_new] = ids_.try_emplace(added.text, static_cast<std::uint32_t>(templates_.size()));
-  if (is_new) templates_.push_back(added);
+  if (is_new) {
+    templates_.push_back(added);
+    bytes_ += added.text.size();
+  }
   return at->second;
 }
 

@@ -27,7 +27,9 @@ struct Template {
   bool has_header() const { return text.front() == 'H'; }
 };
 
-inline constexpr std::size_t most_templates = 1u << 20, longest_template = 64u << 10;
+// Limits of a table; the bytes are those of all texts.
+inline constexpr std::size_t most_templates = 1u << 20, longest_template = 64u << 10,
+                             most_table_bytes = 64u << 20;
 
 // Templates in order as bytes, and back: Error(corrupt) on any other bytes. `segments`: of a template with
 // header.
@@ -46,9 +48,13 @@ class TemplateTable {
   std::span<const Template> templates() const { return templates_; }
   std::optional<std::uint32_t> find(std::string_view text) const;
   std::uint32_t add(const Template& added);  // the id it has, or a new one
+  // Writers and readers of archives pass over what a table has no room for.
+  bool has_room(const Template& one) const {
+    return size() < most_templates && bytes_ + one.text.size() <= most_table_bytes;
+  }
 
  private:
-  std::size_t segments_;
+  std::size_t segments_, bytes_ = 0;
   std::vector<Template> templates_;
   std::unordered_map<std::string, std::uint32_t> ids_;
 };

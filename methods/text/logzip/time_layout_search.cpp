@@ -22,7 +22,9 @@ std::string_view written_zone(std::string_view text) {
   const std::string_view digits = text.substr(sign + 1);
   const bool colon = digits.size() == 5 && digits[2] == ':';
   if (!colon && digits.size() != 4) return {};
-  return digits[0] >= '0' && digits[0] <= '9' ? text.substr(sign) : std::string_view{};
+  for (std::size_t i = 0; i < digits.size(); ++i)
+    if (!(colon && i == 2) && (digits[i] < '0' || digits[i] > '9')) return {};
+  return text.substr(sign);
 }
 
 }  // namespace

@@ -14,6 +14,8 @@ TEST(LogArchive, EveryKindOfTextComesBack) {
   std::string binary;
   RandomStream random(1, "test", "binary");
   for (int i = 0; i < 100'000; ++i) binary += static_cast<char>(random.below(256));
+  std::string long_line(1'000'000, 'x');
+  long_line += '\n';
   const std::vector<std::string> texts = {
       "",
       "\n",
@@ -25,7 +27,7 @@ TEST(LogArchive, EveryKindOfTextComesBack) {
       "2026-01-01 10:00:00 INFO a: <*> and \x01\n2026-01-01 10:00:00 INFO a: <*> b\n",
       "id 007 +5 -0 99999999999999999999\nid 08 +6 -1 99999999999999999998\nid 9 6 1 5\n",
       binary,
-      std::string(1'000'000, 'x') + "\n",
+      long_line,
       generated_log(300'000),
   };
   for (const std::string& text : texts) {

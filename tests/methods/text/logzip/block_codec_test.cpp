@@ -137,6 +137,39 @@ TEST(LogBlock, WorkedExample) {
   EXPECT_THROW(render(parsed, format, known.table(), text.size() - 1, "example"), Error);
 }
 
+TEST(LogBlock, AnyBytesAreLinesWithoutTemplate) {
+  const HeaderFormat& format = example_format();
+  const TemplateTable table(template_segments(format));
+  const std::string texts[] = {"", "\n", example_log(50), std::string("a\0b\r\n<*>\r", 9)};
+  for (const std::string& text : texts)
+    EXPECT_EQ(render(verbatim_block(text, format, {}), format, table, text.size(), "verbatim"), text);
+}
+
+// Every line is another template with many slots: more columns than a block may have.
+TEST(LogBlock, ColumnsAreLimited) {
+  std::string text;
+  for (int kind = 0; kind < 300; ++kind) {
+    std::string line =
+        std::string("kind") + static_cast<char>('a' + kind % 26) + static_cast<char>('a' + kind / 26 % 26);
+    for (int i = 0; i < 1000; ++i) line += (i % 300 == kind ? ";" : ",") + std::to_string(i % 10);
+    for (int repeat = 0; repeat < 5; ++repeat) text += line + "\n";
+  }
+  expect_round_trip(text, HeaderFormat());
+}
+
+// Formats have a mind of their own about how many segments a template with header has.
+TEST(LogBlock, TemplatesOfAnotherFormatAreRefused) {
+  const std::string text = example_log(100);
+  const HeaderFormat& format = example_format();
+  const KnownTemplates known(template_segments(format));
+  const CodedBlock coded = encode_block(text, format, known);
+  const HeaderFormat other("<A!> <B!> <C!> <D!> <E!> <Content>");
+  const std::vector<Template> fresh = decode_templates(coded.part_0, known.table().segments(), "block");
+  EXPECT_THROW(
+      BlockReader(coded.part_0, coded.part_1, other, known.table().templates(), fresh, "block").text(),
+      Error);
+}
+
 TEST(LogBlock, TemplatesCarryOver) {
   const HeaderFormat& format = example_format();
   KnownTemplates known(template_segments(format));

@@ -197,6 +197,15 @@ TEST(FormatDetection, FourOfFiveLinesMustMatch) {
   EXPECT_EQ(detect_format("").text(), "<Content>");
 }
 
+// What looks like a zone may be none.
+TEST(FormatDetection, AnyFirstWordIsTaken) {
+  for (const char* word : {"GET:/list-1%20", "a:b+12:3%", "x:-1a2b", "10:00:00+0%:0", "p:q-%%%%"}) {
+    std::string text;
+    for (int i = 0; i < 50; ++i) text += std::string(word) + " is the word " + std::to_string(i) + "\n";
+    EXPECT_NO_THROW(detect_format(text)) << word;
+  }
+}
+
 TEST(FormatDetection, LinesThatContinueAnEventDoNotCount) {
   std::string text;
   for (int i = 0; i < 50; ++i)
