@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "apps/cli/logs_options.h"
@@ -67,12 +68,44 @@ std::uint64_t stored_input_bytes(const LogInput& input) {
   return fault ? 0 : size;
 }
 
+// Said before anything is read; a file that appears later is not replaced either.
 void check_output(const fs::path& output, bool force) {
-  if (fs::exists(output) && !force) {
+  std::error_code fault;
+  if (fs::exists(output, fault) && !force) {
     fail(ErrorKind::usage, "already exists", output.string(),
          "choose another name with -o, or replace it with --force");
   }
 }
+
+// An archive may be read by those who may read all of its inputs.
+std::optional<FileAccess> access_of_inputs(const std::vector<LogInput>& inputs) {
+  std::optional<FileAccess> all;
+  for (const LogInput& input : inputs) {
+    const auto one = input.standard_input() ? std::nullopt : access_of(input.path);
+    if (one) all = all ? shared_access(*all, *one) : *one;
+  }
+  return all;
+}
+
+// The blocks of an input. Where it fails they go on to what came before the fault.
+class LogBlocks {
+ public:
+  explicit LogBlocks(ByteSource& source) : cutter_(source) {}
+  std::optional<std::string> next() {
+    try {
+      if (!fault_) return cutter_.next();
+    } catch (const Error& error) {
+      if (!is_of_one_file(error)) throw;
+      fault_ = error;
+    }
+    return cutter_.cut_now(true);
+  }
+  const std::optional<Error>& fault() const { return fault_; }
+
+ private:
+  logzip::BlockCutter cutter_;
+  std::optional<Error> fault_;
+};
 
 class LogCompressor {
  public:
@@ -93,6 +126,7 @@ class LogCompressor {
     const auto start = Clock::now();
     LogProgress progress(session_.progress, input.path, 0);
     logzip::ArchiveOptions options = options_;
+    options.file = {access_of_inputs({input}), arguments_.flag("force")};
     options.progress = [&](const logzip::ArchiveTotals& totals) {
       if (source.format() == StreamFormat::plain) progress.set_total(stored_input_bytes(input));
       progress.show(totals.bytes, totals.stored);
@@ -110,18 +144,14 @@ class LogCompressor {
     LogProgress progress(session_.progress, output.string(), 0);
     logzip::ArchiveOptions options = options_;
     options.sections = true;
+    options.file = {access_of_inputs(inputs), arguments_.flag("force")};
     options.progress = [&](const logzip::ArchiveTotals& totals) {
       progress.show(totals.bytes, totals.stored);
     };
     auto writer = logzip::ArchiveWriter::create(output, options);
-    std::size_t taken = 0;
-    for (const LogInput& input : inputs) {
-      guard([&] {
-        add_section(writer, input);
-        ++taken;
-      });
-    }
-    if (taken == 0) fail(ErrorKind::input, "none of the inputs could be read", output.string());
+    taken_ = 0;
+    for (const LogInput& input : inputs) guard([&] { add_section(writer, input); });
+    if (taken_ == 0) fail(ErrorKind::input, "none of the inputs could be read", output.string());
     writer.finish();
     made_.push_back({output, writer.totals(), std::chrono::duration<double>(Clock::now() - start).count()});
   }
@@ -134,18 +164,17 @@ class LogCompressor {
     try {
       work();
     } catch (const Error& error) {
-      const bool of_program = error.kind() == ErrorKind::interrupted || error.kind() == ErrorKind::internal ||
-                              error.kind() == ErrorKind::io;
-      if (of_program) throw;
+      if (!is_of_one_file(error)) throw;
       print_notice(std::string("laconic: ") + error.what());
       exit_code_ = std::max(exit_code_, error.exit_code());
     }
   }
   void add_section(logzip::ArchiveWriter& writer, const LogInput& input) {
     ByteSource source = open_log(input);
-    logzip::BlockCutter cutter(source);
+    LogBlocks blocks(source);
     // Whether it is compressed, and so its name, is known once something was read.
-    std::optional<std::string> first = cutter.next();
+    std::optional<std::string> first = blocks.next();
+    if (!first && blocks.fault()) throw *blocks.fault();
     logzip::SectionEntry section;
     struct stat status {};
     if (!input.standard_input() && ::stat(input.path.c_str(), &status) == 0) {
@@ -154,18 +183,26 @@ class LogCompressor {
     }
     section.name = input.standard_input() ? "" : section_name(log_name(input.path, source));
     writer.begin_section(section);
-    writer.add([&] { return first ? std::exchange(first, std::nullopt) : cutter.next(); });
+    ++taken_;
+    const std::uint64_t before = writer.totals().bytes;
+    writer.add([&] { return first ? std::exchange(first, std::nullopt) : blocks.next(); });
+    if (blocks.fault()) {
+      fail(blocks.fault()->kind(), fmt::format("{}; the {} bytes before that are in the archive",
+                                               blocks.fault()->what(), writer.totals().bytes - before));
+    }
   }
   static void keep_time(const LogInput& input, const fs::path& output) {
-    std::error_code ignored;
-    if (!input.standard_input())
-      fs::last_write_time(output, fs::last_write_time(input.path, ignored), ignored);
+    if (input.standard_input()) return;
+    std::error_code fault;
+    const fs::file_time_type modified = fs::last_write_time(input.path, fault);
+    if (!fault) fs::last_write_time(output, modified, fault);
   }
 
   const Arguments& arguments_;
   const Session& session_;
   logzip::ArchiveOptions options_;
   std::vector<MadeArchive> made_;
+  std::size_t taken_ = 0;  // inputs of the archive that is made, also in part
   int exit_code_ = 0;
 };
 
@@ -191,7 +228,7 @@ int LogCompressor::report() const {
                  rate / 1e6);
     }
   }
-  if (session_.json) fmt::print("{}\n", json.dump(2));
+  if (session_.json) print_json(json);
   return exit_code_;
 }
 
@@ -211,6 +248,8 @@ int follow_logs(const Arguments& arguments, const Session& session, const std::v
   };
   options.flush_interval = std::chrono::milliseconds(
       static_cast<std::int64_t>(1000 * arguments.number("flush-interval", 10, 0.05, 86400)));
+  options.rotation_patience = std::chrono::milliseconds(
+      static_cast<std::int64_t>(1000 * arguments.number("rotation-wait", 10, 0, 86400)));
   options.notice = print_notice;
   const logzip::ArchiveTotals totals = logzip::follow_log(input.path, output, options);
   if (session.json) {
@@ -219,7 +258,7 @@ int follow_logs(const Arguments& arguments, const Session& session, const std::v
                                  {"lines", totals.lines},
                                  {"blocks", totals.blocks},
                                  {"stored", totals.stored}};
-    fmt::print("{}\n", json.dump(2));
+    print_json(json);
   } else {
     fmt::print("{}: {} more of log, the archive has {}\n", output.string(), human_bytes(totals.bytes),
                human_bytes(totals.stored));
@@ -259,7 +298,9 @@ Verb logs_compress_verb() {
        {"-o,--output", Kind::text, "the archive; all inputs go into it", false, "FILE.lzl for each"},
        {"--force", Kind::flag, "replace an archive that is there"},
        {"--follow", Kind::flag, "go on as the log grows and is rotated, until interrupted; appends"},
-       {"--flush-interval", Kind::number, "seconds that lines wait at most when following", false, "10"}},
+       {"--flush-interval", Kind::number, "seconds that lines wait at most when following", false, "10"},
+       {"--rotation-wait", Kind::number, "seconds without more after which a rotated log is left", false,
+        "10"}},
       compress_logs};
   for (OptionSpec& spec : log_coding_specs()) verb.options.push_back(std::move(spec));
   return verb;

@@ -9,7 +9,7 @@
 
 #include "apps/cli/logs_options.h"
 #include "engine/base/error.h"
-#include "engine/base/files.h"
+#include "engine/base/temporary_file.h"
 
 namespace laconic::cli {
 namespace {
@@ -25,7 +25,8 @@ class LogUnpacker {
         progress_(session.progress, "decompressing", archive_.bytes()) {
     print_archive_state(archive_, damage_);
     if (damage_.found() > 0 && !salvage_) {
-      fail(ErrorKind::corrupt, "blocks are lost", archive_.where(), "--salvage takes those that are there");
+      fail(ErrorKind::corrupt, archive_.lost_blocks() > 0 ? "blocks are lost" : "its end is damaged or cut",
+           archive_.where(), "--salvage takes the blocks that are there");
     }
   }
 
@@ -35,9 +36,10 @@ class LogUnpacker {
     out.flush();
   }
   void to_file(const fs::path& output) {
-    write_blocks(output, 0, archive_.blocks().size());
-    std::error_code ignored;
-    fs::last_write_time(output, fs::last_write_time(archive_.where(), ignored), ignored);
+    write_blocks(output, 0, archive_.blocks().size(), access_of(archive_.where()));
+    std::error_code fault;
+    const fs::file_time_type modified = fs::last_write_time(archive_.where(), fault);
+    if (!fault) fs::last_write_time(output, modified, fault);
   }
   void to_folder(const fs::path& folder) {
     std::set<std::string> taken;
@@ -49,9 +51,10 @@ class LogUnpacker {
       std::string own = name;
       for (int part = 2; !taken.insert(own).second; ++part) own = fmt::format("{}.part{}", name, part);
       const fs::path output = folder / own;
-      if (output.has_parent_path()) fs::create_directories(output.parent_path());
-      write_blocks(output, section.first_block, section.first_block + section.blocks);
-      restore(output, section.entry);
+      make_folder_of(output);
+      write_blocks(output, section.first_block, section.first_block + section.blocks,
+                   access_of_section(section.entry));
+      restore_time(output, section.entry);
     }
   }
   const logzip::ArchiveReader& archive() const { return archive_; }
@@ -67,17 +70,29 @@ class LogUnpacker {
         },
         salvage_ ? damage_.listener() : logzip::DamageListener());
   }
-  void write_blocks(const fs::path& output, std::size_t begin, std::size_t end) {
-    if (fs::exists(output) && !force_) {
+  static void make_folder_of(const fs::path& output) {
+    if (!output.has_parent_path()) return;
+    std::error_code fault;
+    fs::create_directories(output.parent_path(), fault);
+    if (fault) fail(ErrorKind::io, "cannot be made: " + fault.message(), output.parent_path().string());
+  }
+  static std::optional<FileAccess> access_of_section(const logzip::SectionEntry& entry) {
+    if (entry.mode == 0) return std::nullopt;
+    return FileAccess{entry.mode & 0777, {}};
+  }
+  // Said before a block is decoded; a file that appears later is not replaced either.
+  void write_blocks(const fs::path& output, std::size_t begin, std::size_t end,
+                    const std::optional<FileAccess>& access) {
+    std::error_code fault;
+    if (fs::exists(output, fault) && !force_) {
       fail(ErrorKind::usage, "already exists", output.string(),
            "choose another place with -o, or replace it with --force");
     }
-    AtomicFile file(output);
-    read(begin, end, [&](std::string_view text) { file.write(text); });
-    file.commit();
+    TemporaryFile file(output, {access, force_});
+    read(begin, end, [&](std::string_view text) { file.write(as_byte_span(text)); });
+    file.put_in_place();
   }
-  static void restore(const fs::path& output, const logzip::SectionEntry& entry) {
-    if (entry.mode != 0) ::chmod(output.c_str(), entry.mode & 0777);
+  static void restore_time(const fs::path& output, const logzip::SectionEntry& entry) {
     if (entry.modified == 0) return;
     struct timespec times[2];
     times[0] = times[1] = {entry.modified / 1'000'000'000, entry.modified % 1'000'000'000};

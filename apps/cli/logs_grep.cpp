@@ -27,13 +27,13 @@ class LogGrep {
       try {
         one(path);
       } catch (const Error& error) {
-        if (error.kind() != ErrorKind::input && error.kind() != ErrorKind::corrupt) throw;
+        if (!is_of_one_file(error)) throw;
         out_.flush();
         print_notice(std::string("laconic: ") + error.what());
         exit_code_ = std::max(exit_code_, error.exit_code());
       }
     }
-    if (json_) out_.write(results_.dump(2) + "\n");
+    if (json_) out_.write(json_text(results_));
     out_.flush();
     if (damage_.found() > 0) return 3;
     if (exit_code_ != 0) return exit_code_;

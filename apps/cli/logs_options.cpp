@@ -6,9 +6,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <system_error>
-
-#include "engine/base/error.h"
 
 namespace laconic::cli {
 namespace {
@@ -85,6 +84,17 @@ logzip::DamageListener DamageReport::listener() {
     fmt::print(stderr, "laconic: {}\n", message);
   };
 }
+
+bool is_of_one_file(const Error& error) {
+  return error.kind() != ErrorKind::interrupted && error.kind() != ErrorKind::internal &&
+         error.kind() != ErrorKind::io;
+}
+
+std::string json_text(const nlohmann::json& json) {
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+void print_json(const nlohmann::json& json) { fmt::print("{}", json_text(json)); }
 
 void print_archive_state(const logzip::ArchiveReader& archive, DamageReport& damage) {
   const std::uint64_t lost = archive.lost_blocks(), stray = archive.stray_bytes();

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
 #include "apps/cli/verb.h"
+#include "engine/base/error.h"
 #include "methods/text/logzip/archive_reader.h"
 #include "methods/text/logzip/archive_writer.h"
 
@@ -36,6 +38,13 @@ class DamageReport {
  private:
   std::uint64_t found_ = 0;
 };
+
+// A fault of one archive or log, or of what was asked of it: others may still be read.
+bool is_of_one_file(const Error& error);
+
+// Names in it may be of any bytes; those that are no UTF-8 are replaced.
+std::string json_text(const nlohmann::json& json);
+void print_json(const nlohmann::json& json);
 
 // What should be known about an archive that was opened: that it has no index, or lost blocks.
 void print_archive_state(const logzip::ArchiveReader& archive, DamageReport& damage);

@@ -29,7 +29,7 @@ int show_templates(const Arguments& arguments, const Session& session) {
     nlohmann::json json = nlohmann::json::array();
     for (const logzip::TemplateCount& one : counts)
       json.push_back({{"lines", one.lines}, {"template", one.text}});
-    out.write(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    out.write(json_text(json));
   } else if (arguments.flag("csv")) {
     out.write("EventId,EventTemplate,Occurrences\n");
     std::size_t number = 0;
@@ -73,7 +73,7 @@ int show_stats(const Arguments& arguments, const Session& session) {
                                  {"blocks", archive.blocks().size()},
                                  {"lost_blocks", archive.lost_blocks()},
                                  {"inputs", sections}};
-    fmt::print("{}\n", json.dump(2));
+    print_json(json);
   } else {
     fmt::print("{}: {} of log in {}, {:.2f} times smaller; {} lines, {} blocks, mode {}{}\n", archive.where(),
                human_bytes(archive.bytes()), human_bytes(archive.stored()), ratio, archive.lines(),
@@ -97,12 +97,14 @@ int verify_logs(const Arguments& arguments, const Session& session) {
       print_archive_state(archive, damage);
       if (archive.stray_bytes() > 0) code = 3;
       LogProgress progress(session.progress, "verifying " + path, archive.bytes());
-      const logzip::VerifyResult result = archive.verify(damage.listener());
+      const logzip::VerifyResult result =
+          archive.verify(damage.listener(), [&](std::uint64_t bytes) { progress.show(bytes, 0); });
       if (session.json) {
         json.push_back({{"archive", path},
                         {"sound_blocks", result.sound_blocks},
                         {"damaged_blocks", result.damaged_blocks},
                         {"lost_blocks", result.lost_blocks},
+                        {"damaged_aids", result.damaged_aids},
                         {"sound_bytes", result.sound_bytes}});
       } else {
         fmt::print("{}: {} of {} blocks sound, {} of log\n", path, result.sound_blocks,
@@ -110,13 +112,13 @@ int verify_logs(const Arguments& arguments, const Session& session) {
                    human_bytes(result.sound_bytes));
       }
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::input && error.kind() != ErrorKind::corrupt) throw;
+      if (!is_of_one_file(error)) throw;
       print_notice(std::string("laconic: ") + error.what());
       code = std::max(code, error.exit_code());
     }
     if (damage.found() > 0) code = std::max(code, 3);
   }
-  if (session.json) fmt::print("{}\n", json.dump(2));
+  if (session.json) print_json(json);
   return code;
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/base/temporary_file.h"
 
 namespace laconic {
 namespace fs = std::filesystem;
@@ -97,13 +98,8 @@ std::string read_text_file(const fs::path& path, std::size_t limit) {
 }
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
-  temporary_ = path_;
-  temporary_ += ".tmp." + std::to_string(::getpid());
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) {
-    fail(ErrorKind::io, "cannot be written: " + reason(), path_.string(),
-         "check that the folder exists and is writable");
-  }
+  temporary_ = temporary_name(path_);
+  descriptor_ = create_temporary(path_, 0644);
 }
 
 AtomicFile::~AtomicFile() {
@@ -136,6 +132,7 @@ void AtomicFile::commit() {
     ::unlink(temporary_.c_str());
     fail(ErrorKind::io, "cannot be completed: " + last, path_.string());
   }
+  flush_folder_of(path_);
 }
 
 void write_file(const fs::path& path, ByteSpan bytes) {

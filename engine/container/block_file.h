@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/base/bytes.h"
+#include "engine/base/temporary_file.h"
 #include "engine/container/block_frame.h"
 #include "engine/container/block_index.h"
 
@@ -35,17 +37,15 @@ struct NewFrame {
 // removes one that was to appear when finished.
 class BlockFileWriter {
  public:
-  enum class Appears {
-    finished,  // under a temporary name beside it until finish(): readers see no or the old file, or all of
-               // it
-    at_once,   // under its name: what was appended outlives a kill of the process; refuses an existing file
-  };
+  // Under a temporary name beside it until finish(): readers see no or the old file, or all of it.
   static BlockFileWriter create(const std::filesystem::path& path, std::string_view magic, ByteSpan header,
-                                Appears appears = Appears::finished);
-  // Appends behind the last whole block of an existing file, and makes the file where there is none. `header`
-  // is for a new file (and for one that was cut inside its header); an existing one keeps its own. The footer
+                                const TemporaryFileOptions& options = {});
+  // Appends behind the last whole block of an existing file, and makes the file where there is none, under
+  // its name at once: what was appended outlives a kill of the process. `header` is for a new file (and for
+  // one that was cut inside its header), `access` for a new one; an existing one keeps its own. The footer
   // stays until the first append. Error(corrupt) where the header is damaged beyond repair.
-  static BlockFileWriter open(const std::filesystem::path& path, std::string_view magic, ByteSpan header);
+  static BlockFileWriter open(const std::filesystem::path& path, std::string_view magic, ByteSpan header,
+                              const std::optional<FileAccess>& access = {});
 
   ~BlockFileWriter();
   BlockFileWriter(BlockFileWriter&& other) noexcept;
@@ -55,8 +55,6 @@ class BlockFileWriter {
   // All blocks of the file, those of earlier writers included.
   const std::vector<FrameInfo>& frames() const;
   std::uint64_t items() const;  // in all blocks
-  // The file that was opened had no sound footer: it was cut, or its writer was killed.
-  bool recovered() const;
 
   // Returns the block's place in frames(). After return the block is the system's: it outlives this process.
   std::size_t append(const NewFrame& frame);
@@ -73,26 +71,19 @@ class BlockFileWriter {
   std::unique_ptr<State> state_;
 };
 
-struct BlockReadOptions {
-  // Opens a file whose header is damaged beyond repair; header() is then empty and header_found() false.
-  bool without_header = false;
-};
-
 // Reads one file, mapped into memory; safe to use from many threads. Blocks that a writer appends later are
 // not seen. Views live as long as the reader.
 class BlockFileReader {
  public:
-  BlockFileReader(const std::filesystem::path& path, std::string_view magic,
-                  const BlockReadOptions& options = {});
+  // Error(corrupt) where the header is damaged beyond repair.
+  BlockFileReader(const std::filesystem::path& path, std::string_view magic);
   // Bytes that lie in memory; `where` names them in messages.
-  BlockFileReader(ByteSpan file, std::string_view where, std::string_view magic,
-                  const BlockReadOptions& options = {});
+  BlockFileReader(ByteSpan file, std::string_view where, std::string_view magic);
   ~BlockFileReader();
   BlockFileReader(BlockFileReader&& other) noexcept;
   BlockFileReader& operator=(BlockFileReader&& other) noexcept;
 
   const Bytes& header() const { return index_.header; }
-  bool header_found() const { return index_.header_found; }
   const std::vector<FrameInfo>& frames() const { return index_.frames; }
   std::uint64_t items() const;  // one past the last item
   std::uint64_t size() const { return file_.size(); }
@@ -104,18 +95,14 @@ class BlockFileReader {
   // Bytes that belong to no block that was found (0 unless recovered): of a cut block or a broken footer too.
   std::uint64_t stray_bytes() const { return index_.stray_bytes; }
 
-  // The parts of block `i` (a place in frames()), checked. Error(corrupt) naming the block; others stay
-  // readable.
-  std::vector<ByteSpan> frame(std::size_t i) const;
-  // One part, checked, without touching the others.
+  // A part of block `i` (a place in frames()), checked, without touching the others. Error(corrupt) naming
+  // the block; other parts and blocks stay readable.
   ByteSpan read_part(std::size_t i, std::size_t part) const;
-  // The place of the block that holds item `item`. Error(input) past the end, Error(corrupt) in a lost block.
-  std::size_t frame_of_item(std::uint64_t item) const;
   // The block's pages are not needed soon: they leave the resident set.
   void release(std::size_t i) const;
 
  private:
-  void open(std::string_view magic, const BlockReadOptions& options);
+  void open(std::string_view magic);
 
   std::unique_ptr<MappedFile> mapping_;
   std::string where_;

@@ -87,7 +87,7 @@ FrameInfo parse_frame_body(ByteSpan body, std::uint64_t offset, std::string_view
   return info;
 }
 
-std::optional<FrameInfo> frame_at(ByteSpan file, std::uint64_t offset) {
+std::optional<FrameInfo> frame_at(ByteSpan file, std::uint64_t offset, std::uint64_t* budget) {
   if (offset > file.size() || file.size() - offset < frame_marker.size() + 2) return {};
   const ByteSpan rest = file.subspan(offset);
   if (!std::equal(frame_marker.begin(), frame_marker.end(), rest.begin())) return {};
@@ -101,6 +101,10 @@ std::optional<FrameInfo> frame_at(ByteSpan file, std::uint64_t offset) {
   }
   if (size > most_frame_body_bytes || varint_size(size) != at - frame_marker.size()) return {};
   if (rest.size() - at < size + sizeof(std::uint32_t)) return {};
+  if (budget != nullptr) {
+    if (size > small_frame_body_bytes && size > *budget) return {};
+    *budget -= std::min<std::uint64_t>(*budget, size);
+  }
   const ByteSpan body = rest.subspan(at, size);
   if (ByteReader(rest.subspan(at + size)).u32() != head_check(body, offset)) return {};
   try {

@@ -53,8 +53,11 @@ Bytes encode_frame_head(ByteSpan body, std::uint64_t offset);
 FrameInfo parse_frame_body(ByteSpan body, std::uint64_t offset, std::string_view where);
 
 // The frame whose marker stands at `offset`, if there is one: marker, length, check and body are right. Its
-// parts may lie beyond the end of the file.
-std::optional<FrameInfo> frame_at(ByteSpan file, std::uint64_t offset);
+// parts may lie beyond the end of the file. `budget`: bytes that may still be hashed, less those that were; a
+// body of more than small_frame_body_bytes that is larger is none, so that a file full of markers costs
+// little.
+inline constexpr std::size_t small_frame_body_bytes = 512;
+std::optional<FrameInfo> frame_at(ByteSpan file, std::uint64_t offset, std::uint64_t* budget = nullptr);
 
 // The first place at or after `from` where a marker stands; the size of the file if there is none.
 std::uint64_t next_frame_marker(ByteSpan file, std::uint64_t from);

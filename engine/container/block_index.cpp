@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::uint8_t block_file_version = 1;
 constexpr std::size_t trailer_bytes = 12;
+// A scan hashes this often the size of the file in large heads: honest files take less than once.
+constexpr std::uint64_t scan_effort = 64;
 constexpr std::size_t most_walked_frames = 8;           // without a table
 constexpr std::uint64_t most_table_bytes = 1ull << 30;  // beyond it there is no table, and readers walk
 constexpr std::array<std::byte, 4> footer_magic{std::byte{0x9D}, std::byte{'E'}, std::byte{'n'},
@@ -138,11 +140,12 @@ bool read_by_footer(ByteSpan file, std::string_view magic, std::string_view wher
 // taken for a frame, because heads are bound to their place.
 void scan_frames(ByteSpan file, std::uint64_t begin, BlockIndex& index) {
   FrameOrder order;
+  std::uint64_t budget = scan_effort * file.size();
   index.end = begin;
   index.stray_bytes = file.size() - begin;
   for (std::uint64_t at = next_frame_marker(file, begin); at < file.size();
        at = next_frame_marker(file, at)) {
-    std::optional<FrameInfo> info = frame_at(file, at);
+    std::optional<FrameInfo> info = frame_at(file, at, &budget);
     if (!info || !order.accepts(*info) || info->end > file.size()) {
       ++at;
       continue;

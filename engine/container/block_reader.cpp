@@ -14,25 +14,23 @@ namespace {
 
 }  // namespace
 
-BlockFileReader::BlockFileReader(const std::filesystem::path& path, std::string_view magic,
-                                 const BlockReadOptions& options)
+BlockFileReader::BlockFileReader(const std::filesystem::path& path, std::string_view magic)
     : mapping_(std::make_unique<MappedFile>(path)), where_(path.string()), file_(mapping_->bytes()) {
-  open(magic, options);
+  open(magic);
 }
 
-BlockFileReader::BlockFileReader(ByteSpan file, std::string_view where, std::string_view magic,
-                                 const BlockReadOptions& options)
+BlockFileReader::BlockFileReader(ByteSpan file, std::string_view where, std::string_view magic)
     : where_(where), file_(file) {
-  open(magic, options);
+  open(magic);
 }
 
 BlockFileReader::~BlockFileReader() = default;
 BlockFileReader::BlockFileReader(BlockFileReader&&) noexcept = default;
 BlockFileReader& BlockFileReader::operator=(BlockFileReader&&) noexcept = default;
 
-void BlockFileReader::open(std::string_view magic, const BlockReadOptions& options) {
+void BlockFileReader::open(std::string_view magic) {
   index_ = read_block_index(file_, magic, where_);
-  if (!index_.header_found && !options.without_header) {
+  if (!index_.header_found) {
     fail(ErrorKind::corrupt, "the file's header is damaged or cut", where_,
          std::to_string(index_.frames.size()) + " blocks behind it are there");
   }
@@ -46,13 +44,6 @@ std::uint64_t BlockFileReader::lost_frames() const {
   return frames().empty() ? 0 : frames().back().ordinal + 1 - frames().size();
 }
 
-std::vector<ByteSpan> BlockFileReader::frame(std::size_t i) const {
-  require(i < frames().size(), "a block that is in the file");
-  std::vector<ByteSpan> parts;
-  for (std::size_t part = 0; part < frames()[i].parts.size(); ++part) parts.push_back(read_part(i, part));
-  return parts;
-}
-
 ByteSpan BlockFileReader::read_part(std::size_t i, std::size_t part) const {
   require(i < frames().size(), "a block that is in the file");
   const FrameInfo& info = frames()[i];
@@ -61,22 +52,6 @@ ByteSpan BlockFileReader::read_part(std::size_t i, std::size_t part) const {
   }
   if (!part_is_sound(file_, info.parts[part])) fail_damaged(info, part, where_);
   return file_.subspan(info.parts[part].offset, info.parts[part].size);
-}
-
-std::size_t BlockFileReader::frame_of_item(std::uint64_t item) const {
-  const auto behind = std::ranges::upper_bound(frames(), item, {}, &FrameInfo::first_item);
-  // Blocks without items share their first item with the block behind them.
-  auto at = behind;
-  while (at != frames().begin() && std::prev(at)->items == 0) --at;
-  if (at != frames().begin() && item - std::prev(at)->first_item < std::prev(at)->items) {
-    return static_cast<std::size_t>(std::prev(at) - frames().begin());
-  }
-  if (behind == frames().end()) {
-    fail(ErrorKind::input, "has no item " + std::to_string(item) + ", only " + std::to_string(items()),
-         where_);
-  }
-  fail(ErrorKind::corrupt, "item " + std::to_string(item) + " stands in a block that is lost", where_,
-       "the other blocks can still be read");
 }
 
 void BlockFileReader::release(std::size_t i) const {

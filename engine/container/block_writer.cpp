@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -34,16 +35,6 @@ int write_all(int descriptor, ByteSpan bytes, std::uint64_t offset) {
   return 0;
 }
 
-// A new name in a folder is on the disk when the folder is. Some file systems refuse; there it is their
-// affair.
-void flush_folder_of(const fs::path& path) {
-  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);
-  ::close(descriptor);
-}
-
 // What of a file that was not finished the writer keeps: a block at the end that is not whole was being
 // written.
 void drop_torn_tail(ByteSpan file, BlockIndex& index) {
@@ -56,36 +47,37 @@ void drop_torn_tail(ByteSpan file, BlockIndex& index) {
 }  // namespace
 
 struct BlockFileWriter::State {
-  fs::path path, temporary;
+  fs::path path;
+  std::optional<TemporaryFile> temporary;  // where the file is to appear when it is whole
   int descriptor = -1;
   std::string magic;
   BlockIndex index;
   // What lies behind index.end is cut off before the next block, unless it is a footer: that is overwritten,
   // so that its room on the disk stays ours for another one should the block not fit.
   bool cut_tail = false;
+  bool footer_there = false;
   std::uint64_t footer_bytes = 0;
   bool finished = false;
 
   ~State() {
-    if (descriptor >= 0) ::close(descriptor);
-    if (!temporary.empty()) ::unlink(temporary.c_str());
+    if (descriptor >= 0 && !temporary) ::close(descriptor);
   }
 
-  const fs::path& name_now() const { return temporary.empty() ? path : temporary; }
   std::uint64_t items() const {
     return index.frames.empty() ? 0 : index.frames.back().first_item + index.frames.back().items;
   }
 
-  void open_descriptor(int flags) {
-    descriptor = ::open(name_now().c_str(), O_RDWR | O_CLOEXEC | flags, 0644);
-    if (descriptor < 0 && errno == EEXIST) {
-      fail(ErrorKind::usage, "already exists", path.string(), "choose another name, or append to it");
+  // The file under its name, made where there is none.
+  void open_descriptor(const std::optional<FileAccess>& access) {
+    descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    if (descriptor < 0 && errno == ENOENT) {
+      descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_CREAT, access ? 0600 : 0644);
+      // Its writer must be able to open it again.
+      if (descriptor >= 0 && access) give_access(descriptor, {access->mode | 0600, access->group});
     }
     if (descriptor < 0) fail_to_write("cannot be opened for writing", path, errno);
-    if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-      temporary.clear();  // it is the other's
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
       fail(ErrorKind::io, "is being written by another program", path.string(), "wait until that one ends");
-    }
   }
 
   void cut_to(std::uint64_t size) {
@@ -115,6 +107,7 @@ struct BlockFileWriter::State {
     }
     if (!index.by_footer) drop_torn_tail(file, index);
     cut_tail = !index.by_footer;
+    footer_there = index.by_footer && file.size() > index.end;
   }
 
   FrameInfo describe(const NewFrame& frame) const {
@@ -145,13 +138,22 @@ struct BlockFileWriter::State {
     return reason;
   }
 
+  // The block stands; what is left of a footer behind it would look like the rest of one that is lost.
+  void drop_footer() {
+    if (std::exchange(footer_there, false))
+      cut_tail = ::ftruncate(descriptor, static_cast<off_t>(index.end)) != 0;
+  }
+
   void restore_footer() noexcept {
     cut_tail = true;
+    footer_there = false;
     try {
       const Bytes footer = encode_block_footer(magic, index.header, index.frames, index.end);
       const bool written = write_all(descriptor, footer, index.end) == 0;
       const std::uint64_t size = index.end + (written ? footer.size() : 0);
-      if (::ftruncate(descriptor, static_cast<off_t>(size)) == 0) cut_tail = false;
+      if (::ftruncate(descriptor, static_cast<off_t>(size)) != 0) return;
+      cut_tail = false;
+      footer_there = written;
     } catch (...) {
     }
   }
@@ -163,30 +165,24 @@ BlockFileWriter::BlockFileWriter(BlockFileWriter&&) noexcept = default;
 BlockFileWriter& BlockFileWriter::operator=(BlockFileWriter&&) noexcept = default;
 
 BlockFileWriter BlockFileWriter::create(const fs::path& path, std::string_view magic, ByteSpan header,
-                                        Appears appears) {
+                                        const TemporaryFileOptions& options) {
   require(magic.size() == 4 && header.size() <= most_block_header_bytes, "a magic and header that fit");
   auto state = std::make_unique<State>();
   state->path = path;
   state->magic = magic;
-  if (appears == Appears::finished) {
-    fs::path temporary = path;
-    temporary += ".tmp." + std::to_string(::getpid());
-    state->temporary = temporary;
-    state->open_descriptor(O_CREAT);
-  } else {
-    state->open_descriptor(O_CREAT | O_EXCL);
-  }
+  state->temporary.emplace(path, options);
+  state->descriptor = state->temporary->descriptor();
   state->start(header);
-  if (appears == Appears::at_once) flush_folder_of(path);
   return BlockFileWriter(std::move(state));
 }
 
-BlockFileWriter BlockFileWriter::open(const fs::path& path, std::string_view magic, ByteSpan header) {
+BlockFileWriter BlockFileWriter::open(const fs::path& path, std::string_view magic, ByteSpan header,
+                                      const std::optional<FileAccess>& access) {
   require(magic.size() == 4 && header.size() <= most_block_header_bytes, "a magic and header that fit");
   auto state = std::make_unique<State>();
   state->path = path;
   state->magic = magic;
-  state->open_descriptor(O_CREAT);
+  state->open_descriptor(access);
   const MappedFile file(path);
   const ByteSpan bytes = file.bytes();
   const Bytes start = encode_block_header(magic, header);
@@ -202,7 +198,6 @@ BlockFileWriter BlockFileWriter::open(const fs::path& path, std::string_view mag
 const Bytes& BlockFileWriter::header() const { return state_->index.header; }
 const std::vector<FrameInfo>& BlockFileWriter::frames() const { return state_->index.frames; }
 std::uint64_t BlockFileWriter::items() const { return state_->items(); }
-bool BlockFileWriter::recovered() const { return !state_->index.by_footer || state_->index.header_repaired; }
 std::uint64_t BlockFileWriter::size() const { return state_->index.end + state_->footer_bytes; }
 
 std::size_t BlockFileWriter::append(const NewFrame& frame) {
@@ -217,6 +212,7 @@ std::size_t BlockFileWriter::append(const NewFrame& frame) {
     fail_to_write("block " + std::to_string(ordinal) + " cannot be written", state.path, reason);
   }
   state.index.end = info.end;
+  state.drop_footer();
   return state.index.frames.size() - 1;
 }
 
@@ -235,13 +231,11 @@ void BlockFileWriter::finish() {
     fail_to_write("the index cannot be written", state.path, reason);
   }
   state.cut_to(state.index.end + footer.size());
-  flush();
-  if (!state.temporary.empty()) {
-    if (::rename(state.temporary.c_str(), state.path.c_str()) != 0) {
-      fail_to_write("cannot be completed", state.path, errno);
-    }
-    state.temporary.clear();
-    flush_folder_of(state.path);
+  state.footer_there = true;
+  if (state.temporary) {
+    state.temporary->put_in_place();
+  } else {
+    flush();
   }
   state.footer_bytes = footer.size();
   state.finished = true;

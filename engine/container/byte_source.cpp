@@ -113,7 +113,7 @@ struct ByteSource::State {
         return 0;
       }
       if (errno != EINTR && errno != EAGAIN) {
-        fail(ErrorKind::io,
+        fail(ErrorKind::input,
              "cannot be read after byte " + std::to_string(used + end - begin) + ": " + system_reason(),
              where);
       }

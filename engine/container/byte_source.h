@@ -40,8 +40,8 @@ class ByteSource {
 
   // Returns as soon as there is something: 1 to out.size() bytes, or 0 at the end (see `follow`). Errors name
   // the byte of the input: corrupt where compressed data are damaged or end early (not while it follows),
-  // unsupported where they need more memory than they may, io where the system fails. While it waits,
-  // request_interrupt() ends it: Error(interrupted), or 0 when it follows.
+  // unsupported where they need more memory than they may, input where the system cannot read it. While it
+  // waits, request_interrupt() ends it: Error(interrupted), or 0 when it follows.
   std::size_t read(std::span<std::byte> out);
   // Reads until `out` is full or read() returns 0.
   std::size_t fill(std::span<std::byte> out);

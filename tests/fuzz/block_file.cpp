@@ -16,7 +16,7 @@ constexpr std::string_view magic = "FUZ1";
 
 void read_blocks(ByteSpan file) {
   try {
-    const BlockFileReader reader(file, "fuzz", magic, {.without_header = true});
+    const BlockFileReader reader(file, "fuzz", magic);
     std::uint64_t item = 0, end = 0;
     for (std::size_t i = 0; i < reader.frames().size(); ++i) {
       const FrameInfo& info = reader.frames()[i];

@@ -12,30 +12,10 @@ namespace {
 
 constexpr unsigned archive_version = 1;
 constexpr std::size_t longest_section_name = 4096;
-// A larger table of templates is not told in index entries: it would make the index as large as blocks.
-constexpr std::size_t most_told_templates = 32768;
 
 constexpr unsigned lossy_flag = 4, sections_flag = 8;  // above the mode, below the version
-constexpr unsigned open_end_flag = 1, times_flag = 2, carried_flag = 4, templates_flag = 8, placed_flag = 16;
+constexpr unsigned open_end_flag = 1, times_flag = 2, carried_flag = 4, placed_flag = 8;
 constexpr std::int64_t second = 1'000'000'000;
-
-void write_bits(ByteWriter& writer, const std::vector<bool>& bits) {
-  writer.varint(bits.size());
-  for (std::size_t at = 0; at < bits.size(); at += 8) {
-    unsigned byte = 0;
-    for (std::size_t i = at; i < std::min(at + 8, bits.size()); ++i) byte |= bits[i] ? 1u << (i - at) : 0u;
-    writer.u8(static_cast<std::uint8_t>(byte));
-  }
-}
-
-std::vector<bool> read_bits(ByteReader& reader) {
-  std::vector<bool> bits(reader.length(most_told_templates));
-  for (std::size_t at = 0; at < bits.size(); at += 8) {
-    const unsigned byte = reader.u8();
-    for (std::size_t i = at; i < std::min(at + 8, bits.size()); ++i) bits[i] = (byte >> (i - at) & 1u) != 0;
-  }
-  return bits;
-}
 
 std::int64_t floor_seconds(std::int64_t moment) { return moment / second - (moment % second < 0 ? 1 : 0); }
 std::int64_t ceil_seconds(std::int64_t moment) { return moment / second + (moment % second > 0 ? 1 : 0); }
@@ -98,12 +78,14 @@ SectionEntry read_section_entry(ByteSpan bytes, std::string_view where) {
 }
 
 Bytes write_block_entry(const BlockEntry& entry, std::uint64_t ordinal) {
-  const bool tells = entry.templates && entry.templates->size() <= most_told_templates;
   const bool placed = entry.section != 0 || entry.number != ordinal;
+  unsigned flags = 0;
+  if (entry.open_end) flags |= open_end_flag;
+  if (entry.times) flags |= times_flag;
+  if (entry.carried) flags |= carried_flag;
+  if (placed) flags |= placed_flag;
   ByteWriter writer;
-  writer.u8(static_cast<std::uint8_t>((entry.open_end ? open_end_flag : 0) | (entry.times ? times_flag : 0) |
-                                      (entry.carried ? carried_flag : 0) | (tells ? templates_flag : 0) |
-                                      (placed ? placed_flag : 0)));
+  writer.varint(flags);  // of one byte
   if (placed) {
     writer.varint(entry.section);
     writer.varint(entry.number);
@@ -116,7 +98,6 @@ Bytes write_block_entry(const BlockEntry& entry, std::uint64_t ordinal) {
     writer.varint(static_cast<std::uint64_t>(ceil_seconds(entry.times->last) - first));
   }
   if (entry.carried) writer.signed_varint(*entry.carried);
-  if (tells) write_bits(writer, *entry.templates);
   return writer.take();
 }
 
@@ -142,7 +123,6 @@ BlockEntry read_block_entry(ByteSpan bytes, std::uint64_t ordinal, std::string_v
     entry.times = {first * second, last};
   }
   if ((flags & carried_flag) != 0) entry.carried = reader.signed_varint();
-  if ((flags & templates_flag) != 0) entry.templates = read_bits(reader);
   reader.expect_end();
   return entry;
 }

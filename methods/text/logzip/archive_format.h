@@ -58,8 +58,6 @@ struct BlockEntry {
   bool open_end = false;                // its last byte is no newline
   std::optional<TimeSpan> times;        // of its lines that tell one
   std::optional<std::int64_t> carried;  // the moment of the line before, where its first line tells none
-  // Which templates of the table it starts from occur, a bit each; nothing: any may.
-  std::optional<std::vector<bool>> templates;
 };
 
 Bytes write_archive_header(const ArchiveHeader& header);

@@ -29,6 +29,7 @@ struct ArchiveReader::State {
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::size_t> by_number;  // block of (table, number)
 
   void index();
+  HeaderFormat format_of(const std::string& text) const;
   std::size_t section_numbered(std::uint64_t number);
   void add_section(const FrameInfo& frame);
   void add_block(std::size_t frame);
@@ -50,12 +51,22 @@ struct ArchiveReader::State {
   }
 };
 
+HeaderFormat ArchiveReader::State::format_of(const std::string& text) const {
+  try {
+    return HeaderFormat(text);
+  } catch (const Error& error) {
+    // For its own callers it is a wish that cannot be granted.
+    if (error.kind() != ErrorKind::usage) throw;
+    fail(ErrorKind::corrupt, std::string("a format that is none: ") + error.what(), where);
+  }
+}
+
 void ArchiveReader::State::index() {
   header = read_archive_header(file.header(), where);
   if (!header.sections) {
     ArchiveSection only;
     only.entry.format = header.format;
-    only.format = HeaderFormat(header.format);
+    only.format = format_of(header.format);
     sections.push_back(std::move(only));
   }
   for (std::size_t i = 0; i < file.frames().size(); ++i) {
@@ -75,13 +86,12 @@ void ArchiveReader::State::index() {
   make_histories();
 }
 
-// Sections ascend; one that blocks name and that is not there takes a place that says so.
+// Sections ascend, and their blocks with them; one that blocks name and that is not there takes a place that
+// says so.
 std::size_t ArchiveReader::State::section_numbered(std::uint64_t number) {
-  const auto at = std::ranges::lower_bound(
-      sections, number, {}, [](const ArchiveSection& section) { return section.entry.number; });
-  if (at != sections.end() && at->entry.number == number)
-    return static_cast<std::size_t>(at - sections.begin());
-  if (at != sections.end()) fail(ErrorKind::corrupt, "a block of an earlier input", where);
+  if (!sections.empty() && sections.back().entry.number == number) return sections.size() - 1;
+  if (!sections.empty() && sections.back().entry.number > number)
+    fail(ErrorKind::corrupt, "a block of an earlier input", where);
   ArchiveSection missing;
   missing.entry.number = number;
   missing.entry.table = number;
@@ -96,8 +106,9 @@ void ArchiveReader::State::add_section(const FrameInfo& frame) {
   section.entry = read_section_entry(frame.entry, where);
   if (!sections.empty() && section.entry.number <= sections.back().entry.number)
     fail(ErrorKind::corrupt, "inputs out of order", where);
-  section.format = HeaderFormat(section.entry.format);
+  section.format = format_of(section.entry.format);
   section.first_block = blocks.size();
+  section.first_line = frame.first_item;
   sections.push_back(std::move(section));
 }
 
@@ -124,13 +135,16 @@ void ArchiveReader::State::add_block(std::size_t frame) {
   blocks.push_back(std::move(block));
 }
 
-// Newlines are counted by the file of blocks; an input that does not end in one has a line more.
+// Newlines are counted by the file of blocks; an input that does not end in one has a line more. A section
+// begins where its own frame says, also where its first blocks are lost.
 void ArchiveReader::State::count_lines() {
   std::uint64_t more = 0, newlines = 0;
   for (ArchiveSection& section : sections) {
-    section.first_line = newlines + more;
+    if (!section.known)
+      section.first_line = section.blocks > 0 ? blocks[section.first_block].first_line : newlines;
+    newlines = std::max(newlines, section.first_line);
+    section.first_line += more;
     for (std::size_t i = section.first_block; i < section.first_block + section.blocks; ++i) {
-      if (i == section.first_block) section.first_line = blocks[i].first_line + more;
       newlines = blocks[i].first_line + blocks[i].newlines;
       blocks[i].first_line += more;
     }
@@ -158,7 +172,6 @@ std::optional<std::vector<Template>> ArchiveReader::State::templates_of(std::uin
   if (found == by_number.end()) return std::nullopt;
   const ArchiveBlock& block = blocks[found->second];
   const ByteSpan told = part(found->second, which);
-  if (told.empty() && which == BlockPart::generation) return std::nullopt;
   const ArchiveSection& section = sections[block.section];
   return decode_templates(told, template_segments(section.format), where);
 }
@@ -207,7 +220,13 @@ bool ArchiveReader::may_hold(std::size_t block, std::string_view literal) const 
 std::shared_ptr<const TemplateTable> ArchiveReader::table_of(std::size_t block) const {
   const ArchiveSection& section = state_->sections[state_->blocks[block].section];
   if (!section.known) state_->unreadable_section(block);
-  return state_->histories.at(section.entry.table)->start_of(state_->blocks[block].entry.number);
+  try {
+    return state_->histories.at(section.entry.table)->start_of(state_->blocks[block].entry.number);
+  } catch (const Error& error) {
+    // It says what is wrong with other blocks.
+    if (error.kind() != ErrorKind::corrupt) throw;
+    fail(ErrorKind::corrupt, error.what(), state_->name_of(block) + " of " + where());
+  }
 }
 
 std::shared_ptr<const TemplateTable> ArchiveReader::table_at(std::size_t section,
@@ -343,7 +362,8 @@ std::string ArchiveReader::lines_within(std::size_t block, std::uint64_t begin, 
 }
 
 // Parts that decoding does not need are checked too.
-VerifyResult ArchiveReader::verify(const DamageListener& damage) const {
+VerifyResult ArchiveReader::verify(const DamageListener& damage,
+                                   const std::function<void(std::uint64_t)>& progress) const {
   VerifyResult result;
   result.lost_blocks = lost_blocks();
   result.damaged_blocks = read_blocks(
@@ -351,6 +371,7 @@ VerifyResult ArchiveReader::verify(const DamageListener& damage) const {
       [&](std::string_view text) {
         ++result.sound_blocks;
         result.sound_bytes += text.size();
+        if (progress) progress(result.sound_bytes);
       },
       damage);
   for (const ArchiveBlock& block : blocks()) {

@@ -106,7 +106,9 @@ class ArchiveReader {
   // Lines [begin, end) of the archive, from 0. Only the blocks that hold them are decoded.
   std::uint64_t read_lines(std::uint64_t begin, std::uint64_t end, const TextSink& sink,
                            const DamageListener& damage = {}) const;
-  VerifyResult verify(const DamageListener& damage) const;
+  // `progress` hears how many bytes of log were sound so far.
+  VerifyResult verify(const DamageListener& damage,
+                      const std::function<void(std::uint64_t)>& progress = {}) const;
 
   // Blocks that hold a byte of lines [begin, end): a range of places.
   std::pair<std::size_t, std::size_t> blocks_of_lines(std::uint64_t begin, std::uint64_t end) const;

@@ -9,6 +9,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/files.h"
+#include "engine/container/block_file.h"
 #include "engine/container/ordered_pipeline.h"
 #include "methods/text/logzip/archive_reader.h"
 #include "methods/text/logzip/block_cutter.h"
@@ -45,7 +46,6 @@ struct ArchiveWriter::State {
 
   fs::path path;
   ArchiveOptions options;
-  BlockFileWriter::Appears appears = BlockFileWriter::Appears::finished;
   std::optional<BlockFileWriter> file;
   std::uint64_t sections = 0;           // that are in the file
   std::optional<SectionEntry> pending;  // an input without blocks yet
@@ -55,6 +55,8 @@ struct ArchiveWriter::State {
   std::optional<std::int64_t> carried;
   std::optional<LastInput> last_input;
   ArchiveTotals totals;
+  // Reading and appending go on at the same time, so each has a sum of its own.
+  double reading_seconds = 0, appending_seconds = 0;
 
   ArchiveHeader header(std::string format_text) const {
     return {options.mode, options.lossy, options.sections, std::move(format_text)};
@@ -66,7 +68,8 @@ struct ArchiveWriter::State {
     return block;
   }
   void create_file(const std::string& format_text) {
-    file = BlockFileWriter::create(path, archive_magic, write_archive_header(header(format_text)), appears);
+    file =
+        BlockFileWriter::create(path, archive_magic, write_archive_header(header(format_text)), options.file);
   }
   void use_format(HeaderFormat used) {
     format = std::move(used);
@@ -113,16 +116,25 @@ struct ArchiveWriter::State {
     const auto table_there = tables.find(last.format.text());
     const bool can_go_on =
         last.known && table_there != tables.end() && table_there->second.section == last.entry.table;
+    if (last.blocks > 0) {
+      last_input = LastInput{last.entry, can_go_on, last.bytes, archive.blocks()[last.first_block].entry,
+                             archive.blocks().back().entry};
+    }
     if (!can_go_on) return;  // the next block needs a section of its own
     use_format(last.format);
-    last_input = LastInput{last.entry, last.bytes, 0, 0};
-    if (last.blocks == 0) return;
+    if (last.blocks > 0) carried = last_moment_of(archive);
+  }
+  // As far as it can be known where the last block is damaged.
+  static std::optional<std::int64_t> last_moment_of(const ArchiveReader& archive) {
     const BlockEntry& entry = archive.blocks().back().entry;
-    last_input->block_bytes = entry.bytes;
-    last_input->block_check = entry.check;
-    const std::string text = archive.text(archive.blocks().size() - 1);
-    carried = last_moment(text, last.format);
-    if (!carried) carried = entry.carried;
+    try {
+      const std::string text = archive.text(archive.blocks().size() - 1);
+      const auto moment = last_moment(text, archive.sections().back().format);
+      return moment ? moment : entry.carried;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::corrupt) throw;
+      return entry.times ? std::optional(entry.times->last) : entry.carried;
+    }
   }
   // The table of a section whose format is used for the first time, with what its blocks brought. Where that
   // is damaged, the next input of this format begins another table.
@@ -141,12 +153,15 @@ struct ArchiveWriter::State {
     try {
       auto start = std::make_shared<KnownTemplates>(template_segments(first.format));
       start->add(archive.table_at(section, restored.blocks)->templates());
+      // The first block of a generation repeats what the generation before added.
+      const std::uint64_t one_before = restored.blocks - std::min(restored.blocks, generation_blocks);
+      const std::size_t before = archive.table_at(section, one_before)->size();
       std::vector<std::vector<Template>> open(restored.blocks % generation_blocks);
       for (std::size_t i = 0; i < open.size(); ++i) {
         const auto place = places.find(restored.blocks - open.size() + i);
         if (place != places.end()) open[i] = archive.fresh_of(place->second);
       }
-      restored.tables = std::make_unique<GenerationTables>(start, restored.blocks, std::move(open));
+      restored.tables = std::make_unique<GenerationTables>(start, before, restored.blocks, std::move(open));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::corrupt) throw;
       return;
@@ -155,7 +170,7 @@ struct ArchiveWriter::State {
   }
 
   void append(MadeBlock& made) {
-    if (!made.first_line_tells_time && made.entry.times) made.entry.carried = carried;
+    if (!made.first_line_tells_time) made.entry.carried = carried;
     if (made.last_moment) carried = made.last_moment;
     const std::uint64_t ordinal = file->frames().empty() ? 0 : file->frames().back().ordinal + 1;
     const Bytes entry = write_block_entry(made.entry, ordinal);
@@ -177,12 +192,10 @@ ArchiveWriter::~ArchiveWriter() = default;
 ArchiveWriter::ArchiveWriter(ArchiveWriter&&) noexcept = default;
 ArchiveWriter& ArchiveWriter::operator=(ArchiveWriter&&) noexcept = default;
 
-ArchiveWriter ArchiveWriter::create(const fs::path& path, const ArchiveOptions& options,
-                                    BlockFileWriter::Appears appears) {
+ArchiveWriter ArchiveWriter::create(const fs::path& path, const ArchiveOptions& options) {
   auto state = std::make_unique<State>();
   state->path = path;
   state->options = options;
-  state->appears = appears;
   if (!options.format.empty()) HeaderFormat{options.format};  // says what is wrong before anything is read
   if (options.sections) state->create_file({});
   return ArchiveWriter(std::move(state));
@@ -194,11 +207,12 @@ ArchiveWriter ArchiveWriter::open(const fs::path& path, const ArchiveOptions& op
   state->options = options;
   state->options.sections = true;
   if (!options.format.empty()) HeaderFormat{options.format};
-  state->file = BlockFileWriter::open(path, archive_magic, write_archive_header(state->header({})));
+  state->file = BlockFileWriter::open(path, archive_magic, write_archive_header(state->header({})),
+                                      options.file.access);
   const ArchiveHeader header = read_archive_header(state->file->header(), path.string());
   if (!header.sections) {
     fail(ErrorKind::input, "is the archive of one log that ended", path.string(),
-         "choose another name to follow into");
+         "choose another name: only archives that --follow made, or of several logs, can be gone on with");
   }
   if (header.lossy != options.lossy)
     fail(ErrorKind::input, header.lossy ? "is a lossy archive" : "is no lossy archive", path.string());
@@ -226,11 +240,15 @@ void ArchiveWriter::begin_section(const SectionEntry& section) {
 
 void ArchiveWriter::add(const NextBlock& next) {
   State& state = *state_;
-  std::optional<std::string> first = next();
+  std::optional<std::string> first;
+  {
+    const StopWatch watch(state.reading_seconds);
+    first = next();
+  }
   if (!first) return;
   if (!state.input_started()) state.start_input(*first);
   const auto produce = [&]() -> std::optional<BlockTask> {
-    const StopWatch watch(state.totals.serial_seconds);
+    const StopWatch watch(state.reading_seconds);
     std::optional<std::string> text = first ? std::exchange(first, std::nullopt) : next();
     if (!text) return std::nullopt;
     const std::uint64_t section = state.options.sections ? state.sections - 1 : 0;
@@ -240,10 +258,11 @@ void ArchiveWriter::add(const NextBlock& next) {
     return make_block(task, state.format, *state.table->tables, state.block_options());
   };
   const auto consume = [&](MadeBlock&& made) {
-    const StopWatch watch(state.totals.serial_seconds);
+    const StopWatch watch(state.appending_seconds);
     state.append(made);
   };
   ordered_pipeline(produce, work, consume, {state.options.threads, 0, state.options.ends_on_interrupt});
+  state.totals.serial_seconds = state.reading_seconds + state.appending_seconds;
 }
 
 void ArchiveWriter::add(ByteSource& source) {

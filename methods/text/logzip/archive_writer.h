@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "engine/container/block_file.h"
+#include "engine/base/temporary_file.h"
 #include "engine/container/byte_source.h"
 #include "methods/text/logzip/archive_format.h"
 
@@ -31,24 +31,25 @@ struct ArchiveOptions {
   // Whether request_interrupt() ends add() with Error(interrupted); else next() decides what is the last
   // block.
   bool ends_on_interrupt = true;
-  bool sections = false;                               // several inputs, which keep their names
+  bool sections = false;      // several inputs, which keep their names
+  TemporaryFileOptions file;  // who may use the archive, if it is new, and whether it replaces another
   std::function<void(const ArchiveTotals&)> progress;  // after every block
 };
 
 class ArchiveWriter {
  public:
-  static ArchiveWriter create(const std::filesystem::path& path, const ArchiveOptions& options,
-                              BlockFileWriter::Appears appears = BlockFileWriter::Appears::finished);
+  // Under its name when it is finished.
+  static ArchiveWriter create(const std::filesystem::path& path, const ArchiveOptions& options);
   // Goes on with the last section of an archive, or makes an empty one of sections. What a writer that was
   // killed left is taken up after its last whole block. Error(input) for an archive of a single input, or
   // one that is lossy where this is not, or the other way round.
   static ArchiveWriter open(const std::filesystem::path& path, const ArchiveOptions& options);
-  // Of an archive that was opened: its last input as far as it got.
+  // Of an archive that was opened: its last input as far as it got, if any of it is there.
   struct LastInput {
     SectionEntry section;
-    std::uint64_t bytes = 0;        // of it that are in the archive
-    std::uint64_t block_bytes = 0;  // in its last block
-    std::uint64_t block_check = 0;  // XXH3-64 of those
+    bool goes_on = true;      // false: what its blocks build on is damaged, and add() needs a new section
+    std::uint64_t bytes = 0;  // of it that are in the archive
+    BlockEntry first, last;   // of its blocks
   };
   const std::optional<LastInput>& last_input() const;
   ~ArchiveWriter();

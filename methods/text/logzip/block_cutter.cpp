@@ -14,7 +14,13 @@ void BlockCutter::refill() {
   while (buffer_.size() < block_bytes && std::chrono::steady_clock::now() - start < patience_) {
     const std::size_t held = buffer_.size();
     buffer_.resize(held + piece);
-    const std::size_t got = source_.read(std::as_writable_bytes(std::span(buffer_.data() + held, piece)));
+    std::size_t got = 0;
+    try {
+      got = source_.read(std::as_writable_bytes(std::span(buffer_.data() + held, piece)));
+    } catch (...) {
+      buffer_.resize(held);  // what was read before stays to be cut
+      throw;
+    }
     buffer_.resize(held + got);
     if (got == 0) return;
   }
@@ -33,9 +39,9 @@ std::optional<std::string> BlockCutter::next() {
 }
 
 std::optional<std::string> BlockCutter::cut_now(bool partial) {
-  if (partial) return take(waiting());
-  const std::size_t newline = buffer_.rfind('\n');
-  return newline == std::string::npos || newline < begin_ ? std::nullopt : take(newline + 1 - begin_);
+  std::string_view rest = std::string_view(buffer_).substr(begin_);
+  if (!partial) rest = rest.substr(0, rest.rfind('\n') + 1);  // npos + 1 is 0
+  return take(next_block(rest, false));
 }
 
 }  // namespace laconic::logzip

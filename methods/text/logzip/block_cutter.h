@@ -22,8 +22,9 @@ class BlockCutter {
   std::optional<std::string> next();
   // Bytes that were read and are in no block yet.
   std::size_t waiting() const { return buffer_.size() - begin_; }
-  // All whole lines that wait, or with `partial` the bytes behind the last one too; nothing where there are
-  // none. For closing a block early.
+  // A block of the whole lines that wait, or with `partial` of the bytes behind the last one too; nothing
+  // where there are none. For closing a block early: more than a block may wait, so ask until there is none.
+  // Also gives what was read before the source failed.
   std::optional<std::string> cut_now(bool partial);
 
  private:

@@ -12,15 +12,6 @@ namespace {
 // A filter pays where it takes at most one byte for so many of the block's.
 constexpr std::size_t filter_share = 200;
 
-// Which of the templates that a block starts from occur in it.
-std::vector<bool> templates_of_block(std::span<const std::uint32_t> ids, std::size_t known) {
-  std::vector<bool> occurs(known);
-  for (const std::uint32_t id : ids)
-    if (id < known) occurs[id] = true;
-  while (!occurs.empty() && !occurs.back()) occurs.pop_back();
-  return occurs;
-}
-
 void describe_times(const CodedBlock& coded, const HeaderFormat& format, const TemplateTable& table,
                     MadeBlock& made) {
   if (coded.moments.empty()) return;
@@ -32,10 +23,31 @@ void describe_times(const CodedBlock& coded, const HeaderFormat& format, const T
   made.first_line_tells_time = (id < table.size() ? table[id] : coded.fresh[id - table.size()]).has_header();
 }
 
+// Other blocks wait for what this one adds: whatever it fails of, they must hear.
+class Publication {
+ public:
+  Publication(GenerationTables& tables, std::uint64_t block) : tables_(tables), block_(block) {}
+  ~Publication() {
+    if (!published_) tables_.abandon();
+  }
+  Publication(const Publication&) = delete;
+  Publication& operator=(const Publication&) = delete;
+  void publish(std::span<const Template> fresh) {
+    tables_.publish(block_, fresh);
+    published_ = true;
+  }
+
+ private:
+  GenerationTables& tables_;
+  std::uint64_t block_;
+  bool published_ = false;
+};
+
 }  // namespace
 
 MadeBlock make_block(const BlockTask& task, const HeaderFormat& format, GenerationTables& tables,
                      const BlockOptions& options) {
+  Publication publication(tables, task.number);
   MadeBlock made;
   made.entry.section = task.section;
   made.entry.number = task.number;
@@ -43,24 +55,11 @@ MadeBlock make_block(const BlockTask& task, const HeaderFormat& format, Generati
   made.entry.check = xxh3_64(task.text);
   made.entry.open_end = !task.text.ends_with('\n');
   made.newlines = static_cast<std::uint64_t>(std::ranges::count(task.text, '\n'));
-  bool published = false;
   BlockOptions listening = options;
-  listening.on_templates = [&](std::span<const Template> fresh) {
-    tables.publish(task.number, fresh);
-    published = true;
-  };
-  GenerationTables::Start start;
-  CodedBlock coded;
-  try {
-    start = tables.start_of(task.number);
-    coded = encode_block(task.text, format, *start.known, listening);
-  } catch (...) {
-    if (!published) tables.abandon();
-    throw;
-  }
+  listening.on_templates = [&](std::span<const Template> fresh) { publication.publish(fresh); };
+  const GenerationTables::Start start = tables.start_of(task.number);
+  CodedBlock coded = encode_block(task.text, format, *start.known, listening);
   const TemplateTable& table = start.known->table();
-  // Every block of the first generation starts from nothing, and may hold lines of any template.
-  if (task.number >= generation_blocks) made.entry.templates = templates_of_block(coded.ids, table.size());
   describe_times(coded, format, table, made);
   made.templates = std::move(coded.part_0);
   made.streams = std::move(coded.part_1);

@@ -12,6 +12,11 @@
 #include "methods/text/logzip/stamp_columns.h"
 
 namespace laconic::logzip {
+namespace {
+
+constexpr std::string_view lossy_value = "<*>";
+
+}  // namespace
 
 struct BlockReader::State {
   State(ByteSpan part_0, ByteSpan part_1, const HeaderFormat& header_format,
@@ -37,6 +42,9 @@ struct BlockReader::State {
     return id < known.size() ? known[id] : fresh[id - known.size()];
   }
 
+  // Every value is some byte of a line, or stands between two tokens of it.
+  std::uint64_t most_values() const { return head.size + ids->size() * (HeaderFormat::most_fields + 1); }
+
   // A line walks the segments of its template beside the fields of the format.
   void check_segments(const ByteReader& reader) {
     const std::size_t of_header = template_segments(format);
@@ -55,8 +63,7 @@ struct BlockReader::State {
       header_lines += template_of(one.id).has_header() ? one.lines : 0;
     }
     ByteReader reader(bundle->read_id(layout_stream), where);
-    // Every value is some byte of a line, or stands between two tokens of it.
-    std::uint64_t values_left = head.size + ids->size() * (HeaderFormat::most_fields + 1);
+    std::uint64_t values_left = most_values();
     for (std::uint32_t id = 0; id < lines_of.size(); ++id) {
       const std::uint32_t slots = template_of(id).slots;
       if (lines_of[id] == 0 || slots == 0) continue;
@@ -140,7 +147,7 @@ struct BlockReader::State {
     const auto segment = [&] {
       for (; one.text[at] != '\n'; ++at) {
         if (one.text[at] == slot_mark) {
-          text += "<*>";
+          text += lossy_value;
         } else {
           text += one.text[at];
         }
@@ -154,7 +161,7 @@ struct BlockReader::State {
       if (field.with_template) {
         segment();
       } else {
-        text += "<*>";
+        text += lossy_value;
       }
     }
     text += line_end_text(head.ends[line]);
@@ -204,10 +211,11 @@ std::string BlockReader::lines(std::size_t first, std::size_t last) {
     state_->open_renderer().append(first, last, state_->head.size, text);
     return text;
   }
+  // What is no value is text of the log, and values of one byte or none become longer ones.
+  const std::uint64_t longest = state_->head.size + lossy_value.size() * state_->most_values();
   for (std::size_t line = first; line < last; ++line) {
     text += state_->lossy_line(line);
-    if (text.size() > block_bytes)
-      fail(ErrorKind::corrupt, "a block is longer than blocks are", state_->where);
+    if (text.size() > longest) fail(ErrorKind::corrupt, "a block is longer than blocks are", state_->where);
   }
   return text;
 }

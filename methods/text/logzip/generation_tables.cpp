@@ -11,9 +11,9 @@ namespace laconic::logzip {
 GenerationTables::GenerationTables(std::size_t segments)
     : known_(std::make_shared<const KnownTemplates>(segments)), before_(known_->table().size()) {}
 
-GenerationTables::GenerationTables(std::shared_ptr<const KnownTemplates> known, std::uint64_t blocks,
-                                   std::vector<std::vector<Template>> open)
-    : known_(std::move(known)), before_(known_->table().size()), generation_(blocks / generation_blocks) {
+GenerationTables::GenerationTables(std::shared_ptr<const KnownTemplates> known, std::size_t before,
+                                   std::uint64_t blocks, std::vector<std::vector<Template>> open)
+    : known_(std::move(known)), before_(before), generation_(blocks / generation_blocks) {
   require(open.size() == blocks % generation_blocks, "what the blocks of an open generation add");
   for (std::vector<Template>& fresh : open)
     published_.emplace(generation_ * generation_blocks + published_.size(), std::move(fresh));

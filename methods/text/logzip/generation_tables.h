@@ -18,10 +18,10 @@ namespace laconic::logzip {
 
 class GenerationTables {
  public:
-  // `blocks` blocks exist already: `known` is that of the generation of block `blocks`, `open` is what those
-  // of this generation add.
   explicit GenerationTables(std::size_t segments);
-  GenerationTables(std::shared_ptr<const KnownTemplates> known, std::uint64_t blocks,
+  // `blocks` blocks exist already: `known` is that of the generation of block `blocks`, and what the
+  // generation before added begins at `before` in it; `open` is what the blocks of this generation add.
+  GenerationTables(std::shared_ptr<const KnownTemplates> known, std::size_t before, std::uint64_t blocks,
                    std::vector<std::vector<Template>> open);
 
   struct Start {

@@ -48,6 +48,7 @@ class MatchCollector {
         ++result_.skipped_by_content;
         return false;
       case BlockMatches::Outcome::damaged:
+        close();  // a line that goes on in it is not put together with what follows it
         ++result_.damaged;
         if (damage_) damage_(found.message);
         return false;

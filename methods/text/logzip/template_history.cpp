@@ -44,7 +44,10 @@ std::vector<Template> TemplateHistory::added_by(std::uint64_t generation) const 
   for (std::uint64_t i = 0; i < generation_blocks; ++i) {
     const std::uint64_t number = generation * generation_blocks + i;
     const auto fresh = read_(number, BlockPart::templates);
-    if (!fresh) fail(ErrorKind::corrupt, "templates were lost with block " + std::to_string(number));
+    if (!fresh) {
+      fail(ErrorKind::corrupt, "its templates were lost with a block before it, number " +
+                                   std::to_string(number) + " of those that share them");
+    }
     added.insert(added.end(), fresh->begin(), fresh->end());
   }
   return added;

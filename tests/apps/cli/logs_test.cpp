@@ -15,6 +15,7 @@
 #include "command.h"
 #include "engine/base/child_process.h"
 #include "engine/base/scratch_folder.h"
+#include "engine/container/block_file.h"
 #include "methods/text/logzip/log_generator.h"
 
 namespace laconic {
@@ -180,6 +181,94 @@ TEST_F(Logs, ACutArchiveIsDamaged) {
   EXPECT_FALSE(fs::exists(file("out")));
 }
 
+TEST_F(Logs, ArchivesAndRestoredLogsAreAsSecretAsTheLogs) {
+  const auto mode = [&](const std::string& name) {
+    return static_cast<unsigned>(fs::status(file(name)).permissions());
+  };
+  for (const unsigned bits : {0600u, 0640u, 0644u}) {
+    write("a.log", generated(3'000));
+    ::chmod(file("a.log").c_str(), bits);
+    ASSERT_EQ(run({"compress", file("a.log"), "--fast", "--force"}).code, 0);
+    EXPECT_EQ(mode("a.log.lzl"), bits);
+    fs::remove(file("a.log"));
+    ASSERT_EQ(run({"decompress", file("a.log.lzl")}).code, 0);
+    EXPECT_EQ(mode("a.log"), bits);
+  }
+  // Several: what all of them allow.
+  write("b.log", generated(3'000));
+  ::chmod(file("b.log").c_str(), 0604);
+  ASSERT_EQ(run({"compress", file("a.log"), file("b.log"), "-o", file("all.lzl"), "--fast"}).code, 0);
+  EXPECT_EQ(mode("all.lzl"), 0604u);
+  ::chmod(file("a.log").c_str(), 0640);
+  ASSERT_EQ(run({"compress", file("a.log"), file("b.log"), "-o", file("all.lzl"), "--fast", "--force"}).code,
+            0);
+  EXPECT_EQ(mode("all.lzl"), 0600u);
+}
+
+TEST_F(Logs, WhatADamagedInputHasBeforeItsDamageIsTakenAndSaid) {
+  const std::string text = generated(400'000);
+  write("a.log", text);
+  write("b.log", "of the other\n");
+  ASSERT_EQ(shell("gzip " + file("a.log")).code, 0);
+  const std::string packed = read_text_file(file("a.log.gz"));
+  write("a.log.gz", std::string_view(packed).substr(0, packed.size() / 2));
+  const CommandResult made =
+      run({"compress", file("a.log.gz"), file("b.log"), "-o", file("all.lzl"), "--fast"});
+  EXPECT_EQ(made.code, 3);
+  const std::string read = cat(file("all.lzl"));
+  const std::string end = "of the other\n";
+  ASSERT_TRUE(read.ends_with(end));
+  const std::string part = read.substr(0, read.size() - end.size());
+  EXPECT_GT(part.size(), text.size() / 4);
+  EXPECT_TRUE(text.starts_with(part));
+  EXPECT_THAT(made.err,
+              HasSubstr("the " + std::to_string(part.size()) + " bytes before that are in the archive"));
+}
+
+TEST_F(Logs, NamesNeedNotBeText) {
+  write("\xff.log", "line one\n");
+  ASSERT_EQ(run({"compress", file("\xff.log"), "--fast", "--json"}).code, 0);
+  const std::string archive = file("\xff.log.lzl");
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"stats", archive}, {"verify", archive}, {"grep", "one", archive}}) {
+    std::vector<std::string> arguments = words;
+    arguments.emplace_back("--json");
+    const CommandResult result = run(arguments);
+    EXPECT_EQ(result.code, 0) << words[0] << result.err;
+    EXPECT_TRUE(Json::accept(result.out)) << words[0];
+  }
+}
+
+TEST_F(Logs, OneBadArchiveDoesNotKeepTheOthersFromBeingRead) {
+  write("a.log", "line one\n");
+  ASSERT_EQ(run({"compress", file("a.log"), "--fast"}).code, 0);
+  // A version of the archive format that does not exist yet, and a format of lines that cannot be.
+  const std::string newer("\x20", 1), none("\x11<Date", 6);
+  for (const std::string& header : {newer, none}) {
+    BlockFileWriter::create(file("bad.lzl"), "LZL1", as_byte_span(header)).finish();
+    const CommandResult found = run({"grep", "one", file("bad.lzl"), file("a.log.lzl")});
+    EXPECT_THAT(found.out, HasSubstr("line one"));
+    EXPECT_THAT(found.err, HasSubstr("bad.lzl"));
+    EXPECT_GT(found.code, 1);
+    const CommandResult verified = run({"verify", file("bad.lzl"), file("a.log.lzl")});
+    EXPECT_THAT(verified.out, HasSubstr("1 of 1 blocks sound"));
+    EXPECT_GT(verified.code, 1);
+  }
+}
+
+TEST_F(Logs, PlacesThatCannotBeWrittenAreNamed) {
+  write("a.log", "line one\n");
+  write("b.log", "line two\n");
+  ASSERT_EQ(run({"compress", file("a.log"), file("b.log"), "-o", file("all.lzl"), "--fast"}).code, 0);
+  // A file where a folder is needed.
+  const std::string first = folder().relative_path().begin()->string();
+  write("out/" + first, "");
+  const CommandResult result = run({"decompress", file("all.lzl"), "-o", file("out")});
+  EXPECT_EQ(result.code, 2) << result.err;
+  EXPECT_THAT(result.err, HasSubstr(first));
+  EXPECT_EQ(run({"compress", file("a.log"), "-o", file("a.log/b/c.lzl"), "--fast"}).code, 2);
+}
+
 TEST_F(Logs, AreComparedWithGeneralCompressors) {
   write("a.log", generated(60'000));
   const CommandResult result = run({"bench", file("a.log"), "--json"});
@@ -224,7 +313,7 @@ class FollowedLogs : public Logs {
   Command follow() const {
     fs::create_directories(folder() / "run");
     return Command(folder() / "run", {"logs", "compress", "--follow", file("a.log"), "-o", file("a.lzl"),
-                                      "--fast", "--flush-interval", "0.2"});
+                                      "--fast", "--flush-interval", "0.2", "--rotation-wait", "0.3"});
   }
   template <class Condition>
   bool soon(const Condition& condition) const {

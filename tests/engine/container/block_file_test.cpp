@@ -16,10 +16,12 @@ class BlockFile : public testing::Test {
   ScratchFolder folder{"blocks"};
   std::filesystem::path path = folder.path() / "file";
 
-  BlockFileWriter create(BlockFileWriter::Appears appears = BlockFileWriter::Appears::finished) const {
-    return BlockFileWriter::create(path, sample_magic, as_byte_span(sample_header), appears);
+  BlockFileWriter create(const TemporaryFileOptions& options = {}) const {
+    return BlockFileWriter::create(path, sample_magic, as_byte_span(sample_header), options);
   }
-  BlockFileWriter open() const { return BlockFileWriter::open(path, sample_magic, as_byte_span("ignored")); }
+  BlockFileWriter open(std::string_view header = "ignored") const {
+    return BlockFileWriter::open(path, sample_magic, as_byte_span(header));
+  }
   BlockFileReader read() const { return BlockFileReader(path, sample_magic); }
 };
 
@@ -49,7 +51,7 @@ TEST_F(BlockFile, AFileAppearsWhenItIsFinished) {
 }
 
 TEST_F(BlockFile, AVisibleFileIsReadableAfterEveryBlock) {
-  BlockFileWriter writer = create(BlockFileWriter::Appears::at_once);
+  BlockFileWriter writer = open(sample_header);
   for (std::size_t i = 0; i < 12; ++i) {
     const BlockFileReader reader = read();
     EXPECT_TRUE(reader.recovered() || i == 0);
@@ -86,20 +88,9 @@ TEST_F(BlockFile, APartIsReadAlone) {
   file[last.offset + 3] ^= std::byte{1};
   const BlockFileReader reader = read_samples(file);
   EXPECT_EQ(as_text(reader.read_part(20, 0)), "part 0 of 20");
-  EXPECT_EQ(kind_of_error([&] { reader.frame(20); }, "block 20 at byte"), ErrorKind::corrupt);
+  EXPECT_EQ(kind_of_error([&] { reader.read_part(20, 2); }, "block 20 at byte"), ErrorKind::corrupt);
   EXPECT_EQ(kind_of_error([&] { reader.read_part(20, 2); }, "part 2"), ErrorKind::corrupt);
   EXPECT_EQ(kind_of_error([&] { reader.read_part(20, 3); }), ErrorKind::corrupt);
-}
-
-TEST_F(BlockFile, ItemsAreFoundInTheirBlocks) {
-  write_samples(path, 30);
-  const BlockFileReader reader = read();
-  for (std::uint64_t item = 0; item < reader.items(); ++item) {
-    const FrameInfo& info = reader.frames()[reader.frame_of_item(item)];
-    EXPECT_LE(info.first_item, item);
-    EXPECT_LT(item, info.first_item + info.items);
-  }
-  EXPECT_EQ(kind_of_error([&] { reader.frame_of_item(reader.items()); }), ErrorKind::input);
 }
 
 TEST_F(BlockFile, AppendingGoesOnAfterTheLastBlock) {
@@ -148,9 +139,8 @@ TEST_F(BlockFile, OpeningMakesAMissingFile) {
 }
 
 TEST_F(BlockFile, OneWriterAtATime) {
-  BlockFileWriter writer = create(BlockFileWriter::Appears::at_once);
+  BlockFileWriter writer = open(sample_header);
   EXPECT_EQ(kind_of_error([&] { open(); }, "another program"), ErrorKind::io);
-  EXPECT_EQ(kind_of_error([&] { create(BlockFileWriter::Appears::at_once); }, "exists"), ErrorKind::usage);
   append_sample(writer, 0);
   writer.finish();
   expect_samples(read(), 1);
@@ -159,6 +149,31 @@ TEST_F(BlockFile, OneWriterAtATime) {
   append_sample(hidden, 0);
   hidden.finish();
   expect_samples(read(), 1);
+}
+
+TEST_F(BlockFile, AFileThatAppearedMeanwhileStays) {
+  BlockFileWriter writer = create({.replace = false});
+  append_sample(writer, 0);
+  write_file(path, "of another program");
+  EXPECT_EQ(kind_of_error([&] { writer.finish(); }, "exists"), ErrorKind::usage);
+  EXPECT_EQ(read_text_file(path), "of another program");
+  std::filesystem::remove(path);
+  writer.finish();
+  expect_samples(read(), 1);
+}
+
+TEST_F(BlockFile, ANewFileHasTheAccessThatIsAskedFor) {
+  const auto mode = [&] { return static_cast<unsigned>(std::filesystem::status(path).permissions()); };
+  {
+    BlockFileWriter writer = create({.access = FileAccess{0440, {}}});
+    writer.finish();
+  }
+  EXPECT_EQ(mode(), 0440u);
+  std::filesystem::remove(path);
+  BlockFileWriter::open(path, sample_magic, {}, FileAccess{0440, {}});
+  EXPECT_EQ(mode(), 0640u);  // its writer opens it again
+  BlockFileWriter::open(path, sample_magic, {}, FileAccess{0666, {}});
+  EXPECT_EQ(mode(), 0640u);
 }
 
 TEST_F(BlockFile, OtherFilesAreRefusedAndLeftAlone) {

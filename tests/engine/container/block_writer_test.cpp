@@ -39,8 +39,7 @@ class BlockWriter : public testing::Test {
   std::filesystem::path path = folder.path() / "file";
 
   BlockFileWriter create() const {
-    return BlockFileWriter::create(path, sample_magic, as_byte_span(sample_header),
-                                   BlockFileWriter::Appears::at_once);
+    return BlockFileWriter::open(path, sample_magic, as_byte_span(sample_header));
   }
 };
 

@@ -295,5 +295,18 @@ TEST_F(ByteSources, WhatCannotBeReadIsNamed) {
   }
 }
 
+// Of several inputs one that the system cannot read must not end the work on the others.
+TEST(ByteSources, AReadThatFailsIsAFaultOfTheInput) {
+  ByteSource source = ByteSource::open("/proc/self/mem");  // nothing is mapped at its beginning
+  std::array<std::byte, 16> bytes;
+  try {
+    source.read(bytes);
+    FAIL() << "address 0 was read";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::input);
+    EXPECT_NE(std::string_view(error.what()).find("cannot be read after byte 0"), std::string_view::npos);
+  }
+}
+
 }  // namespace
 }  // namespace laconic

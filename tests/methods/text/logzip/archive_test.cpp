@@ -149,6 +149,42 @@ TEST(LogArchive, FramingAndIndexOfOneBlockAreSmall) {
   EXPECT_LE(archive.framing_bytes(), 96u);
 }
 
+// Without values, lines of one-digit words are twice as long.
+TEST(LogArchive, LossyTextMayBeLongerThanABlock) {
+  std::string line, shown;
+  for (int word = 0; word < 125; ++word) {
+    line += std::to_string(word * 7 % 10) + (word == 124 ? "\n" : " ");
+    shown += word == 124 ? "<*>\n" : "<*> ";
+  }
+  std::string text;
+  while (text.size() < block_bytes / 4 * 3) text += line;
+  ArchiveOptions options = fast_options();
+  options.lossy = true;
+  const Bytes file = archive_of(text, block_lines, options);
+  const ArchiveReader archive(file, "test");
+  ASSERT_EQ(archive.blocks().size(), 1u);
+  const std::string lossy = whole_text(archive);
+  EXPECT_GT(lossy.size(), block_bytes);
+  EXPECT_EQ(lossy.substr(0, shown.size()), shown);
+}
+
+// A block of traces tells no time of its own.
+TEST(LogArchive, BlocksWithoutTimesHaveTheOneOfTheLineBefore) {
+  std::string text;
+  for (int i = 0; i < 20; ++i)
+    text += "2026-01-31 14:00:" + std::to_string(10 + i) + " INFO worker: job " + std::to_string(i) +
+            " is done\n";
+  for (int i = 0; i < 20; ++i) text += "\tat com.example.Job.run(Job.java:" + std::to_string(i) + ")\n";
+  const Bytes file = archive_of(text, 10);
+  const ArchiveReader archive(file, "test");
+  ASSERT_EQ(archive.blocks().size(), 4u);
+  const BlockEntry &timed = archive.blocks()[1].entry, &without = archive.blocks()[2].entry;
+  ASSERT_TRUE(timed.times);
+  EXPECT_FALSE(without.times);
+  EXPECT_EQ(without.carried, timed.times->last);
+  EXPECT_EQ(archive.blocks()[3].entry.carried, timed.times->last);
+}
+
 TEST(LogArchive, FormatsThatMakeNoSenseAreRefused) {
   for (const char* format : {"<Date> <Time>", "<Date <Content>", "Content"}) {
     ArchiveOptions options = fast_options();
@@ -178,11 +214,6 @@ TEST(LogArchive, IndexEntriesComeBack) {
       entry.times = {first, first + static_cast<std::int64_t>(random.below(1000)) * 1'000'000'000};
     }
     if (random.below(2) > 0) entry.carried = static_cast<std::int64_t>(random.bits()) * 1000 - 5;
-    if (random.below(2) > 0) {
-      entry.templates.emplace(random.below(300));
-      for (std::size_t bit = 0; bit < entry.templates->size(); ++bit)
-        (*entry.templates)[bit] = random.below(2) > 0;
-    }
     const Bytes bytes = write_block_entry(entry, entry.number);
     const BlockEntry read = read_block_entry(bytes, entry.number, "test");
     EXPECT_EQ(write_block_entry(read, entry.number), bytes);
@@ -192,7 +223,6 @@ TEST(LogArchive, IndexEntriesComeBack) {
       EXPECT_EQ(read.times->last, entry.times->last);
     }
     EXPECT_EQ(read.carried, entry.carried);
-    EXPECT_EQ(read.templates, entry.templates);
   }
 }
 

@@ -1,57 +1,65 @@
+// Templates of blocks join the table at the end of a generation, for writers and readers alike.
 #include "methods/text/logzip/template_generations.h"
 
 #include <gtest/gtest.h>
 
-#include "methods/text/logzip/block_codec.h"
-#include "methods/text/logzip/format_detection.h"
-#include "tests/methods/text/logzip/example_logs.h"
+#include "engine/base/error.h"
+#include "methods/text/logzip/generation_tables.h"
+#include "methods/text/logzip/template_history.h"
 
 namespace laconic::logzip {
 namespace {
 
-TEST(TemplateGenerations, AdditionsJoinAtTheEndOfAGenerationInTheOrderOfBlocks) {
-  EncodingGenerations encoding(1);
-  DecodingGenerations decoding(1);
-  for (std::uint64_t block = 0; block < 2 * generation_blocks; ++block) {
-    EXPECT_EQ(encoding.known().table().size(), block < generation_blocks ? 2u : 2 + generation_blocks / 2);
-    // Every second block finds what the one before it found.
-    const std::vector<Template> fresh{Template("Pkind " + std::to_string(block / 2) + "\n")};
-    encoding.add(fresh);
-    decoding.add(fresh);
-  }
-  EXPECT_EQ(encoding.known().table().find("Pkind 0\n"), 2u);
-  EXPECT_EQ(encoding.known().table().find("Pkind 7\n"), 9u);
-  EXPECT_EQ(decoding.known_to(0).size(), 2u);
-  EXPECT_EQ(decoding.known_to(generation_blocks - 1).size(), 2u);
-  EXPECT_EQ(decoding.known_to(generation_blocks).size(), 2 + generation_blocks / 2);
-  EXPECT_EQ(decoding.known_to(2 * generation_blocks).size(), 2 + generation_blocks);
-  EXPECT_EQ(decoding.known_to(2 * generation_blocks).back().text, "Pkind 7\n");
+// Every second block finds what the one before it found.
+std::vector<Template> added_by(std::uint64_t block) {
+  return {Template("Pkind " + std::to_string(block / 2) + "\n")};
 }
 
-TEST(TemplateGenerations, BlocksOfManyGenerationsComeBack) {
-  const HeaderFormat format = detect_format(example_log(300));
-  EncodingGenerations encoding(template_segments(format));
-  std::vector<CodedBlock> blocks;
-  std::size_t first_templates = 0, last_templates = 0;
-  BlockOptions options;
-  options.mode = LogMode::fast;
-  for (std::uint64_t block = 0; block < 18; ++block) {
-    blocks.push_back(encode_block(example_log(120, block), format, encoding.known(), options));
-    encoding.add(blocks.back().fresh);
-    (block < generation_blocks ? first_templates : last_templates) += blocks.back().fresh.size();
+TEST(TemplateGenerations, AdditionsJoinAtTheEndOfAGenerationInTheOrderOfBlocks) {
+  GenerationTables tables(1);
+  for (std::uint64_t block = 0; block < 2 * generation_blocks; ++block) {
+    const GenerationTables::Start start = tables.start_of(block);
+    EXPECT_EQ(start.known->table().size(), block < generation_blocks ? 2u : 2 + generation_blocks / 2);
+    EXPECT_EQ(start.before, 2u);
+    // In any order within a generation.
+    const std::uint64_t other = block ^ 5u;
+    tables.publish(other, added_by(other));
   }
-  EXPECT_GT(first_templates, 8 * last_templates);
-  DecodingGenerations decoding(template_segments(format));
-  std::vector<std::vector<Template>> fresh;
-  for (const CodedBlock& block : blocks) {
-    fresh.push_back(decode_templates(block.part_0, template_segments(format), "block"));
-    decoding.add(fresh.back());
+  const GenerationTables::Start last = tables.start_of(2 * generation_blocks);
+  EXPECT_EQ(last.before, 2 + generation_blocks / 2);
+  EXPECT_EQ(last.known->table().size(), 2 + generation_blocks);
+  EXPECT_EQ(last.known->table().find("Pkind 0\n"), 2u);
+  EXPECT_EQ(last.known->table().find("Pkind 7\n"), 9u);
+}
+
+// The first block of a generation repeats what the one before added, also where that is nothing: other blocks
+// may then be lost.
+TEST(TemplateGenerations, ReadersTakeEitherTheRepetitionOrTheBlocks) {
+  bool repeated = true, blocks = true;
+  const auto read = [&](std::uint64_t number, BlockPart part) -> std::optional<std::vector<Template>> {
+    std::vector<Template> all;
+    if (part == BlockPart::templates) {
+      if (!blocks) return std::nullopt;
+      return number < generation_blocks ? added_by(number) : all;
+    }
+    if (!repeated) return std::nullopt;
+    for (std::uint64_t i = 0; number == generation_blocks && i < generation_blocks; ++i)
+      all.push_back(added_by(i).front());
+    return all;
+  };
+  for (int turn = 0; turn < 3; ++turn) {
+    repeated = turn != 1;
+    blocks = turn != 2;
+    TemplateHistory history(1, read);
+    EXPECT_EQ(history.start_of(7)->size(), 2u);
+    EXPECT_EQ(history.start_of(8)->size(), 6u);
+    EXPECT_EQ(history.start_of(30)->size(), 6u);
+    EXPECT_EQ(history.start_of(30)->find("Pkind 3\n"), 5u);
   }
-  for (std::uint64_t block = 0; block < blocks.size(); ++block) {
-    BlockReader reader(blocks[block].part_0, blocks[block].part_1, format, decoding.known_to(block),
-                       fresh[block], "block");
-    EXPECT_EQ(reader.text(), example_log(120, block)) << block;
-  }
+  repeated = blocks = false;
+  TemplateHistory history(1, read);
+  EXPECT_EQ(history.start_of(7)->size(), 2u);
+  EXPECT_THROW(history.start_of(8), Error);
 }
 
 }  // namespace
