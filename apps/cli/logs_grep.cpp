@@ -69,19 +69,19 @@ class LogGrep {
              std::vector<logzip::TimeWindow>& windows) const {
     const std::string text = arguments_.text(option);
     const bool since = std::string_view(option) == "since";
+    constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
     bool times = false, fits = false;
     for (std::size_t i = 0; i < windows.size(); ++i) {
       const logzip::ArchiveSection& section = archive.sections()[i];
       const bool tells = !section.format.stamps().empty();
-      const auto found = tells ? logzip::moment_of(text, section.format) : std::nullopt;
       times = times || tells;
-      fits = fits || found;
-      constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
-      if (since) {
-        windows[i].since = found ? *found : never;
-      } else {
-        windows[i].until = found ? *found : -never;
+      std::int64_t moment = since ? never : -never;
+      bool found = false;
+      if (const auto told = tells ? logzip::moment_of(text, section.format) : std::nullopt) {
+        moment = *told;
+        found = fits = true;
       }
+      (since ? windows[i].since : windows[i].until) = moment;
       if (tells && !found)
         print_notice(fmt::format("laconic: {}: \"{}\" is no time of its lines; left out",
                                  section.entry.name.empty() ? archive.where() : section.entry.name, text));
