@@ -386,13 +386,14 @@ TEST(JsonLines, LinesAreSelectedByTime) {
   const ArchiveReader archive(file, "test");
   const HeaderFormat format = detect_format(text.substr(0, 100'000));
   const auto wanted = lines_where(text, [&](std::string_view) { return true; });
+  const TimeWindow window{format.time_of(wanted[800]), format.time_of(wanted[1700])};
+  ASSERT_TRUE(window.since && window.until);
   SearchOptions options;
-  options.since = format.time_of(wanted[800]);
-  options.until = format.time_of(wanted[1700]);
-  ASSERT_TRUE(options.since && options.until);
-  EXPECT_EQ(found(archive, "", options), lines_where(text, [&](std::string_view line) {
-              return *format.time_of(line) >= *options.since && *format.time_of(line) < *options.until;
-            }));
+  options.windows = {window};
+  const auto lines =
+      lines_where(text, [&](std::string_view line) { return window.holds(*format.time_of(line)); });
+  EXPECT_GT(lines.size(), 800u);
+  EXPECT_EQ(found(archive, "", options), lines);
 }
 
 TEST(JsonLines, FieldsMakeArchivesSmaller) {
