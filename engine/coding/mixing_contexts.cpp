@@ -23,13 +23,14 @@ void mixing_separate(MixingHashes& hashes) {
 
 }  // namespace
 
-MixingHashes mixing_text_contexts(std::uint64_t recent, const MixingRows& rows, const MixingMatch& match,
-                                  std::span<const std::byte> text, std::size_t position) {
+MixingHashes mixing_text_contexts(const MixingScene& scene) {
+  const std::uint64_t recent = scene.recent;
+  const MixingRows& rows = scene.rows;
   const auto byte = [&](int back) { return static_cast<std::uint32_t>(recent >> (8 * back - 8)) & 255; };
   std::uint32_t there = 0, behind = 0;
   if (rows.has_aligned()) {
-    there = 1u + static_cast<std::uint32_t>(text[rows.aligned()]);
-    if (rows.aligned() + 1 < position) behind = 1u + static_cast<std::uint32_t>(text[rows.aligned() + 1]);
+    there = 1u + static_cast<std::uint32_t>(scene.text[rows.aligned()]);
+    if (rows.aligned() + 1 < scene.position) behind = 1u + static_cast<std::uint32_t>(scene.text[rows.aligned() + 1]);
   }
   MixingHashes h{};
   for (std::size_t i = 0; i < mixing_orders; ++i) h[i] = mixing_low_bytes(recent, static_cast<int>(i) + 1);
@@ -41,7 +42,7 @@ MixingHashes mixing_text_contexts(std::uint64_t recent, const MixingRows& rows, 
   h[11] = mixing_hash(there + 512 * behind, rows.shape());
   h[12] = mixing_hash(rows.above() + 256 * byte(1), rows.column());
   h[13] = mixing_hash(byte(2) + 256 * byte(3), 0);
-  h[14] = mixing_hash(mixing_expectation(match), byte(1));
+  h[14] = mixing_hash(mixing_expectation(scene.match), byte(1));
   h[15] = mixing_hash(rows.shape(), rows.column());
   h[16] = mixing_low_bytes(recent, 8);
   h[17] = mixing_hash(rows.row_head() + 3 * rows.field(), rows.word());
@@ -51,30 +52,32 @@ MixingHashes mixing_text_contexts(std::uint64_t recent, const MixingRows& rows, 
   return h;
 }
 
-MixingHashes mixing_record_contexts(std::uint64_t recent, const MixingRows& rows, const MixingMatch& match,
-                                    std::span<const std::byte> text, std::size_t position,
-                                    std::uint32_t period) {
+MixingHashes mixing_number_contexts(const MixingScene& scene) {
+  const std::uint64_t recent = scene.recent;
+  const MixingNumbers& numbers = scene.numbers;
   const auto byte = [&](int back) { return static_cast<std::uint32_t>(recent >> (8 * back - 8)) & 255; };
   const auto up = [&](std::size_t back) {
-    return position >= back ? 1u + static_cast<std::uint32_t>(text[position - back]) : 0u;
+    return scene.position >= back ? 1u + static_cast<std::uint32_t>(scene.text[scene.position - back]) : 0u;
   };
-  const std::uint32_t column = rows.column();
+  const std::uint32_t period = scene.period;
+  const std::uint32_t column = period > 0 ? static_cast<std::uint32_t>(scene.position) % period : numbers.length();
   MixingHashes h{};
   for (std::size_t i = 0; i < mixing_orders; ++i) h[i] = mixing_low_bytes(recent, static_cast<int>(i) + 1);
-  h[6] = mixing_hash(up(period), column);
-  h[7] = mixing_hash(up(period) + 512 * up(2 * period), column);
-  h[8] = mixing_hash(byte(1), column);
-  h[9] = mixing_hash(byte(1) + 256 * byte(2), column);
-  h[10] = mixing_hash(up(period) + 512 * byte(1), column);
-  h[11] = mixing_hash(up(period) + 512 * up(period - 1), byte(1));
-  h[12] = mixing_hash(up(period) - up(2 * period), up(period));
+  const std::uint32_t now = numbers.started();
+  h[6] = mixing_hash(now, numbers.before(1));
+  h[7] = mixing_hash(now + numbers.before(2), numbers.before(1));
+  h[8] = mixing_hash(now, 0);
+  h[9] = mixing_hash(now, numbers.before(2));
+  h[10] = mixing_hash(now, numbers.before(3));
+  h[11] = mixing_hash(now, numbers.size(1) + 64 * numbers.size(2));
+  h[12] = mixing_hash(byte(1), numbers.repeats());
   h[13] = mixing_hash(byte(2) + 256 * byte(3), 0);
-  h[14] = mixing_hash(mixing_expectation(match), byte(1));
-  h[15] = mixing_hash(column, 0);
-  h[16] = mixing_hash(up(period) - up(period + 1) + byte(1), column);
-  h[17] = mixing_hash(byte(2), column);
-  h[18] = mixing_hash(byte(1) + 256 * byte(3), 0);
-  h[19] = mixing_hash(up(period) + 512 * up(period + 1), byte(1));
+  h[14] = mixing_hash(mixing_expectation(scene.match), byte(1));
+  h[15] = period > 0 ? mixing_hash(column, period) : mixing_hash(now, numbers.size(1) + numbers.size(2) + numbers.size(3));
+  h[16] = mixing_hash(now + numbers.before(2) + 3 * numbers.before(3), numbers.before(1));
+  h[17] = period > 0 ? mixing_hash(up(period), column) : mixing_hash(now + numbers.before(2), numbers.before(3));
+  h[18] = period > 0 ? mixing_hash(up(period) + 512 * byte(1), column) : mixing_hash(byte(1) + 256 * byte(3), 0);
+  h[19] = period > 0 ? mixing_hash(up(period) + 512 * up(2 * period), column) : mixing_hash(now, numbers.before(4));
   mixing_separate(h);
   return h;
 }

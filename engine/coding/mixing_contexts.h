@@ -6,6 +6,7 @@
 #include <span>
 
 #include "engine/coding/mixing_match.h"
+#include "engine/coding/mixing_numbers.h"
 #include "engine/coding/mixing_rows.h"
 
 namespace laconic {
@@ -15,12 +16,19 @@ inline constexpr std::size_t mixing_orders = 6;  // the first ones are the last 
 
 using MixingHashes = std::array<std::uint32_t, mixing_contexts>;
 
-// recent: the last eight bytes, the newest lowest. Bytes of `text` before `position` are known.
-MixingHashes mixing_text_contexts(std::uint64_t recent, const MixingRows& rows, const MixingMatch& match,
-                                  std::span<const std::byte> text, std::size_t position);
-// For records of a fixed length.
-MixingHashes mixing_record_contexts(std::uint64_t recent, const MixingRows& rows, const MixingMatch& match,
-                                    std::span<const std::byte> text, std::size_t position,
-                                    std::uint32_t period);
+// What is known before a byte. recent: the last eight bytes, the newest lowest.
+struct MixingScene {
+  std::span<const std::byte> text;  // known before `position`
+  std::size_t position = 0;
+  std::uint64_t recent = 0;
+  const MixingRows& rows;
+  const MixingNumbers& numbers;
+  const MixingMatch& match;
+  std::uint32_t period = 0;
+};
+
+MixingHashes mixing_text_contexts(const MixingScene& scene);
+// Numbers: varints, or records of a fixed length.
+MixingHashes mixing_number_contexts(const MixingScene& scene);
 
 }  // namespace laconic

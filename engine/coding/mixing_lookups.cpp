@@ -6,7 +6,7 @@
 namespace laconic {
 namespace {
 
-constexpr std::uint32_t history_map_limit = 255;  // bits after which a map's rate stays
+#define history_map_limit static_cast<std::uint32_t>(tuning.mlimit)  // bits after which a map's rate stays
 
 // What a history says before anything was learnt: bits that never differed are trusted more.
 AdaptiveEstimate history_prior(int zeros, int ones) {
@@ -56,11 +56,10 @@ void MixingLookups::predict(std::uint32_t partial, int bit_at, std::int32_t* log
     const std::uint8_t history = slot.history[node_];
     const std::uint32_t last = half.last_byte;
     const bool agrees = half.run > 0 && (last | 256) >> (8 - bit_at) == partial;
-    const std::uint32_t map = TUNE(run,1) && agrees ? 1 + (last >> (7 - bit_at) & 1) : 0;
+    const std::uint32_t map = agrees ? 1 + (last >> (7 - bit_at) & 1) : 0;
     map_at_[c] = static_cast<std::uint32_t>(c * maps) + map * 256 + history;
     logits[2 * c] = history == 0 ? 0 : logistic_.stretch(history_maps_[map_at_[c]].probability());
-    logits[2 * c + 1] = !TUNE(lean,1) ? 0 : logistic_.stretch(static_cast<std::uint32_t>(slot.lean[node_] + 32768));
-    if (TUNE(mask, 0) >> c & 1) logits[2 * c] = logits[2 * c + 1] = 0;
+    logits[2 * c + 1] = logistic_.stretch(static_cast<std::uint32_t>(slot.lean[node_] + 32768));
     if (c < mixing_orders) seen_orders_ += history != 0 ? 1 : 0;
   }
 }

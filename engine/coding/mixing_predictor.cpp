@@ -34,16 +34,16 @@ void start_match(MixingPlace& place, const MixingMatch& match) {
   place.start_byte(match.expected(), length_bucket(match.length()) + (match.misses() != 0 ? 32 : 0));
 }
 
-int curves_log2(int slots_log2) { return std::clamp(slots_log2 - 4, 8, 15); }
+int curves_log2(int slots_log2) { return std::clamp(slots_log2 - TUNE(clm,4), 8, TUNE(cl,15)); }
 
 }  // namespace
 
 MixingPredictor::MixingPredictor(std::span<const std::byte> text, const MixingLayout& layout,
                                  const MixingWeightsKernel& kernel)
     : text_(text),
-      period_(layout.period),
       logistic_(LogisticTables::shared()),
-      rows_(text, layout.period),
+      rows_(text),
+      period_(text),
       long_match_(text, long_repetition, std::clamp(layout.slots_log2, 10, 18)),
       short_match_(text, short_repetition, std::clamp(layout.slots_log2, 10, 18)),
       lookups_(layout.slots_log2),
@@ -59,12 +59,14 @@ MixingPredictor::MixingPredictor(std::span<const std::byte> text, const MixingLa
 }
 
 void MixingPredictor::start_byte() {
-  lookups_.start_byte(period_ > 0
-                          ? mixing_record_contexts(recent_, rows_, long_match_, text_, position_, period_)
-                          : mixing_text_contexts(recent_, rows_, long_match_, text_, position_));
+  is_text_ = text_share_ > TUNE(tth, 32768);
+  const MixingScene scene{text_, position_, recent_, rows_, numbers_, long_match_, period_.length()};
+  lookups_.start_byte(is_text_ ? mixing_text_contexts(scene) : mixing_number_contexts(scene));
   start_match(long_place_, long_match_);
   start_match(short_place_, short_match_);
-  if (rows_.has_aligned()) {
+  if (!is_text_ && period_.length() > 0 && position_ >= period_.length()) {
+    aligned_place_.start_byte(static_cast<std::uint8_t>(text_[position_ - period_.length()]), 32);
+  } else if (rows_.has_aligned()) {
     aligned_place_.start_byte(static_cast<std::uint8_t>(text_[rows_.aligned()]), length_bucket(rows_.hits()));
   } else {
     aligned_place_.start_byte_without();
@@ -110,7 +112,6 @@ std::uint32_t MixingPredictor::correct(int logit) {
   const auto one = static_cast<std::uint32_t>(recent_ & 0xFF), three = static_cast<std::uint32_t>(recent_ & 0xFFFFFF);
   const std::uint32_t by_one = curves_of_one_.refine(logit, mixing_hash(one, partial_) & curves_);
   const std::uint32_t by_three = curves_of_three_.refine(logit, mixing_hash(three, partial_) & curves_);
-  switch (TUNE(apm, 1)) { case 0: return mixed; case 2: return (mixed + by_one + 2 * by_three + 2) / 4; case 3: return (3 * mixed + by_three + 2) / 4; default: break; }
   return (2 * mixed + by_one + by_three + 2) / 4;
 }
 
@@ -120,6 +121,10 @@ void MixingPredictor::end_byte() {
   const auto byte = static_cast<std::uint8_t>(partial_);
   lookups_.end_byte(byte);
   rows_.advance(position_);
+  numbers_.advance(byte);
+  period_.advance(position_);
+  const ByteClass kind = byte_class(byte);
+  text_share_ += ((kind != ByteClass::other ? 65536 : 0) - text_share_) >> TUNE(tsh, 4);
   long_match_.advance(position_);
   short_match_.advance(position_);
   recent_ = recent_ << 8 | byte;

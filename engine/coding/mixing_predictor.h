@@ -15,13 +15,14 @@
 #include "engine/coding/mixing_layers.h"
 #include "engine/coding/mixing_lookups.h"
 #include "engine/coding/mixing_match.h"
+#include "engine/coding/mixing_numbers.h"
+#include "engine/coding/mixing_period.h"
 #include "engine/coding/mixing_places.h"
 #include "engine/coding/mixing_rows.h"
 
 namespace laconic {
 
 struct MixingLayout {
-  std::uint32_t period = 0;  // of records; 0 for rows of text
   int slots_log2 = 16;       // cache lines for contexts, 8..22
 };
 
@@ -43,9 +44,10 @@ class MixingPredictor {
   std::uint32_t correct(int logit);
 
   std::span<const std::byte> text_;
-  std::uint32_t period_;
   const LogisticTables& logistic_;
   MixingRows rows_;
+  MixingNumbers numbers_;
+  MixingPeriod period_;
   MixingMatch long_match_, short_match_;
   MixingLookups lookups_;
   MixingPlace long_place_, short_place_, aligned_place_;
@@ -58,6 +60,8 @@ class MixingPredictor {
   std::uint64_t recent_ = 0;   // the last eight bytes, the newest lowest
   std::uint32_t partial_ = 1;  // the bits of the byte so far, a one before them
   int bit_at_ = 0;
+  std::int32_t text_share_ = 65536;  // of the recent bytes
+  bool is_text_ = true;
   std::uint32_t probability_ = 32768;
 };
 

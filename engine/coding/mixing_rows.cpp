@@ -18,8 +18,8 @@ ByteClass byte_class(std::uint8_t byte) {
   return byte > 32 && byte < 127 ? ByteClass::mark : ByteClass::other;
 }
 
-MixingRows::MixingRows(std::span<const std::byte> text, std::uint32_t period)
-    : text_(text), period_(period), places_(std::size_t{1} << mixing_places_log2) {}
+MixingRows::MixingRows(std::span<const std::byte> text)
+    : text_(text), places_(std::size_t{1} << mixing_places_log2) {}
 
 void MixingRows::start_row(std::size_t next) {
   row_before_ = row_start_;
@@ -52,15 +52,6 @@ void MixingRows::advance(std::size_t position) {
   const std::size_t next = position + 1;
   ++column_;
   const ByteClass kind = byte_class(byte);
-  if (period_ > 0) {
-    if (next % period_ == 0) start_row(next);
-    hits_ = has_aligned_ && at(aligned_) == byte ? std::min(hits_ + 1, 255u) : 0;
-    has_aligned_ = next >= period_;
-    aligned_ = has_aligned_ ? next - period_ : 0;
-    above_ = has_aligned_ ? at(aligned_) : std::uint8_t{0};
-    field_ = column_;
-    return;
-  }
   if (kind == ByteClass::digit || kind == ByteClass::letter) {
     word_ = mixing_hash(word_ + 1, byte) | 1;
     word_has_digit_ |= kind == ByteClass::digit;

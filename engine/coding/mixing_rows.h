@@ -20,8 +20,8 @@ ByteClass byte_class(std::uint8_t byte);
 
 class MixingRows {
  public:
-  // period 0: rows end at '\n'. `text` is the whole buffer; bytes are read only once they were passed to advance.
-  MixingRows(std::span<const std::byte> text, std::uint32_t period);
+  // Rows end at '\n'. `text` is the whole buffer; bytes are read only once they were passed to advance.
+  explicit MixingRows(std::span<const std::byte> text);
 
   // The byte at `position` became known. Call for 0, 1, 2 ...
   void advance(std::size_t position);
@@ -44,7 +44,6 @@ class MixingRows {
   std::uint8_t at(std::size_t place) const { return static_cast<std::uint8_t>(text_[place]); }
 
   std::span<const std::byte> text_;
-  std::uint32_t period_;
   std::uint32_t column_ = 0, field_ = 0, word_ = 0, previous_word_ = 0, shape_ = 0, hits_ = 0, row_head_ = 0;
   bool word_has_digit_ = false, has_aligned_ = false;
   std::uint8_t above_ = 0;
