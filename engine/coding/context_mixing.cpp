@@ -17,7 +17,7 @@ constexpr std::uint32_t mixing_certainty = 65536;
 enum MixingHeader : std::uint8_t { memory_bits = 15, stored_bit = 16, unused_bits = 224 };
 
 MixingLayout mixing_layout(std::size_t size, int memory_log2) {
-  constexpr int slot_log2 = std::countr_zero(sizeof(MixingSlot));
+  constexpr int slot_log2 = std::countr_zero(sizeof(MixingLine));
   const int enough = std::max(static_cast<int>(std::bit_width(size)) + TUNE(slots,3), 8);
   return {.slots_log2 = std::min(enough, memory_log2 - slot_log2)};
 }

@@ -77,7 +77,7 @@ void MixingPredictor::start_byte() {
 
 int MixingPredictor::mix() {
   std::int32_t* inputs = layers_.inputs();
-  lookups_.predict(partial_, bit_at_, inputs);
+  lookups_.predict(inputs);
   inputs += MixingLookups::inputs;
   inputs[0] = long_place_.predict(partial_, bit_at_, logistic_);
   inputs[1] = short_place_.predict(partial_, bit_at_, logistic_);
@@ -119,7 +119,6 @@ void MixingPredictor::predict() { probability_ = std::clamp(correct(mix()), 1u, 
 
 void MixingPredictor::end_byte() {
   const auto byte = static_cast<std::uint8_t>(partial_);
-  lookups_.end_byte(byte);
   rows_.advance(position_);
   numbers_.advance(byte);
   period_.advance(position_);
