@@ -95,7 +95,7 @@ int MixingPredictor::mix() {
   const std::uint32_t hits = aligned_place_.active() ? 1 + std::min(rows_.hits(), 2u) : 0;
   const std::uint32_t there =
       rows_.has_aligned() ? static_cast<std::uint32_t>(text_[rows_.aligned()]) : 0u;
-  const std::uint32_t circumstances[] = {
+  std::uint32_t circumstances[] = {
       partial_,
       far + 16 * near + 64 * hits,
       (lookups_.seen_orders() + 7 * kind) * 8 + bit,
@@ -104,6 +104,20 @@ int MixingPredictor::mix() {
       std::min(rows_.column(), 255u),
       there * 8 + bit,
   };
+  const std::uint32_t mode = is_text_ ? 0 : 1;
+  const std::uint32_t cost = std::min(cost_ >> 9, 7u);
+  const std::uint32_t expected = long_place_.active() ? 1u * long_match_.expected() : short_place_.active() ? 1u * short_match_.expected() : 0;
+  if (TUNE(s3,0) == 1) circumstances[3] = (cost * 2 + mode) * 8 + bit;
+  if (TUNE(s3,0) == 2) circumstances[3] = (cost * 2 + mode);
+  if (TUNE(s3,0) == 3) circumstances[3] = (cost * kinds + kind);
+  if (TUNE(s5,0) == 1) circumstances[5] = mode ? std::min(numbers_.repeats(), 7u) + 8 * std::min(numbers_.length(), 3u) : 32 + kind;
+  if (TUNE(s5,0) == 2) circumstances[5] = mode ? 128 + bit + 8 * std::min(numbers_.length(), 3u) : std::min(rows_.column(), 127u);
+  if (TUNE(s5,0) == 3) circumstances[5] = expected;
+  if (TUNE(s6,0) == 1) circumstances[6] = expected * 8 + bit;
+  if (TUNE(s6,0) == 2) circumstances[6] = (recent_ >> 8 & 255);
+  if (TUNE(s6,0) == 3) circumstances[6] = mode * 256 + partial_;
+  for (int i = 0; i < 7; ++i) if (TUNE(nos,0) >> i & 1) circumstances[i] = 0;
+  for (int i = 0; i < 20; ++i) if (TUNE(noc,0) >> i & 1) layers_.inputs()[2 * i] = layers_.inputs()[2 * i + 1] = 0;
   return layers_.mix(circumstances, far + 16 * hits);
 }
 
@@ -131,6 +145,12 @@ void MixingPredictor::end_byte() {
 }
 
 void MixingPredictor::learn(int bit) {
+  {
+    // about 2^8 per bit of cost... linear of the error, in 256ths
+    const std::uint32_t miss = bit ? 65535 - probability_ : probability_;
+    byte_cost_ += miss >> 6;  // at most 8 * 1024
+    if (bit_at_ == 7) { cost_ += (static_cast<std::int32_t>(byte_cost_) - static_cast<std::int32_t>(cost_)) / (1 << TUNE(ch,1)); byte_cost_ = 0; }
+  }
   // Fast at first: small inputs are all there is to learn from.
   const int age = static_cast<int>(std::min<std::size_t>(position_, 1u << 20));
   layers_.learn(bit, TUNE(lr, 48) + TUNE(lr0, 192) * TUNE(lrT, 2000) / (TUNE(lrT, 2000) + age));

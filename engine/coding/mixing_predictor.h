@@ -62,6 +62,7 @@ class MixingPredictor {
   int bit_at_ = 0;
   std::int32_t text_share_ = 65536;  // of the recent bytes
   bool is_text_ = true;
+  std::uint32_t cost_ = 0, byte_cost_ = 0;
   std::uint32_t probability_ = 32768;
 };
 
