@@ -51,8 +51,7 @@ void MixingLookups::predict(std::int32_t* logits) {
     const std::uint8_t history = found_[c]->history[node_];
     map_at_[c] = static_cast<std::uint32_t>(c * maps) + history;
     const std::uint32_t p = history_maps_[map_at_[c]].probability();
-    logits[2 * c] = history == 0 ? 0 : logistic_.stretch(p);
-    logits[2 * c + 1] = history == 0 ? 0 : (static_cast<std::int32_t>(p) - 32768) * TUNE(ws, 16) / 1024;
+    logits[c] = history == 0 ? 0 : logistic_.stretch(p);
     if (c < mixing_orders) seen_orders_ += history != 0 ? 1 : 0;
   }
 }

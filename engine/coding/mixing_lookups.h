@@ -14,7 +14,7 @@ namespace laconic {
 
 class MixingLookups {
  public:
-  static constexpr std::size_t inputs = 2 * mixing_contexts;
+  static constexpr std::size_t inputs = mixing_contexts;
 
   explicit MixingLookups(int slots_log2);
 

@@ -18,7 +18,7 @@ constexpr std::size_t predictor_last_set = 16 * 4;
 
 std::array<std::int32_t, predictor_inputs> predictor_first_weights() {
   std::array<std::int32_t, predictor_inputs> weights{};
-  for (std::size_t i = 0; i < MixingLookups::inputs; ++i) weights[i] = i % 2 == 0 ? TUNE(w0, 12000) : TUNE(w1, 6000);
+  for (std::size_t i = 0; i < MixingLookups::inputs; ++i) weights[i] = TUNE(w0, 12000);
   for (std::size_t i = MixingLookups::inputs; i < first_direct + 3; ++i) weights[i] = TUNE(w2, 16000);
   return weights;
 }
@@ -117,7 +117,7 @@ int MixingPredictor::mix() {
   if (TUNE(s6,0) == 2) circumstances[6] = (recent_ >> 8 & 255);
   if (TUNE(s6,0) == 3) circumstances[6] = mode * 256 + partial_;
   for (int i = 0; i < 7; ++i) if (TUNE(nos,0) >> i & 1) circumstances[i] = 0;
-  for (int i = 0; i < 20; ++i) if (TUNE(noc,0) >> i & 1) layers_.inputs()[2 * i] = layers_.inputs()[2 * i + 1] = 0;
+  for (int i = 0; i < 20; ++i) if (TUNE(noc,0) >> i & 1) layers_.inputs()[i] = 0;
   return layers_.mix(circumstances, far + 16 * hits);
 }
 
