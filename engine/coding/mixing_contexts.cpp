@@ -1,6 +1,7 @@
 #include "engine/coding/mixing_contexts.h"
 
 #include <algorithm>
+#include "engine/coding/mixing_tune.h"
 
 namespace laconic {
 namespace {
@@ -48,6 +49,34 @@ MixingHashes mixing_text_contexts(const MixingScene& scene) {
   h[17] = mixing_hash(rows.row_head() + 3 * rows.field(), rows.word());
   h[18] = mixing_hash(byte(1) + 256 * byte(3), 0);
   h[19] = mixing_hash(there + 512 * behind, byte(1) + 256 * byte(2));
+  const auto cls = [&](int n) { std::uint32_t x = 0; for (int i = 1; i <= n; ++i) x = x * 8 + static_cast<std::uint32_t>(byte_class(byte(i))); return x; };
+  const std::uint32_t cands[] = {0, mixing_hash(rows.row(), 0), mixing_hash(rows.row(), rows.row_before(1)), mixing_hash(rows.row() + rows.row_before(2), rows.row_before(1)), mixing_hash(rows.row(), rows.row_before(2)),
+    mixing_hash(rows.above() + 256 * byte(1), rows.same() ? 1 : 0),
+    mixing_hash(rows.above() + 256 * byte(1), 512 * rows.column() + (rows.same() ? 1 : 0)),
+    mixing_hash(rows.column(), rows.length_before()),
+    mixing_hash(rows.column(), rows.length_before() + (byte(1) << 16)),
+    mixing_hash(rows.word(), there),
+    mixing_hash(rows.shape(), rows.row_before(1)),
+    mixing_hash(rows.field() + 256 * byte(1), rows.column()),
+    mixing_hash(rows.shape() + there, rows.word()),
+    mixing_hash(byte(1) & 0xF0 | (byte(2) & 0xF0) << 8, (byte(3) & 0xF0) + (byte(4) << 8)),
+    mixing_hash(byte(3) + 256 * byte(4), byte(2) << 8),
+    mixing_hash(static_cast<std::uint32_t>(byte_class(byte(1))) + 8 * static_cast<std::uint32_t>(byte_class(byte(2))) +  64 * static_cast<std::uint32_t>(byte_class(byte(3)))+  512 * static_cast<std::uint32_t>(byte_class(byte(4))), 0),
+    mixing_hash(rows.shape(), byte(1)),
+    mixing_hash(cls(8), 77),
+    mixing_hash(cls(6), 78),
+    mixing_hash(cls(3), 79),
+    mixing_hash(cls(5), byte(1)),
+    mixing_hash(cls(8), rows.column()),
+    mixing_hash(cls(4), rows.field()),
+    mixing_hash(cls(4), there),
+    mixing_hash(cls(5), rows.row_before(1)),
+    mixing_hash(rows.field(), rows.row_before(1)),
+    mixing_hash(rows.column(), rows.row_before(1)),
+    mixing_hash(rows.shape(), rows.row_before(1) + rows.row_before(2)),
+    mixing_hash(cls(4), rows.above()),
+  };
+  for (int i = 0; i < 4; ++i) { int t = i == 0 ? TUNE(t0,0) : i == 1 ? TUNE(t1,0) : i == 2 ? TUNE(t2,0) : TUNE(t3,0); const int at[] = {0, 4, 16, 9}; if (t) h[at[i]] = cands[t]; }
   mixing_separate(h);
   return h;
 }

@@ -22,6 +22,11 @@ MixingRows::MixingRows(std::span<const std::byte> text)
     : text_(text), places_(std::size_t{1} << mixing_places_log2) {}
 
 void MixingRows::start_row(std::size_t next) {
+  row_2_ = row_1_;
+  row_1_ = row_;
+  row_ = 0;
+  length_before_ = column_;
+  same_ = true;
   row_before_ = row_start_;
   row_start_ = next;
   column_ = field_ = shape_ = previous_word_ = word_ = row_head_ = 0;
@@ -51,6 +56,8 @@ void MixingRows::advance(std::size_t position) {
   const std::uint8_t byte = at(position);
   const std::size_t next = position + 1;
   ++column_;
+  same_ = same_ && byte == above_;
+  row_ = mixing_hash(row_ + 1, byte);
   const ByteClass kind = byte_class(byte);
   if (kind == ByteClass::digit || kind == ByteClass::letter) {
     word_ = mixing_hash(word_ + 1, byte) | 1;

@@ -36,6 +36,10 @@ class MixingRows {
   bool has_aligned() const { return has_aligned_; }
   std::size_t aligned() const { return aligned_; }
   std::uint32_t hits() const { return hits_; }  // bytes in a row that were equal there, in this field
+  std::uint32_t row() const { return row_; }                // hash of the row so far
+  std::uint32_t row_before(std::size_t back) const { return back == 1 ? row_1_ : row_2_; }
+  std::uint32_t length_before() const { return length_before_; }
+  bool same() const { return same_; }  // the row so far equals the one above
   std::uint32_t row_head() const { return row_head_; }  // hash of the row's first word
 
  private:
@@ -47,6 +51,8 @@ class MixingRows {
   std::uint32_t column_ = 0, field_ = 0, word_ = 0, previous_word_ = 0, shape_ = 0, hits_ = 0, row_head_ = 0;
   bool word_has_digit_ = false, has_aligned_ = false;
   std::uint8_t above_ = 0;
+  std::uint32_t row_ = 0, row_1_ = 0, row_2_ = 0, length_before_ = 0;
+  bool same_ = true;
   std::size_t row_start_ = 0, row_before_ = 0, aligned_ = 0;
   std::vector<std::uint32_t> places_;  // by shape: 1 + where it was met last
 };
