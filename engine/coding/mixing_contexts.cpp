@@ -1,6 +1,7 @@
 #include "engine/coding/mixing_contexts.h"
 
 #include <algorithm>
+#include <bit>
 #include "engine/coding/mixing_tune.h"
 
 namespace laconic {
@@ -107,6 +108,19 @@ MixingHashes mixing_number_contexts(const MixingScene& scene) {
   h[17] = period > 0 ? mixing_hash(up(period), column) : mixing_hash(now + numbers.before(2), numbers.before(3));
   h[18] = period > 0 ? mixing_hash(up(period) + 512 * byte(1), column) : mixing_hash(byte(1) + 256 * byte(3), 0);
   h[19] = period > 0 ? mixing_hash(up(period) + 512 * up(2 * period), column) : mixing_hash(now, numbers.before(4));
+  const auto wid = [&](int n) { std::uint32_t x = 0; for (int i = 1; i <= n; ++i) x = x * 16 + static_cast<std::uint32_t>(std::bit_width(byte(i))); return x; };
+  const auto hi = [&](int n) { std::uint32_t x = 0; for (int i = 1; i <= n; ++i) x = x * 2 + (byte(i) >> 7); return x; };
+  const std::uint32_t len = numbers.length();
+  const auto zeros = [&](int n) { std::uint32_t x = 0; for (int i = 1; i <= n; ++i) x = x * 2 + (byte(i) ? 1 : 0); return x; };
+  const auto siz = [&](int n) { std::uint32_t x = 0; for (int i = 1; i <= n; ++i) x = x * 64 + numbers.size(i); return x; };
+  const std::uint32_t cands[] = {0, mixing_hash(wid(2), 1), mixing_hash(wid(3), 2), mixing_hash(wid(4), 3), mixing_hash(wid(3), byte(1)), mixing_hash(wid(4), byte(1)),
+    mixing_hash(hi(8), 4), mixing_hash(hi(8), byte(1)), mixing_hash(hi(4), len), mixing_hash(wid(6), 5),
+    mixing_hash(zeros(8), 6), mixing_hash(zeros(8), byte(1)), mixing_hash(len, numbers.size(1)), mixing_hash(now, siz(1)), mixing_hash(now, siz(3)), mixing_hash(len, siz(4)), mixing_hash(now, siz(4)),
+    mixing_hash(zeros(16), 6),  mixing_hash(byte(1) >> 2, byte(2) >> 2), mixing_hash(byte(1) >> 3, (byte(2) >> 3) + 64 * (byte(3) >> 3)), mixing_hash(byte(3), 9), mixing_hash(byte(2), 9),mixing_hash(byte(4), 9),
+    mixing_hash(wid(2), up(period) + 512 * column), mixing_hash(now, up(2) * 512 + up(4)),
+    mixing_hash(len, 99),
+  };
+  for (int i = 0; i < 4; ++i) { int t = i == 0 ? TUNE(n0,0) : i == 1 ? TUNE(n1,0) : i == 2 ? TUNE(n2,0) : TUNE(n3,0); const int at[] = {0, 4, 5, 16}; if (t) h[at[i]] = cands[t]; }
   mixing_separate(h);
   return h;
 }
