@@ -34,6 +34,8 @@ class MixingLayers {
   std::vector<std::int32_t*> chosen_;
   std::array<std::int32_t, mixing_lanes> opinions_{};
   std::int32_t* last_chosen_ = nullptr;
+  std::vector<std::int32_t> uses_;
+  std::vector<std::size_t> row_, last_row_;
   int logit_ = 0;
 };
 

@@ -123,10 +123,10 @@ int MixingPredictor::mix() {
 
 std::uint32_t MixingPredictor::correct(int logit) {
   const auto mixed = static_cast<std::uint32_t>(logistic_.squash(logit));
-  const auto one = static_cast<std::uint32_t>(recent_ & 0xFF), three = static_cast<std::uint32_t>(recent_ & 0xFFFFFF);
+  const auto one = static_cast<std::uint32_t>(recent_ & 0xFF), three = TUNE(ax,0) == 1 ? static_cast<std::uint32_t>(recent_ & 0xFFFF) : TUNE(ax,0) == 2 ? 99 + (short_place_.active() ? 1 + short_match_.expected() + 256 * std::min(short_match_.length(), 31u) : 0) : TUNE(ax,0) == 3 ?  mixing_hash(is_text_ ? rows_.shape() : numbers_.length(), 1) : TUNE(ax,0) == 4 ? std::min(cost_ >> 9, 7u) : static_cast<std::uint32_t>(recent_ & 0xFFFFFF);
   const std::uint32_t by_one = curves_of_one_.refine(logit, mixing_hash(one, partial_) & curves_);
   const std::uint32_t by_three = curves_of_three_.refine(logit, mixing_hash(three, partial_) & curves_);
-  return (2 * mixed + by_one + by_three + 2) / 4;
+  return (TUNE(a0,2) * mixed + TUNE(a1,1) * by_one + TUNE(a2,1) * by_three + 2) / 4;
 }
 
 void MixingPredictor::predict() { probability_ = std::clamp(correct(mix()), 1u, 65535u); }
