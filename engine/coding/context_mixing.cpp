@@ -7,7 +7,6 @@
 #include "engine/base/error.h"
 #include "engine/coding/mixing_predictor.h"
 #include "engine/coding/range_coder.h"
-#include "engine/coding/mixing_tune.h"
 
 namespace laconic {
 namespace {
@@ -16,14 +15,14 @@ constexpr std::size_t mixing_most_bytes = std::size_t{1} << 31;
 constexpr std::uint32_t mixing_certainty = 65536;
 enum MixingHeader : std::uint8_t { memory_bits = 15, stored_bit = 16, unused_bits = 224 };
 
-MixingLayout mixing_layout(std::size_t size, int memory_log2) {
-  constexpr int slot_log2 = std::countr_zero(sizeof(MixingLine));
-  const int enough = std::max(static_cast<int>(std::bit_width(size)) + TUNE(slots,3), 8);
-  return {.slots_log2 = std::min(enough, memory_log2 - slot_log2)};
+// A line of the table of contexts for each byte of input serves.
+int mixing_lines_log2(std::size_t size, int memory_log2) {
+  constexpr int line_log2 = std::countr_zero(sizeof(MixingLine));
+  return std::min(std::max(static_cast<int>(std::bit_width(size)), 8), memory_log2 - line_log2);
 }
 
-Bytes mixing_encode(ByteSpan bytes, const MixingLayout& layout) {
-  const auto predictor = std::make_unique<MixingPredictor>(bytes, layout, mixing_weights_vector());
+Bytes mixing_encode(ByteSpan bytes, int lines_log2) {
+  const auto predictor = std::make_unique<MixingPredictor>(bytes, lines_log2, mixing_weights_vector());
   RangeEncoder encoder;
   for (const std::byte byte : bytes) {
     for (int place = 7; place >= 0; --place) {
@@ -61,7 +60,7 @@ Bytes context_mixing_compress(ByteSpan bytes, const ContextMixingOptions& option
   if (bytes.size() > mixing_most_bytes)
     fail(ErrorKind::usage, "more bytes than context mixing takes at once", {}, "cut them into blocks");
   if (bytes.empty()) return {};
-  const Bytes coded = mixing_encode(bytes, mixing_layout(bytes.size(), options.memory_log2));
+  const Bytes coded = mixing_encode(bytes, mixing_lines_log2(bytes.size(), options.memory_log2));
   const auto memory = static_cast<std::uint8_t>(options.memory_log2 - ContextMixingOptions::least_memory_log2);
   ByteWriter writer;
   if (coded.size() > bytes.size()) {
@@ -89,7 +88,7 @@ void context_mixing_expand(ByteSpan coded, std::span<std::byte> bytes, std::stri
   }
   if (bytes.size() > mixing_most_bytes) reader.corrupt("more bytes than context mixing takes at once");
   const auto predictor = std::make_unique<MixingPredictor>(
-      bytes, mixing_layout(bytes.size(), memory_log2), mixing_weights_vector());
+      bytes, mixing_lines_log2(bytes.size(), memory_log2), mixing_weights_vector());
   RangeDecoder decoder(reader.take(reader.remaining()), where);
   for (std::byte& byte : bytes) {
     int value = 0;

@@ -1,26 +1,25 @@
 #include "engine/coding/mixing_lookups.h"
 
 #include <algorithm>
-#include "engine/coding/mixing_tune.h"
 
 namespace laconic {
 namespace {
 
-#define history_map_limit static_cast<std::uint32_t>(tuning.mlimit)  // bits after which a map's rate stays
+constexpr std::uint32_t history_map_limit = 255;  // bits after which a map's rate stays
 
-// What a history says before anything was learnt: bits that never differed are trusted more.
+// What a history says before anything was learnt, worth ten bits: those that never differed are trusted more.
 AdaptiveEstimate history_prior(int zeros, int ones) {
-  const int doubt = zeros == 0 || ones == 0 ? TUNE(dd, 20) : TUNE(dm, 40);  // in hundredths of a bit
+  const int doubt = zeros == 0 || ones == 0 ? 30 : 40;  // in hundredths of a bit
   const int probability = 65536 * (100 * ones + doubt) / (100 * (zeros + ones) + 2 * doubt);
-  return AdaptiveEstimate(static_cast<std::uint32_t>(probability), static_cast<std::uint32_t>(TUNE(hseen, 4)));
+  return AdaptiveEstimate(static_cast<std::uint32_t>(probability), 10);
 }
 
 }  // namespace
 
-MixingLookups::MixingLookups(int slots_log2)
+MixingLookups::MixingLookups(int lines_log2)
     : logistic_(LogisticTables::shared()),
       histories_(BitHistories::shared()),
-      slots_(slots_log2),
+      slots_(lines_log2),
       history_maps_(mixing_contexts * maps) {
   for (int s = 0; s < histories_.states(); ++s) {
     const auto state = static_cast<std::uint8_t>(s);
@@ -46,14 +45,14 @@ void MixingLookups::start_half(std::uint32_t partial) {
 }
 
 void MixingLookups::predict(std::int32_t* logits) {
-  seen_orders_ = 0;
   for (std::size_t c = 0; c < mixing_contexts; ++c) {
     const std::uint8_t history = found_[c]->history[node_];
     map_at_[c] = static_cast<std::uint32_t>(c * maps) + history;
-    const std::uint32_t p = history_maps_[map_at_[c]].probability();
-    logits[c] = history == 0 ? 0 : logistic_.stretch(p);
-    if (c < mixing_orders) seen_orders_ += history != 0 ? 1 : 0;
+    const int logit = logistic_.stretch(history_maps_[map_at_[c]].probability());
+    logits[c] = history == 0 ? 0 : logit;
   }
+  grade_ = 0;
+  for (std::size_t c = 0; c < mixing_graded_contexts; ++c) grade_ += found_[c]->history[node_] != 0 ? 1 : 0;
 }
 
 void MixingLookups::learn(int bit) {
