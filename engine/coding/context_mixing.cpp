@@ -54,14 +54,15 @@ int mixing_decode_bit(RangeDecoder& decoder, std::uint32_t ones) {
 Bytes context_mixing_compress(ByteSpan bytes, const ContextMixingOptions& options) {
   if (options.memory_log2 < ContextMixingOptions::least_memory_log2 ||
       options.memory_log2 > ContextMixingOptions::most_memory_log2) {
-    fail(ErrorKind::usage, "context mixing cannot work with so much memory", std::to_string(options.memory_log2),
-         "choose a memory_log2 of 16 to 28");
+    fail(ErrorKind::usage, "context mixing cannot work with so much memory",
+         std::to_string(options.memory_log2), "choose a memory_log2 of 16 to 28");
   }
   if (bytes.size() > mixing_most_bytes)
     fail(ErrorKind::usage, "more bytes than context mixing takes at once", {}, "cut them into blocks");
   if (bytes.empty()) return {};
   const Bytes coded = mixing_encode(bytes, mixing_lines_log2(bytes.size(), options.memory_log2));
-  const auto memory = static_cast<std::uint8_t>(options.memory_log2 - ContextMixingOptions::least_memory_log2);
+  const auto memory =
+      static_cast<std::uint8_t>(options.memory_log2 - ContextMixingOptions::least_memory_log2);
   ByteWriter writer;
   if (coded.size() > bytes.size()) {
     writer.u8(memory | stored_bit);

@@ -35,7 +35,8 @@ std::uint32_t mixing_high_bits(const MixingScene& scene, std::size_t count) {
 }
 
 std::uint32_t mixing_widths(const MixingScene& scene, std::size_t count) {
-  return mixing_pattern(scene, count, 4, [](std::uint32_t byte) { return static_cast<std::uint32_t>(std::bit_width(byte)); });
+  return mixing_pattern(scene, count, 4,
+                        [](std::uint32_t byte) { return static_cast<std::uint32_t>(std::bit_width(byte)); });
 }
 
 // Equal hashes in different contexts must not share slots.
@@ -52,7 +53,8 @@ MixingHashes mixing_text_contexts(const MixingScene& scene) {
   std::uint32_t there = 0, behind = 0;
   if (rows.has_aligned()) {
     there = 1u + static_cast<std::uint32_t>(scene.text[rows.aligned()]);
-    if (rows.aligned() + 1 < scene.position) behind = 1u + static_cast<std::uint32_t>(scene.text[rows.aligned() + 1]);
+    if (rows.aligned() + 1 < scene.position)
+      behind = 1u + static_cast<std::uint32_t>(scene.text[rows.aligned() + 1]);
   }
   MixingHashes h = {
       mixing_low_bytes(scene.recent, 2),

@@ -27,7 +27,9 @@ struct MixingScene {
   const MixingMatch& match;
   std::uint32_t period = 0;  // length of the records, or 0
 
-  std::uint32_t byte(std::size_t back) const { return static_cast<std::uint32_t>(recent >> (8 * back - 8)) & 255; }
+  std::uint32_t byte(std::size_t back) const {
+    return static_cast<std::uint32_t>(recent >> (8 * back - 8)) & 255;
+  }
 };
 
 MixingHashes mixing_text_contexts(const MixingScene& scene);

@@ -27,7 +27,8 @@ class AdaptiveEstimate {
     const std::uint32_t seen = packed_ & 1023;
     const std::int32_t now = static_cast<std::int32_t>(packed_ >> 10);
     const std::int32_t goal = bit != 0 ? (1 << 22) - 1 : 0;
-    const std::int32_t moved = now + static_cast<std::int32_t>((std::int64_t{goal - now} * mixing_rates[seen]) >> 16);
+    const std::int32_t moved =
+        now + static_cast<std::int32_t>((std::int64_t{goal - now} * mixing_rates[seen]) >> 16);
     packed_ = static_cast<std::uint32_t>(moved) << 10 | (seen < limit ? seen + 1 : limit);
   }
 
@@ -42,8 +43,10 @@ class LogitCurves {
       : mask_((1u << curves_log2) - 1), points_((std::size_t{mask_} + 1) * points) {
     std::array<std::uint32_t, points> curve{};
     for (int i = 0; i < static_cast<int>(points); ++i)
-      curve[static_cast<std::size_t>(i)] = static_cast<std::uint32_t>(tables.squash((i - 16) * spacing)) << fraction;
-    for (std::size_t i = 0; i < points_.size(); i += points) std::copy(curve.begin(), curve.end(), &points_[i]);
+      curve[static_cast<std::size_t>(i)] = static_cast<std::uint32_t>(tables.squash((i - 16) * spacing))
+                                           << fraction;
+    for (std::size_t i = 0; i < points_.size(); i += points)
+      std::copy(curve.begin(), curve.end(), &points_[i]);
   }
 
   // The curve of a hash: fetched into the cache while its logit is still being found.

@@ -7,8 +7,8 @@
 namespace laconic {
 namespace {
 
-// Rates of the first layer by how often a set was used, in 4096ths: fast at first, for small inputs are all there
-// is to learn from.
+// Rates of the first layer by how often a set was used, in 4096ths: fast at first, for small inputs are all
+// there is to learn from.
 constexpr auto layer_rates = [] {
   constexpr std::uint32_t lasting = 32, early = 120, halved = 100;
   std::array<std::uint8_t, 4096> rates{};

@@ -14,8 +14,8 @@ namespace laconic {
 
 class MixingLayers {
  public:
-  // first[i]: the weight that input i starts with in every set, a multiple of mixing_lanes many. sizes[s]: how
-  // many circumstances set s tells apart; `last_size` those of the last set.
+  // first[i]: the weight that input i starts with in every set, a multiple of mixing_lanes many. sizes[s]:
+  // how many circumstances set s tells apart; `last_size` those of the last set.
   MixingLayers(std::span<const std::int32_t> first, std::span<const std::size_t> sizes, std::size_t last_size,
                const MixingWeightsKernel& kernel);
 

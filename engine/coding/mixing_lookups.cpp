@@ -24,7 +24,8 @@ MixingLookups::MixingLookups(int lines_log2)
   for (int s = 0; s < histories_.states(); ++s) {
     const auto state = static_cast<std::uint8_t>(s);
     const int zeros = histories_.zeros(state), ones = histories_.ones(state);
-    for (std::size_t m = state; m < history_maps_.size(); m += 256) history_maps_[m] = history_prior(zeros, ones);
+    for (std::size_t m = state; m < history_maps_.size(); m += 256)
+      history_maps_[m] = history_prior(zeros, ones);
   }
 }
 

@@ -21,7 +21,8 @@ class MixingLookups {
   void start_byte(const MixingHashes& hashes);
   // The second half of a byte; partial: its first four bits, a one before them.
   void start_half(std::uint32_t partial);
-  // A logit for each context: what followed its history of bits in all contexts of its kind; 0 where it has none.
+  // A logit for each context: what followed its history of bits in all contexts of its kind; 0 where it has
+  // none.
   void predict(std::int32_t* logits);
   void learn(int bit);
 

@@ -6,7 +6,8 @@ namespace laconic {
 namespace {
 
 constexpr std::size_t period_step = 64;  // bytes between two choices
-constexpr std::uint32_t period_margin = 12 * 16;  // what a length must have above the mean, in 16ths of a byte
+constexpr std::uint32_t period_margin =
+    12 * 16;  // what a length must have above the mean, in 16ths of a byte
 
 }  // namespace
 
@@ -14,7 +15,8 @@ void MixingPeriod::advance(std::size_t position) {
   if (position < longest) return;
   const std::byte byte = text_[position];
   const std::byte* before = text_.data() + position - longest;
-  for (std::size_t i = 0; i < longest; ++i) fresh_[i] = static_cast<std::uint8_t>(fresh_[i] + (before[i] == byte));
+  for (std::size_t i = 0; i < longest; ++i)
+    fresh_[i] = static_cast<std::uint8_t>(fresh_[i] + (before[i] == byte));
   if ((position + 1) % period_step == 0) choose();
 }
 
@@ -31,7 +33,8 @@ void MixingPeriod::choose() {
   // Multiples of a length look alike too: the shortest that comes near the best.
   if (most < mean + mean / 4 + period_margin) return;
   for (std::size_t period = 2; period <= longest && length_ == 0; ++period) {
-    if (equal_[longest - period] >= mean + (most - mean) * 4 / 5) length_ = static_cast<std::uint32_t>(period);
+    if (equal_[longest - period] >= mean + (most - mean) * 4 / 5)
+      length_ = static_cast<std::uint32_t>(period);
   }
 }
 

@@ -1,4 +1,5 @@
-// The length of the records in the bytes just before: found again and again while coding, from known bytes alone.
+// The length of the records in the bytes just before: found again and again while coding, from known bytes
+// alone.
 #pragma once
 
 #include <array>
@@ -24,7 +25,8 @@ class MixingPeriod {
   void choose();
 
   std::span<const std::byte> text_;
-  // By distance less one: bytes that equalled the one so far before, of the last few and of all with less weight.
+  // By distance less one: bytes that equalled the one so far before, of the last few and of all with less
+  // weight.
   std::array<std::uint8_t, longest> fresh_{};
   std::array<std::uint16_t, longest> equal_{};
   std::uint32_t length_ = 0;

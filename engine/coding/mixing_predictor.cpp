@@ -6,15 +6,17 @@
 namespace laconic {
 namespace {
 
-constexpr std::size_t long_repetition = 12, short_repetition = 5;
-constexpr std::size_t first_direct = MixingLookups::inputs + 3;  // behind the places: orders 1 and 0, a constant
+constexpr std::size_t long_repetition = 12, short_repetition = 4;
+constexpr std::size_t first_direct =
+    MixingLookups::inputs + 3;  // behind the places: orders 1 and 0, a constant
 constexpr std::size_t first_unused = first_direct + 3;
 constexpr std::size_t predictor_inputs = (first_unused + mixing_lanes - 1) / mixing_lanes * mixing_lanes;
 // In 65536ths. The sum is above one: opinions that agree strengthen each other.
 constexpr std::int32_t lookup_weight = 8000, direct_weight = 9000;
 
 constexpr std::uint32_t surprise_levels = 8, grades = mixing_graded_contexts + 1;
-constexpr std::size_t predictor_sets[] = {256, 16 * 4 * 4, grades * byte_classes * 8, surprise_levels * byte_classes, 64, 512};
+constexpr std::size_t predictor_sets[] = {
+    256, 16 * 4 * 4, grades* byte_classes * 8, surprise_levels* byte_classes, 64, 512};
 constexpr std::size_t predictor_last_set = 16 * 4;
 
 constexpr std::uint32_t direct_limit = 60;  // bits after which the rate of a direct estimate stays
@@ -95,8 +97,10 @@ int MixingPredictor::mix() {
 
   const auto bit = static_cast<std::uint32_t>(bit_at_);
   const auto kind = static_cast<std::uint32_t>(byte_class(static_cast<std::uint8_t>(last)));
-  const std::uint32_t far = long_place_.active() ? 1 + std::min(length_bucket(long_match_.length()) / 2, 14u) : 0;
-  const std::uint32_t near = short_place_.active() ? 1 + std::min(length_bucket(short_match_.length()) / 4, 2u) : 0;
+  const std::uint32_t far =
+      long_place_.active() ? 1 + std::min(length_bucket(long_match_.length()) / 2, 14u) : 0;
+  const std::uint32_t near =
+      short_place_.active() ? 1 + std::min(length_bucket(short_match_.length()) / 4, 2u) : 0;
   const std::uint32_t hits = aligned_place_.active() ? 1 + std::min(rows_.hits(), 2u) : 0;
   const std::uint32_t circumstances[] = {
       last,
@@ -116,7 +120,8 @@ void MixingPredictor::predict() {
   match_curves_.choose(mixing_hash(expectation, partial_));
   const int logit = mix();
   const auto mixed = static_cast<std::uint32_t>(logistic_.squash(logit));
-  const std::uint32_t corrected = (mixed + last_curves_.refine(logit) + 2 * match_curves_.refine(logit) + 2) / 4;
+  const std::uint32_t corrected =
+      (mixed + last_curves_.refine(logit) + 2 * match_curves_.refine(logit) + 2) / 4;
   probability_ = std::clamp(corrected, 1u, 65535u);
 }
 

@@ -1,9 +1,10 @@
 // The probability of the next bit of a buffer, from many models whose logits are weighed together.
 //
 // Before each byte the recent ones decide whether contexts of text or of numbers are looked up
-// (mixing_contexts.h). For every bit each context gives a logit (mixing_lookups.h), and so does each place where
-// the text may go on (mixing_places.h); two layers weigh them (mixing_layers.h), and two curves correct the result. Everything
-// learns from every bit. All arithmetic is in integers, so every machine predicts the same.
+// (mixing_contexts.h). For every bit each context gives a logit (mixing_lookups.h), and so does each place
+// where the text may go on (mixing_places.h); two layers weigh them (mixing_layers.h), and two curves correct
+// the result. Everything learns from every bit. All arithmetic is in integers, so every machine predicts the
+// same.
 #pragma once
 
 #include <array>
@@ -57,8 +58,8 @@ class MixingPredictor {
   int bit_at_ = 0;
   std::int32_t text_share_ = 65536;  // of the recent bytes, in 65536ths
   bool is_text_ = true;
-  // Probability, in 1024ths, that the last bits did not have: summed over the byte so far, and over whole bytes
-  // the recent mean.
+  // Probability, in 1024ths, that the last bits did not have: summed over the byte so far, and over whole
+  // bytes the recent mean.
   std::uint32_t byte_surprise_ = 0, surprise_ = 0;
   std::uint32_t probability_ = 32768;
 };

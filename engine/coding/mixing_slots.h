@@ -1,4 +1,5 @@
-// The table of hashed contexts: a slot for the 15 bit decisions of half a byte in one context, four in a cache line.
+// The table of hashed contexts: a slot for the 15 bit decisions of half a byte in one context, four in a
+// cache line.
 #pragma once
 
 #include <array>
@@ -9,7 +10,7 @@ namespace laconic {
 
 // All zero: nothing seen.
 struct MixingSlot {
-  std::uint8_t check;                     // of the hash that owns the slot
+  std::uint8_t check;                    // of the hash that owns the slot
   std::array<std::uint8_t, 15> history;  // what was seen (BitHistories) behind each prefix of the half byte
 };
 struct alignas(64) MixingLine {
