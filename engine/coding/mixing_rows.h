@@ -1,5 +1,5 @@
-// Where the next byte stands in a text of rows (lines of a log, or records of fixed length), and what that
-// says about it: its column, its field, the word so far, and the place where the same field stood before.
+// Where the next byte stands in a text of rows, and what that says about it: its column, its field, the word
+// so far, and the place where the same field stood before.
 #pragma once
 
 #include <array>
