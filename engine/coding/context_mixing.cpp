@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "engine/base/error.h"
-#include "engine/coding/mixing_period.h"
 #include "engine/coding/mixing_predictor.h"
 #include "engine/coding/range_coder.h"
 
@@ -14,18 +13,16 @@ namespace {
 
 constexpr std::size_t mixing_most_bytes = std::size_t{1} << 31;
 constexpr std::uint32_t mixing_certainty = 65536;
-// Records are tried on this much of the input.
-constexpr std::size_t mixing_trial = 8192;
-enum MixingHeader : std::uint8_t { memory_bits = 15, records_bit = 16, stored_bit = 32, unused_bits = 192 };
+enum MixingHeader : std::uint8_t { memory_bits = 15, stored_bit = 16, unused_bits = 224 };
 
-MixingLayout mixing_layout(std::size_t size, int memory_log2, std::uint32_t period) {
-  constexpr int slot_log2 = std::countr_zero(sizeof(MixingSlot));
-  const int enough = std::max(static_cast<int>(std::bit_width(size)) + 3, 8);
-  return {.period = period, .slots_log2 = std::min(enough, memory_log2 - slot_log2)};
+// A line of the table of contexts for each byte of input serves.
+int mixing_lines_log2(std::size_t size, int memory_log2) {
+  constexpr int line_log2 = std::countr_zero(sizeof(MixingLine));
+  return std::min(std::max(static_cast<int>(std::bit_width(size)), 8), memory_log2 - line_log2);
 }
 
-Bytes mixing_encode(ByteSpan bytes, const MixingLayout& layout) {
-  const auto predictor = std::make_unique<MixingPredictor>(bytes, layout, mixing_weights_vector());
+Bytes mixing_encode(ByteSpan bytes, int lines_log2) {
+  const auto predictor = std::make_unique<MixingPredictor>(bytes, lines_log2, mixing_weights_vector());
   RangeEncoder encoder;
   for (const std::byte byte : bytes) {
     for (int place = 7; place >= 0; --place) {
@@ -52,39 +49,24 @@ int mixing_decode_bit(RangeDecoder& decoder, std::uint32_t ones) {
   return is_one ? 1 : 0;
 }
 
-// The length of the records, where coding a first part with it is smaller than coding it as text.
-std::uint32_t mixing_period_of(ByteSpan bytes, int memory_log2) {
-  const std::uint32_t period = likely_period(bytes);
-  if (period == 0) return 0;
-  const ByteSpan part = bytes.first(std::min(bytes.size(), mixing_trial));
-  const auto size_with = [&](std::uint32_t tried) {
-    return mixing_encode(part, mixing_layout(part.size(), memory_log2, tried)).size();
-  };
-  return size_with(period) < size_with(0) ? period : 0;
-}
-
 }  // namespace
 
 Bytes context_mixing_compress(ByteSpan bytes, const ContextMixingOptions& options) {
   if (options.memory_log2 < ContextMixingOptions::least_memory_log2 ||
       options.memory_log2 > ContextMixingOptions::most_memory_log2) {
-    fail(ErrorKind::usage, "context mixing cannot work with so much memory", std::to_string(options.memory_log2),
-         "choose a memory_log2 of 16 to 28");
+    fail(ErrorKind::usage, "context mixing cannot work with so much memory",
+         std::to_string(options.memory_log2), "choose a memory_log2 of 16 to 28");
   }
   if (bytes.size() > mixing_most_bytes)
     fail(ErrorKind::usage, "more bytes than context mixing takes at once", {}, "cut them into blocks");
   if (bytes.empty()) return {};
-  const std::uint32_t period = mixing_period_of(bytes, options.memory_log2);
-  const Bytes coded = mixing_encode(bytes, mixing_layout(bytes.size(), options.memory_log2, period));
-  const auto memory = static_cast<std::uint8_t>(options.memory_log2 - ContextMixingOptions::least_memory_log2);
+  const Bytes coded = mixing_encode(bytes, mixing_lines_log2(bytes.size(), options.memory_log2));
+  const auto memory =
+      static_cast<std::uint8_t>(options.memory_log2 - ContextMixingOptions::least_memory_log2);
   ByteWriter writer;
   if (coded.size() > bytes.size()) {
     writer.u8(memory | stored_bit);
     writer.append(bytes);
-  } else if (period > 0) {
-    writer.u8(memory | records_bit);
-    writer.u8(static_cast<std::uint8_t>(period));
-    writer.append(coded);
   } else {
     writer.u8(memory);
     writer.append(coded);
@@ -105,11 +87,9 @@ void context_mixing_expand(ByteSpan coded, std::span<std::byte> bytes, std::stri
     std::copy(stored.begin(), stored.end(), bytes.begin());
     return;
   }
-  const std::uint32_t period = (header & records_bit) != 0 ? reader.u8() : 0u;
-  if ((header & records_bit) != 0 && period < 2) reader.corrupt("records of context mixing have no length");
   if (bytes.size() > mixing_most_bytes) reader.corrupt("more bytes than context mixing takes at once");
   const auto predictor = std::make_unique<MixingPredictor>(
-      bytes, mixing_layout(bytes.size(), memory_log2, period), mixing_weights_vector());
+      bytes, mixing_lines_log2(bytes.size(), memory_log2), mixing_weights_vector());
   RangeDecoder decoder(reader.take(reader.remaining()), where);
   for (std::byte& byte : bytes) {
     int value = 0;

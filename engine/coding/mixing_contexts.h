@@ -6,21 +6,34 @@
 #include <span>
 
 #include "engine/coding/mixing_match.h"
+#include "engine/coding/mixing_numbers.h"
 #include "engine/coding/mixing_rows.h"
 
 namespace laconic {
 
-inline constexpr std::size_t mixing_contexts = 20;
-inline constexpr std::size_t mixing_orders = 6;  // the first ones are the last 1, 2 ... 6 bytes
+inline constexpr std::size_t mixing_contexts = 17;
+// Of which the first ones tell how well the place is known: the last 2, 3 ... bytes, words or numbers.
+inline constexpr std::size_t mixing_graded_contexts = 6;
 
 using MixingHashes = std::array<std::uint32_t, mixing_contexts>;
 
-// recent: the last eight bytes, the newest lowest. Bytes of `text` before `position` are known.
-MixingHashes mixing_text_contexts(std::uint64_t recent, const MixingRows& rows, const MixingMatch& match,
-                                  std::span<const std::byte> text, std::size_t position);
-// For records of a fixed length.
-MixingHashes mixing_record_contexts(std::uint64_t recent, const MixingRows& rows, const MixingMatch& match,
-                                    std::span<const std::byte> text, std::size_t position,
-                                    std::uint32_t period);
+// What is known before a byte.
+struct MixingScene {
+  std::span<const std::byte> text;  // known before `position`
+  std::size_t position = 0;
+  std::uint64_t recent = 0;  // the last eight bytes, the newest lowest
+  const MixingRows& rows;
+  const MixingNumbers& numbers;
+  const MixingMatch& match;
+  std::uint32_t period = 0;  // length of the records, or 0
+
+  std::uint32_t byte(std::size_t back) const {
+    return static_cast<std::uint32_t>(recent >> (8 * back - 8)) & 255;
+  }
+};
+
+MixingHashes mixing_text_contexts(const MixingScene& scene);
+// Varints, or records of a fixed length.
+MixingHashes mixing_number_contexts(const MixingScene& scene);
 
 }  // namespace laconic

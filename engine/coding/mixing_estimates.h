@@ -27,7 +27,8 @@ class AdaptiveEstimate {
     const std::uint32_t seen = packed_ & 1023;
     const std::int32_t now = static_cast<std::int32_t>(packed_ >> 10);
     const std::int32_t goal = bit != 0 ? (1 << 22) - 1 : 0;
-    const std::int32_t moved = now + static_cast<std::int32_t>((std::int64_t{goal - now} * mixing_rates[seen]) >> 16);
+    const std::int32_t moved =
+        now + static_cast<std::int32_t>((std::int64_t{goal - now} * mixing_rates[seen]) >> 16);
     packed_ = static_cast<std::uint32_t>(moved) << 10 | (seen < limit ? seen + 1 : limit);
   }
 
@@ -35,20 +36,28 @@ class AdaptiveEstimate {
   std::uint32_t packed_ = 32768u << 16;
 };
 
-// A curve from logits to probabilities for each context, learnt at 33 points (secondary estimation).
+// Curves from logits to probabilities, learnt at 33 points (secondary estimation).
 class LogitCurves {
  public:
-  LogitCurves(std::size_t contexts, const LogisticTables& tables) : points_(contexts * points) {
+  LogitCurves(int curves_log2, const LogisticTables& tables)
+      : mask_((1u << curves_log2) - 1), points_((std::size_t{mask_} + 1) * points) {
     std::array<std::uint32_t, points> curve{};
     for (int i = 0; i < static_cast<int>(points); ++i)
-      curve[static_cast<std::size_t>(i)] = static_cast<std::uint32_t>(tables.squash((i - 16) * spacing)) << fraction;
-    for (std::size_t i = 0; i < points_.size(); i += points) std::copy(curve.begin(), curve.end(), &points_[i]);
+      curve[static_cast<std::size_t>(i)] = static_cast<std::uint32_t>(tables.squash((i - 16) * spacing))
+                                           << fraction;
+    for (std::size_t i = 0; i < points_.size(); i += points)
+      std::copy(curve.begin(), curve.end(), &points_[i]);
   }
 
+  // The curve of a hash: fetched into the cache while its logit is still being found.
+  void choose(std::uint32_t hash) {
+    first_ = (hash & mask_) * points;
+    for (std::size_t i = 0; i < points; i += 16) __builtin_prefetch(&points_[first_ + i]);
+  }
   // The probability in 65536ths, between the two points beside the logit.
-  std::uint32_t refine(int logit, std::size_t context) {
+  std::uint32_t refine(int logit) {
     const int shifted = std::clamp(logit, -logit_limit, logit_limit) + 16 * spacing;
-    const std::size_t low = context * points + static_cast<std::size_t>(shifted / spacing);
+    const std::size_t low = first_ + static_cast<std::size_t>(shifted / spacing);
     const auto part = static_cast<std::uint32_t>(shifted % spacing);
     nearest_ = low + (part >= spacing / 2 ? 1 : 0);
     return ((points_[low] >> fraction) * (spacing - part) + (points_[low + 1] >> fraction) * part) / spacing;
@@ -68,8 +77,9 @@ class LogitCurves {
   static constexpr int spacing = 192;
   static constexpr int fraction = 12;  // bits of a point behind 65536ths
 
+  std::uint32_t mask_;
   std::vector<std::uint32_t> points_;
-  std::size_t nearest_ = 0;
+  std::size_t first_ = 0, nearest_ = 0;
 };
 
 }  // namespace laconic

@@ -13,7 +13,9 @@ class BitHistories {
  public:
   static const BitHistories& shared();
 
-  std::uint8_t after(std::uint8_t state, int bit) const { return next_[state][static_cast<std::size_t>(bit)]; }
+  std::uint8_t after(std::uint8_t state, int bit) const {
+    return next_[state][static_cast<std::size_t>(bit)];
+  }
   int zeros(std::uint8_t state) const { return zeros_[state]; }
   int ones(std::uint8_t state) const { return ones_[state]; }
   int states() const { return states_; }

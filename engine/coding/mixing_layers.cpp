@@ -1,10 +1,22 @@
 #include "engine/coding/mixing_layers.h"
 
+#include <algorithm>
+
 #include "engine/base/error.h"
-#include "engine/coding/mixing_tune.h"
 
 namespace laconic {
 namespace {
+
+// Rates of the first layer by how often a set was used, in 4096ths: fast at first, for small inputs are all
+// there is to learn from.
+constexpr auto layer_rates = [] {
+  constexpr std::uint32_t lasting = 32, early = 120, halved = 100;
+  std::array<std::uint8_t, 4096> rates{};
+  for (std::uint32_t uses = 0; uses < rates.size(); ++uses)
+    rates[uses] = static_cast<std::uint8_t>(lasting + early * halved / (halved + uses));
+  return rates;
+}();
+constexpr std::int32_t last_rate = 5;
 
 int mixing_limited(std::int32_t sum) { return std::clamp(sum >> 8, -logit_limit, logit_limit); }
 
@@ -15,6 +27,7 @@ MixingLayers::MixingLayers(std::span<const std::int32_t> first, std::span<const 
     : kernel_(kernel),
       logistic_(LogisticTables::shared()),
       sets_(sizes.size()),
+      rows_(sets_),
       inputs_(first.size()),
       last_weights_(last_size * mixing_lanes),
       sums_(sets_),
@@ -26,6 +39,7 @@ MixingLayers::MixingLayers(std::span<const std::int32_t> first, std::span<const 
     starts_.push_back(all);
     all += size;
   }
+  uses_.resize(all);
   weights_.reserve(all * first.size());
   for (std::size_t i = 0; i < all; ++i) weights_.insert(weights_.end(), first.begin(), first.end());
   for (std::size_t i = 0; i < last_weights_.size(); ++i) {
@@ -34,8 +48,10 @@ MixingLayers::MixingLayers(std::span<const std::int32_t> first, std::span<const 
 }
 
 int MixingLayers::mix(std::span<const std::uint32_t> circumstances, std::uint32_t last_circumstance) {
-  for (std::size_t s = 0; s < sets_; ++s)
-    chosen_[s] = &weights_[(starts_[s] + circumstances[s]) * inputs_.size()];
+  for (std::size_t s = 0; s < sets_; ++s) {
+    rows_[s] = starts_[s] + circumstances[s];
+    chosen_[s] = &weights_[rows_[s] * inputs_.size()];
+  }
   kernel_.sum(inputs_.data(), chosen_.data(), sets_, inputs_.size(), sums_.data());
   for (std::size_t s = 0; s < sets_; ++s) opinions_[s] = mixing_limited(sums_[s]);
   last_chosen_ = &last_weights_[last_circumstance * mixing_lanes];
@@ -44,11 +60,15 @@ int MixingLayers::mix(std::span<const std::uint32_t> circumstances, std::uint32_
   return logit_ = mixing_limited(sum);
 }
 
-void MixingLayers::learn(int bit, int rate) {
+void MixingLayers::learn(int bit) {
   const std::int32_t goal = bit != 0 ? 65536 : 0;
-  for (std::size_t s = 0; s < sets_; ++s) steps_[s] = (goal - logistic_.squash(opinions_[s])) * rate / 64;
+  for (std::size_t s = 0; s < sets_; ++s) {
+    std::uint16_t& uses = uses_[rows_[s]];
+    steps_[s] = (goal - logistic_.squash(opinions_[s])) * layer_rates[uses] / 64;
+    if (uses + 1u < layer_rates.size()) ++uses;
+  }
   kernel_.learn(inputs_.data(), chosen_.data(), sets_, inputs_.size(), steps_.data());
-  const std::int32_t step = (goal - logistic_.squash(logit_)) * TUNE(lr2, 8) / 64;
+  const std::int32_t step = (goal - logistic_.squash(logit_)) * last_rate / 64;
   kernel_.learn(opinions_.data(), &last_chosen_, 1, mixing_lanes, &step);
 }
 

@@ -9,8 +9,8 @@ LogisticTables::LogisticTables() {
   for (int x = 0; x <= logit_limit; ++x) {
     // 1 / (1 + decay) in 65536ths, rounded.
     const std::uint64_t whole = (std::uint64_t{1} << 40) + decay;
-    const std::uint64_t high = ((std::uint64_t{1} << 57) + whole / 2) / whole;
-    const auto probability = static_cast<std::uint16_t>(std::min<std::uint64_t>((high + 1) / 2, 65535));
+    const std::uint64_t rounded = ((std::uint64_t{1} << 56) + whole / 2) / whole;
+    const auto probability = static_cast<std::uint16_t>(std::min<std::uint64_t>(rounded, 65535));
     squash_[static_cast<std::size_t>(logit_limit + x)] = probability;
     squash_[static_cast<std::size_t>(logit_limit - x)] = static_cast<std::uint16_t>(65536 - probability);
     decay = (decay * factor + (1u << 23)) >> 24;

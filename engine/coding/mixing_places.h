@@ -13,7 +13,8 @@ class MixingPlace {
   static constexpr std::size_t strengths = 64;
 
   MixingPlace() {
-    for (std::uint32_t s = 0; s < strengths; ++s) trust_[s] = AdaptiveEstimate(65535 - 65536 / (s % 32 + 3), 2);
+    for (std::uint32_t s = 0; s < strengths; ++s)
+      trust_[s] = AdaptiveEstimate(65535 - 65536 / (s % 32 + 3), 2);
   }
 
   // The byte that stands there, and the bucket of what speaks for the place (below `strengths`).

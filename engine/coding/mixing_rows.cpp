@@ -10,21 +10,14 @@ constexpr std::uint32_t mixing_number = 0x23;  // stands for every word with a d
 
 }  // namespace
 
-ByteClass byte_class(std::uint8_t byte) {
-  if (byte >= '0' && byte <= '9') return ByteClass::digit;
-  if ((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z')) return ByteClass::letter;
-  if (byte == ' ' || byte == '\t') return ByteClass::space;
-  if (byte == '\n' || byte == '\r') return ByteClass::end_of_line;
-  return byte > 32 && byte < 127 ? ByteClass::mark : ByteClass::other;
-}
-
-MixingRows::MixingRows(std::span<const std::byte> text, std::uint32_t period)
-    : text_(text), period_(period), places_(std::size_t{1} << mixing_places_log2) {}
+MixingRows::MixingRows(std::span<const std::byte> text)
+    : text_(text), places_(std::size_t{1} << mixing_places_log2) {}
 
 void MixingRows::start_row(std::size_t next) {
-  row_before_ = row_start_;
+  row_before_ = row_;
+  start_before_ = row_start_;
   row_start_ = next;
-  column_ = field_ = shape_ = previous_word_ = word_ = row_head_ = 0;
+  column_ = field_ = shape_ = previous_word_ = word_ = row_ = 0;
   word_has_digit_ = false;
 }
 
@@ -51,16 +44,8 @@ void MixingRows::advance(std::size_t position) {
   const std::uint8_t byte = at(position);
   const std::size_t next = position + 1;
   ++column_;
+  row_ = mixing_hash(row_ + 1, byte);
   const ByteClass kind = byte_class(byte);
-  if (period_ > 0) {
-    if (next % period_ == 0) start_row(next);
-    hits_ = has_aligned_ && at(aligned_) == byte ? std::min(hits_ + 1, 255u) : 0;
-    has_aligned_ = next >= period_;
-    aligned_ = has_aligned_ ? next - period_ : 0;
-    above_ = has_aligned_ ? at(aligned_) : std::uint8_t{0};
-    field_ = column_;
-    return;
-  }
   if (kind == ByteClass::digit || kind == ByteClass::letter) {
     word_ = mixing_hash(word_ + 1, byte) | 1;
     word_has_digit_ |= kind == ByteClass::digit;
@@ -68,7 +53,6 @@ void MixingRows::advance(std::size_t position) {
     if (word_ != 0) {
       shape_ = mixing_hash(shape_, word_has_digit_ ? mixing_number : word_);
       previous_word_ = word_;
-      if (field_ == 0) row_head_ = word_;
       ++field_;
     }
     shape_ = mixing_hash(shape_, byte);
@@ -76,7 +60,7 @@ void MixingRows::advance(std::size_t position) {
     word_has_digit_ = false;
     if (byte == '\n') start_row(next);
   }
-  const std::size_t up = row_before_ + column_;
+  const std::size_t up = start_before_ + column_;
   above_ = row_start_ > 0 && up < row_start_ ? at(up) : std::uint8_t{0};
   follow(next, byte);
 }

@@ -1,4 +1,5 @@
-// The table of hashed contexts: one cache line for the 15 bits decisions of half a byte in one context.
+// The table of hashed contexts: a slot for the 15 bit decisions of half a byte in one context, four in a
+// cache line.
 #pragma once
 
 #include <array>
@@ -8,37 +9,36 @@
 namespace laconic {
 
 // All zero: nothing seen.
-struct alignas(64) MixingSlot {
-  std::uint16_t check;     // of the hash that owns the slot
-  std::uint8_t last_byte;  // that followed the context (slots of the first half only),
-  std::uint8_t run;        // and how many times in a row, at most 255
-  // For each prefix of the half byte: what was seen (BitHistories) and P(one) - 1/2 in 65536ths.
-  std::array<std::uint8_t, 15> history;
-  std::array<std::int16_t, 15> lean;
+struct MixingSlot {
+  std::uint8_t check;                    // of the hash that owns the slot
+  std::array<std::uint8_t, 15> history;  // what was seen (BitHistories) behind each prefix of the half byte
 };
-static_assert(sizeof(MixingSlot) == 64);
+struct alignas(64) MixingLine {
+  std::array<MixingSlot, 4> slots;
+};
+static_assert(sizeof(MixingLine) == 64);
 
 class MixingSlots {
  public:
-  explicit MixingSlots(int slots_log2) : slots_(std::size_t{1} << slots_log2), shift_(32 - slots_log2) {}
+  explicit MixingSlots(int lines_log2) : lines_(std::size_t{1} << lines_log2), shift_(32 - lines_log2) {}
 
-  void prefetch(std::uint32_t hash) const { __builtin_prefetch(&slots_[hash >> shift_]); }
-  // The slot of a hash, or an empty one for it: of two neighbours the one that has seen less gives way.
+  void prefetch(std::uint32_t hash) const { __builtin_prefetch(&lines_[hash >> shift_]); }
+  // The slot of a hash, or an empty one for it: that which has seen least gives way.
   MixingSlot& find(std::uint32_t hash) {
-    const std::size_t at = hash >> shift_;
-    const auto check = static_cast<std::uint16_t>((hash & 0xFFFF) | 1);
-    MixingSlot& first = slots_[at];
-    if (first.check == check) return first;
-    MixingSlot& second = slots_[at ^ 1];
-    if (second.check == check) return second;
-    MixingSlot& chosen = first.history[0] <= second.history[0] ? first : second;
-    chosen = MixingSlot{};
-    chosen.check = check;
-    return chosen;
+    std::array<MixingSlot, 4>& slots = lines_[hash >> shift_].slots;
+    const auto check = static_cast<std::uint8_t>(hash & 255);
+    MixingSlot* least = &slots[0];
+    for (MixingSlot& slot : slots) {
+      if (slot.check == check && slot.history[0] != 0) return slot;
+      if (slot.history[0] < least->history[0]) least = &slot;
+    }
+    *least = MixingSlot{};
+    least->check = check;
+    return *least;
   }
 
  private:
-  std::vector<MixingSlot> slots_;
+  std::vector<MixingLine> lines_;
   int shift_;
 };
 

@@ -1,7 +1,7 @@
 // Sums of weighted logits and the steps of their weights: the inner loops of context mixing.
 //
-// Inputs are logits (mixing_logistic.h), weights are in 65536ths. Every product is shifted before it is added,
-// so the order of additions does not matter and vectors equal scalars bit for bit.
+// Inputs are logits (mixing_logistic.h), weights are in 65536ths. Every product is shifted before it is
+// added, so the order of additions does not matter and vectors equal scalars bit for bit.
 #pragma once
 
 #include <cstddef>
