@@ -19,6 +19,8 @@ void zstd_expand(ByteSpan coded, std::span<std::byte> bytes, std::string_view wh
   if (ZSTD_getFrameContentSize(coded.data(), coded.size()) != bytes.size()) {
     fail(ErrorKind::corrupt, "zstd frame does not hold " + std::to_string(bytes.size()) + " bytes", where);
   }
+  if (ZSTD_findFrameCompressedSize(coded.data(), coded.size()) != coded.size())
+    fail(ErrorKind::corrupt, "zstd frame is damaged, or not alone", where);
   const std::size_t got = ZSTD_decompress(bytes.data(), bytes.size(), coded.data(), coded.size());
   if (ZSTD_isError(got) || got != bytes.size()) fail(ErrorKind::corrupt, "zstd frame is damaged", where);
 }

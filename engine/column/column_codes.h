@@ -42,6 +42,10 @@ inline constexpr std::uint8_t formatted_numbers = 112;
 inline constexpr std::uint8_t end_of_numbers = 192;
 }  // namespace column_code
 
+// Columns are split at so many levels, and the words of the last one may have exceptions.
+inline constexpr int deepest_split = 3;
+inline constexpr int deepest_column = deepest_split + 1;
+
 // How many columns and words those in streams of their own may add to groups, all together: readers make room
 // for them before they see them.
 inline constexpr std::uint64_t most_own_entries = 1 << 20;

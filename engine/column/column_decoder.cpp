@@ -1,5 +1,8 @@
 #include "engine/column/column_decoder.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "engine/coding/integer_codes.h"
 #include "engine/column/column_codes.h"
 #include "engine/column/dictionary_codec.h"
@@ -13,10 +16,25 @@ namespace laconic {
 namespace {
 
 using Kind = ColumnStreamKind;
-constexpr int deepest_column = 12;
 constexpr std::uint64_t farthest_reference = 1 << 20;
+constexpr std::uint64_t end_bytes = sizeof(std::uint32_t);    // of a value's end
+constexpr std::uint64_t number_bytes = sizeof(std::int64_t);  // of a number before it is text
+constexpr std::uint64_t column_bytes = 128;                   // of a column without its values, about
 
 }  // namespace
+
+std::uint64_t decoding_budget(std::size_t columns, std::uint64_t value_bytes) {
+  // Words, patterns and exceptions are made beside the values they become, at several levels of splitting:
+  // the encoder's take up to 12 bytes for one byte of a value, where all words are short.
+  constexpr std::uint64_t copies = 20;
+  constexpr std::uint64_t some_bytes = 1 << 14;
+  constexpr std::uint64_t bytes_of_words = 64;
+  constexpr std::uint64_t most_columns = 1 << 16;
+  // Ends have 32 bits.
+  constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
+  const std::uint64_t words = bytes_of_words * std::min<std::uint64_t>(columns, most_columns);
+  return std::min(most, copies * (std::min(value_bytes, most) + words + some_bytes));
+}
 
 std::size_t ColumnDecoder::take(std::span<const Sibling> siblings,
                                 std::vector<std::shared_ptr<const ColumnText>>& out, int depth) {
@@ -28,7 +46,7 @@ std::size_t ColumnDecoder::take(std::span<const Sibling> siblings,
   }
   auto values = first.wanted ? std::make_shared<ColumnText>() : nullptr;
   if (first.rows > 0) take_one({first.rows, first.group, first.owner, depth}, values.get());
-  if (first.rows > 0 && first.group != nullptr) first.group->push_back({values, first.owner});
+  if (first.rows > 0) join_group(first.group, {values, first.owner});
   out.push_back(std::move(values));
   return 1;
 }
@@ -36,6 +54,8 @@ std::size_t ColumnDecoder::take(std::span<const Sibling> siblings,
 void ColumnDecoder::take_one(const Place& place, ColumnText* out) {
   if (place.rows == 0) return;
   if (place.depth > deepest_column) in_[Kind::descriptor].corrupt("columns are nested too deeply");
+  // Also when they are not wanted: the time to read past them is bounded as well.
+  in_.claim(column_bytes + end_bytes * place.rows);
   if (out != nullptr) out->ends.reserve(place.rows);
   take_by_code(in_[Kind::descriptor].byte(), place, out);
 }
@@ -70,9 +90,14 @@ const DecodedColumn& ColumnDecoder::referred(const Place& place) {
   if (place.group == nullptr || distance == 0 || distance > place.group->size()) {
     in_[Kind::descriptor].corrupt("a column refers to one that is not there");
   }
-  const DecodedColumn& column = (*place.group)[place.group->size() - distance];
+  const DecodedColumn& column = place.group->back(distance);
   references_.push_back(column.owner);
   return column;
+}
+
+void ColumnDecoder::join_group(DecodedGroup* group, DecodedColumn column) {
+  if (group != nullptr && !group->add(std::move(column)))
+    in_[Kind::descriptor].corrupt("columns in streams of their own are more than was said");
 }
 
 ColumnView ColumnDecoder::values_of(const DecodedColumn& column, const Place& place) {
@@ -104,11 +129,13 @@ void ColumnDecoder::take_number_column(std::uint8_t code, const Place& place, Co
     skip_numbers(in_, form, place.rows);
     return;
   }
+  in_.claim(number_bytes * place.rows);
   for (const std::int64_t value : take_numbers(in_, form, place.rows, reference)) {
+    const std::size_t before = out->bytes.size();
     append_number(out->bytes, value, *format);
     out->end_value();
+    in_.claim(out->bytes.size() - before);
   }
-  in_.claim(out->bytes.size());
 }
 
 void ColumnDecoder::take_equal(const Place& place, ColumnText* out) {
@@ -150,6 +177,7 @@ std::vector<std::shared_ptr<const ColumnText>> ColumnDecoder::take_words(const P
   std::vector<std::size_t> rows;
   for (std::size_t row = 0; row < patterns.size(); ++row) {
     const std::size_t words = words_of_pattern(patterns[row]);
+    if (words > most_words) in_[Kind::descriptor].corrupt("a value of too many words");
     if (words > rows.size()) rows.resize(words);
     ++rows[words - 1];
   }
@@ -179,21 +207,24 @@ std::size_t ColumnDecoder::take_joined(std::span<const Sibling> siblings,
   }
   const std::uint8_t form = in_[Kind::descriptor].byte();
   if (form_is_linear(form)) in_[Kind::descriptor].corrupt("joined numbers refer to others");
+  in_.claim(columns * (column_bytes + end_bytes * first.rows));
   std::vector<std::shared_ptr<ColumnText>> values(columns);
   std::vector<ColumnText*> outs(columns, nullptr);
   if (wanted) {
     for (std::size_t j = 0; j < columns; ++j) {
       if (!siblings[j].wanted) continue;
       values[j] = std::make_shared<ColumnText>();
+      values[j]->ends.reserve(first.rows);
       outs[j] = values[j].get();
     }
+    in_.claim(number_bytes * first.rows);
     joined.values = take_numbers(in_, form, first.rows);
-    part_numbers(in_, joined, outs);
+    part_numbers(in_, std::move(joined), outs);
   } else {
     skip_numbers(in_, form, first.rows);
   }
   for (std::size_t j = 0; j < columns; ++j) {
-    first.group->push_back({values[j], siblings[j].owner});
+    join_group(first.group, {values[j], siblings[j].owner});
     out.push_back(std::move(values[j]));
   }
   return columns;

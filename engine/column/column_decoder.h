@@ -9,16 +9,15 @@
 
 #include "engine/column/column_streams.h"
 #include "engine/column/column_view.h"
+#include "engine/column/decoded_group.h"
 #include "engine/column/prediction_codec.h"
 
 namespace laconic {
 
-// A column with rows in common with others, which later ones may refer to.
-struct DecodedColumn {
-  std::shared_ptr<const ColumnText> values;  // null when it was only read past
-  std::uint32_t owner = 0;                   // the column of the set that it is, or is a word of
-};
-using DecodedGroup = std::vector<DecodedColumn>;
+// What decoding `columns` columns of a set may take, in bytes: for every column and every column that it is
+// made of, also one that is only read past, 128 bytes, its values, and 4 bytes a row, for numbers 8 more.
+// Below 2^32. `value_bytes`: see ColumnSetReader.
+std::uint64_t decoding_budget(std::size_t columns, std::uint64_t value_bytes);
 
 class ColumnDecoder {
  public:
@@ -30,6 +29,7 @@ class ColumnDecoder {
     std::uint32_t owner = 0;
   };
 
+  // `budget`: what columns may take, as decoding_budget says.
   explicit ColumnDecoder(std::uint64_t budget) { in_.budget = budget; }
   ColumnCursors& cursors() { return in_; }
 
@@ -59,6 +59,7 @@ class ColumnDecoder {
   std::size_t take_joined(std::span<const Sibling> siblings,
                           std::vector<std::shared_ptr<const ColumnText>>& out);
   const DecodedColumn& referred(const Place& place);
+  void join_group(DecodedGroup* group, DecodedColumn column);
   ColumnView values_of(const DecodedColumn& column, const Place& place);
 
   ColumnCursors in_;

@@ -1,6 +1,8 @@
 #include "engine/column/column_encoder.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/coding/integer_codes.h"
@@ -16,10 +18,9 @@ namespace {
 
 using Kind = ColumnStreamKind;
 
-constexpr int deepest_split = 3;
-constexpr std::size_t most_words = 64;
 constexpr std::size_t most_words_at_borders = 12;
 constexpr std::size_t farthest_equal = 127;  // how far back a column may look for one that equals it
+constexpr std::size_t near_facts = 64;       // columns farther back are looked at for equal values only
 
 // Words of letters and digits at random, as hexadecimal ones, have many borders and are no words.
 bool few_patterns(ColumnFacts& patterns) {
@@ -28,6 +29,21 @@ bool few_patterns(ColumnFacts& patterns) {
 
 ColumnFacts& column_back(const AlignedColumns& group, std::size_t distance) {
   return *group[group.size() - distance];
+}
+
+// The last columns of the group, all that one may refer to.
+AlignedColumns end_of_group(const AlignedColumns& group) {
+  return {group.end() - static_cast<std::ptrdiff_t>(std::min(group.size(), farthest_equal)), group.end()};
+}
+
+// After `added` columns joined the group: what is too far back to be of use is let go.
+void let_go_of_far_columns(AlignedColumns& group, std::size_t added) {
+  for (std::size_t i = 1; i <= added && near_facts + i <= group.size(); ++i) {
+    group[group.size() - near_facts - i]->forget();
+  }
+  for (std::size_t i = 1; i <= added && farthest_equal + i <= group.size(); ++i) {
+    group[group.size() - farthest_equal - i].reset();
+  }
 }
 
 }  // namespace
@@ -39,15 +55,16 @@ std::vector<ColumnEncoder::Unit> ColumnEncoder::encode(std::span<const Sibling> 
     // What is on trial inside a column does not count as seen.
     if (depth == 0) costs_.learn(coded.back().parts);
     if (sibling.group == nullptr || sibling.column->rows() == 0) continue;
-    sibling.group->insert(sibling.group->end(), coded.back().words.begin(), coded.back().words.end());
-    sibling.group->push_back(sibling.column);
+    AlignedColumns added = std::exchange(coded.back().words, {});
+    added.push_back(sibling.column);
+    coded.back().entries = added.size();
+    sibling.group->insert(sibling.group->end(), added.begin(), added.end());
+    if (depth == 0) let_go_of_far_columns(*sibling.group, added.size());
   }
-  if (options_.deltas) join_siblings(siblings, coded);
+  if (options_.deltas) join_siblings(siblings, coded, depth == 0);
   std::vector<Unit> units;
   for (std::size_t j = 0; j < coded.size(); j += coded[j].columns) {
-    const bool registers = siblings[j].group != nullptr && siblings[j].column->rows() > 0;
-    const std::size_t entries = registers ? coded[j].columns + coded[j].words.size() : 0;
-    units.push_back({std::move(coded[j].parts), coded[j].columns, entries});
+    units.push_back({std::move(coded[j].parts), coded[j].columns, coded[j].entries});
   }
   return units;
 }
@@ -66,8 +83,7 @@ ColumnEncoder::Coded ColumnEncoder::encode_one(ColumnFacts& column, const Aligne
   }
   if (std::optional<Coded> equal = encode_equal(column, group)) return std::move(*equal);
   if (column.rows() <= options_.sample_rows) {
-    std::vector<Trial> trials = ranked(column, group, depth);
-    return std::move(trials.front().coded);
+    return std::move(ranked(column, group, depth).front().coded);
   }
   ColumnFacts& sample = column.head(options_.sample_rows);
   for (const Trial& trial : ranked(sample, group, depth)) {
@@ -99,10 +115,20 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_equal(ColumnFacts& col
 std::vector<ColumnEncoder::Trial> ColumnEncoder::ranked(ColumnFacts& column, const AlignedColumns* group,
                                                         int depth) {
   std::vector<Trial> trials;
+  std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+  std::size_t best = 0;
   for (const Attempt& attempt : attempts_on(column, group, depth)) {
     std::optional<Coded> coded = encode_by(attempt, column, group, depth);
     if (!coded) continue;
     coded->cost = costs_.cost(coded->parts);
+    // The parts of all trials together would be many times the column: only the best one keeps them.
+    if (coded->cost < least) {
+      if (!trials.empty()) trials[best].coded.let_go();
+      least = coded->cost;
+      best = trials.size();
+    } else {
+      coded->let_go();
+    }
     trials.push_back({attempt, std::move(*coded)});
   }
   std::stable_sort(trials.begin(), trials.end(),
@@ -217,17 +243,17 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_split(SplitRule rule, 
   coded.parts.put_byte(Kind::descriptor,
                        !borders ? column_code::split_at_delimiters : column_code::split_at_borders);
   coded.parts.append(encode_one(patterns, nullptr, deepest_split).parts);
-  // Words go into a copy of the group: they are there only if this split is what gets chosen.
+  // Words go into a copy of the group's end: they are there only if this split is what gets chosen.
   AlignedColumns inner;
-  if (group != nullptr) inner = *group;
+  if (group != nullptr) inner = end_of_group(*group);
+  const std::size_t before = inner.size();
   std::vector<Sibling> words;
   for (ColumnText& word : split->words) {
     const bool aligned = group != nullptr && word.size() == column.rows();
     words.push_back({std::make_shared<ColumnFacts>(std::move(word)), aligned ? &inner : nullptr});
   }
   for (const Unit& unit : encode(words, depth + 1)) coded.parts.append(unit.parts);
-  if (group != nullptr)
-    coded.words.assign(inner.begin() + static_cast<std::ptrdiff_t>(group->size()), inner.end());
+  coded.words.assign(inner.begin() + static_cast<std::ptrdiff_t>(before), inner.end());
   return coded;
 }
 

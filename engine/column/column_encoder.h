@@ -41,6 +41,12 @@ class ColumnEncoder {
     std::uint64_t cost = 0;
     std::size_t columns = 1;  // more than one where they are joined
     AlignedColumns words;     // that its decoder adds to the group before the column itself
+    std::size_t entries = 0;  // that its decoder adds to the group, once the encoder has
+
+    void let_go() {
+      parts = {};
+      words = {};
+    }
   };
   struct Attempt;
   struct Trial;
@@ -58,6 +64,7 @@ class ColumnEncoder {
                            std::vector<Attempt>& attempts) const;
   void add_prediction_attempts(ColumnFacts& column, const AlignedColumns& group,
                                std::vector<Attempt>& attempts) const;
+  // Cheapest first; only that one has its parts.
   std::vector<Trial> ranked(ColumnFacts& column, const AlignedColumns* group, int depth);
   std::optional<Coded> encode_by(const Attempt& attempt, ColumnFacts& column, const AlignedColumns* group,
                                  int depth);
@@ -72,7 +79,8 @@ class ColumnEncoder {
   std::size_t joinable_from(std::span<const Sibling> siblings, std::size_t begin) const;
   std::optional<JoinTrial> try_to_join(std::span<const Sibling> siblings) const;
   std::optional<Coded> encode_joined(std::span<const Sibling> siblings, const JoinTrial& trial) const;
-  void join_siblings(std::span<const Sibling> siblings, std::vector<Coded>& coded) const;
+  // `last`: nothing will ask for facts about the siblings again.
+  void join_siblings(std::span<const Sibling> siblings, std::vector<Coded>& coded, bool last) const;
 
   ColumnOptions options_;
   StreamCosts costs_;

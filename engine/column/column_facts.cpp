@@ -45,6 +45,12 @@ ColumnFacts& ColumnFacts::head(std::size_t rows) {
   return *head_;
 }
 
+void ColumnFacts::forget() {
+  numbers_.reset();
+  numbered_.reset();
+  head_.reset();
+}
+
 bool ColumnFacts::equals(const ColumnFacts& other) const {
   return rows() == other.rows() && view_.text() == other.view_.text() &&
          std::equal(view_.ends.begin(), view_.ends.end(), other.view_.ends.begin());

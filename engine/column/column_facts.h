@@ -31,6 +31,8 @@ class ColumnFacts {
   // The first `rows` rows, or all when there are fewer. The last one asked for is kept, valid as long as
   // this.
   ColumnFacts& head(std::size_t rows);
+  // Gives the memory of the facts back; they are found again when asked for.
+  void forget();
 
  private:
   std::unique_ptr<const ColumnText> owned_;

@@ -63,13 +63,14 @@ struct ColumnStreamView {
 // Decodes columns one by one. Error(corrupt) when the streams are not what encode_columns makes of columns of
 // these shapes. What must be there for one column: the shared streams, and the own streams of that column and
 // of those that it refers to. Columns before it in the shared streams are read past without making their
-// values.
+// values. Bytes that no column takes are an Error(corrupt) as well, where their streams were read to the end.
 class ColumnSetReader {
  public:
   // Gives the streams of an owner when they are first needed; their bytes must outlive the reader.
   using Loader = std::function<std::vector<ColumnStreamView>(std::uint32_t owner)>;
 
-  // `value_bytes` bounds the bytes of all values together.
+  // `value_bytes` bounds the bytes of all values together, where an empty one counts as a byte. From it and
+  // the number of columns follows what decoding may take at all (decoding_budget); in any case below 4 GiB.
   ColumnSetReader(std::span<const ColumnShape> shapes, std::uint64_t value_bytes, Loader loader);
   ~ColumnSetReader();
   ColumnSetReader(ColumnSetReader&&) noexcept;
@@ -83,7 +84,7 @@ class ColumnSetReader {
   std::unique_ptr<State> state_;
 };
 
-// All columns. Bytes left over in the shared streams are an Error(corrupt) as well.
+// All columns in one plain pass: what tests compare ColumnSetReader with.
 std::vector<std::shared_ptr<const ColumnText>> decode_columns(std::span<const ColumnStreamView> streams,
                                                               std::span<const ColumnShape> shapes,
                                                               std::uint64_t value_bytes);

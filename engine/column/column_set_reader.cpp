@@ -13,9 +13,6 @@ namespace {
 
 using Kind = ColumnStreamKind;
 
-// Words and patterns are made beside the values they become, at several levels of splitting.
-constexpr std::uint64_t intermediate_copies = 12;
-
 std::array<StreamCursor, column_stream_kinds> cursors_over(std::span<const ColumnStreamView> streams,
                                                            std::uint32_t owner) {
   std::array<StreamCursor, column_stream_kinds> cursors;
@@ -32,6 +29,12 @@ std::array<StreamCursor, column_stream_kinds> cursors_over(std::span<const Colum
   return cursors;
 }
 
+void expect_all_read(const std::array<StreamCursor, column_stream_kinds>& cursors) {
+  for (const StreamCursor& cursor : cursors) {
+    if (cursor.remaining() > 0) cursor.corrupt("bytes are left over");
+  }
+}
+
 }  // namespace
 
 // Units are read past in order; where each begins is kept, and they are decoded when asked for.
@@ -42,6 +45,7 @@ struct ColumnSetReader::State {
     std::uint32_t first = 0;
     std::uint32_t columns = 1;
     std::size_t group_size = 0;  // of its group before it
+    std::size_t entries = 0;     // that it adds to its group
     bool own = false;
     bool decoded = false;
     bool scanned = false;                   // whether its references are known
@@ -51,18 +55,18 @@ struct ColumnSetReader::State {
   State(std::span<const ColumnShape> given, std::uint64_t value_bytes, Loader load)
       : shapes(given.begin(), given.end()),
         loader(std::move(load)),
-        budget(std::min<std::uint64_t>(value_bytes, std::uint64_t{1} << 40) * intermediate_copies),
         unit_of(shapes.size()),
         values(shapes.size()),
-        scanner(budget),
-        decoder(budget) {
+        scanner(decoding_budget(shapes.size(), value_bytes)),
+        decoder(decoding_budget(shapes.size(), value_bytes)) {
     scanner.cursors().cursors = cursors_over(loader(0), 0);
   }
 
   DecodedGroup& group_of(std::uint32_t column) { return groups[{shapes[column].group, shapes[column].rows}]; }
   std::vector<ColumnDecoder::Sibling> siblings_from(std::uint32_t first, DecodedGroup* group,
                                                     bool wanted) const;
-  std::size_t run(ColumnDecoder& runner, std::uint32_t first, DecodedGroup& group, bool wanted);
+  std::size_t run(ColumnDecoder& runner, std::uint32_t first, bool wanted);
+  void replay(ColumnDecoder& runner, const Unit& unit, bool wanted);
   void read_past_next();
   void read_past_own(Unit& unit);
   void scan(Unit& unit);
@@ -71,7 +75,6 @@ struct ColumnSetReader::State {
 
   std::vector<ColumnShape> shapes;
   Loader loader;
-  std::uint64_t budget = 0;
   std::map<GroupKey, DecodedGroup> groups;
   std::vector<Unit> units;  // those read past so far
   std::vector<std::size_t> unit_of;
@@ -95,10 +98,18 @@ std::vector<ColumnDecoder::Sibling> ColumnSetReader::State::siblings_from(std::u
   return siblings;
 }
 
-std::size_t ColumnSetReader::State::run(ColumnDecoder& runner, std::uint32_t first, DecodedGroup& group,
-                                        bool wanted) {
+std::size_t ColumnSetReader::State::run(ColumnDecoder& runner, std::uint32_t first, bool wanted) {
   taken.clear();
-  return runner.take(siblings_from(first, &group, wanted), taken);
+  return runner.take(siblings_from(first, &group_of(first), wanted), taken);
+}
+
+// A unit that was read past, or whose place in its group was kept, once more.
+void ColumnSetReader::State::replay(ColumnDecoder& runner, const Unit& unit, bool wanted) {
+  const DecodedGroup::Replay again(group_of(unit.first), unit.group_size, unit.entries);
+  runner.cursors().cursors = unit.begin;
+  if (run(runner, unit.first, wanted) != unit.columns || !again.complete())
+    runner.cursors()[Kind::descriptor].corrupt("columns in streams of their own are others than was said");
+  if (unit.own) expect_all_read(runner.cursors().cursors);
 }
 
 void ColumnSetReader::State::read_past_own(Unit& unit) {
@@ -109,8 +120,8 @@ void ColumnSetReader::State::read_past_own(Unit& unit) {
   if (unit.columns == 0) descriptor.corrupt("a descriptor of no column");
   const std::uint64_t entries = descriptor.number(most_own_entries - own_entries);
   own_entries += entries;
-  DecodedGroup& group = group_of(unit.first);
-  group.resize(group.size() + entries, {nullptr, unit.first});
+  unit.entries = static_cast<std::size_t>(entries);
+  group_of(unit.first).reserve_places(unit.entries, unit.first);
 }
 
 void ColumnSetReader::State::read_past_next() {
@@ -123,38 +134,32 @@ void ColumnSetReader::State::read_past_next() {
     read_past_own(unit);
   } else {
     unit.begin = scanner.cursors().cursors;
-    unit.columns = static_cast<std::uint32_t>(run(scanner, columns_read, group_of(columns_read), false));
+    unit.columns = static_cast<std::uint32_t>(run(scanner, columns_read, false));
+    unit.entries = group_of(columns_read).size() - unit.group_size;
     unit.references = scanner.take_references();
     unit.scanned = true;
   }
   for (std::uint32_t j = 0; j < unit.columns; ++j) unit_of[columns_read + j] = units.size();
   columns_read += unit.columns;
   units.push_back(std::move(unit));
+  if (columns_read == shapes.size()) expect_all_read(scanner.cursors().cursors);
 }
 
 // Finds what a unit in streams of its own refers to.
 void ColumnSetReader::State::scan(Unit& unit) {
   if (unit.scanned) return;
   unit.begin = cursors_over(loader(unit.first + 1), unit.first + 1);
-  ColumnDecoder own(budget);
-  own.cursors().cursors = unit.begin;
-  const DecodedGroup& whole = group_of(unit.first);
-  DecodedGroup group(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(unit.group_size));
-  run(own, unit.first, group, false);
+  // All that is read past has one budget.
+  ColumnDecoder own(scanner.cursors().budget);
+  replay(own, unit, false);
+  scanner.cursors().budget = own.cursors().budget;
   unit.references = own.take_references();
   unit.scanned = true;
 }
 
 void ColumnSetReader::State::decode(Unit& unit) {
-  DecodedGroup& whole = group_of(unit.first);
-  DecodedGroup group(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(unit.group_size));
-  decoder.cursors().cursors = unit.begin;
-  if (run(decoder, unit.first, group, true) != unit.columns || group.size() > whole.size()) {
-    decoder.cursors()[Kind::descriptor].corrupt("a column in streams of its own is another than was said");
-  }
+  replay(decoder, unit, true);
   decoder.take_references();
-  std::copy(group.begin() + static_cast<std::ptrdiff_t>(unit.group_size), group.end(),
-            whole.begin() + static_cast<std::ptrdiff_t>(unit.group_size));
   for (std::uint32_t j = 0; j < unit.columns; ++j) values[unit.first + j] = taken[j];
   unit.decoded = true;
 }
@@ -193,22 +198,19 @@ const ColumnText& ColumnSetReader::column(std::uint32_t index) {
 
 namespace {
 
-// One pass over everything.
+// One pass over everything: how the format reads without places kept and units read twice. What
+// ColumnSetReader gives is tested and fuzzed against it.
 class WholeSet {
  public:
   WholeSet(std::span<const ColumnStreamView> streams, std::span<const ColumnShape> shapes,
            std::uint64_t value_bytes)
-      : streams_(streams),
-        shapes_(shapes),
-        decoder_(std::min<std::uint64_t>(value_bytes, std::uint64_t{1} << 40) * intermediate_copies) {
+      : streams_(streams), shapes_(shapes), decoder_(decoding_budget(shapes.size(), value_bytes)) {
     decoder_.cursors().cursors = cursors_over(streams, 0);
   }
 
   std::vector<std::shared_ptr<const ColumnText>> decode() {
     while (values_.size() < shapes_.size()) take_next();
-    for (const StreamCursor& cursor : decoder_.cursors().cursors) {
-      if (cursor.remaining() > 0) cursor.corrupt("bytes are left over");
-    }
+    expect_all_read(decoder_.cursors().cursors);
     return std::move(values_);
   }
 
@@ -232,9 +234,11 @@ class WholeSet {
     const auto shared = decoder_.cursors().cursors;
     decoder_.cursors().cursors = cursors_over(streams_, first + 1);
     const std::size_t taken = decoder_.take(siblings, values_);
+    expect_all_read(decoder_.cursors().cursors);
     decoder_.cursors().cursors = shared;
     if (taken != columns || siblings.front().group->size() - before != entries) {
-      decoder_.cursors()[Kind::descriptor].corrupt("a column in streams of its own is another than was said");
+      decoder_.cursors()[Kind::descriptor].corrupt(
+          "columns in streams of their own are others than was said");
     }
   }
 

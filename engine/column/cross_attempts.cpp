@@ -20,6 +20,11 @@ std::uint64_t wrapped_difference(std::int64_t y, std::int64_t x, std::int64_t fa
   return static_cast<std::uint64_t>(y) - static_cast<std::uint64_t>(factor) * static_cast<std::uint64_t>(x);
 }
 
+// a - b modulo 2^64, as the codec counts.
+std::int64_t wrapped_step(std::int64_t a, std::int64_t b) {
+  return static_cast<std::int64_t>(wrapped_difference(a, b, 1));
+}
+
 // Largest minus smallest y - factor x.
 std::uint64_t spread(std::span<const std::int64_t> y, std::span<const std::int64_t> x, std::int64_t factor) {
   const std::size_t rows = std::min(y.size(), probed_rows);
@@ -37,8 +42,10 @@ std::uint64_t spread(std::span<const std::int64_t> y, std::span<const std::int64
 std::int64_t slope_of(std::span<const std::int64_t> y, std::span<const std::int64_t> x) {
   for (std::size_t row = 1; row < std::min(y.size(), probed_rows); ++row) {
     if (x[row] == x[0]) continue;
-    const std::int64_t run = x[row] - x[0];
-    const std::int64_t rise = y[row] - y[0];
+    const std::int64_t run = wrapped_step(x[row], x[0]);
+    const std::int64_t rise = wrapped_step(y[row], y[0]);
+    // The most negative number has no quotient by -1.
+    if (rise == std::numeric_limits<std::int64_t>::min()) return 1;
     return rise % run == 0 && rise != 0 ? rise / run : 1;
   }
   return 1;
@@ -53,11 +60,11 @@ struct TransformBits {
     using enum NumberTransform;
     std::int64_t step = 0;
     for (std::size_t i = 1; i < values.size(); ++i) {
-      const std::int64_t last_step = std::exchange(step, values[i] - values[i - 1]);
+      const std::int64_t last_step = std::exchange(step, wrapped_step(values[i], values[i - 1]));
       add(plain, static_cast<std::uint64_t>(values[i]), values[i] >= 0);
       add(delta, zig_zag(step), true);
-      add(rising, static_cast<std::uint64_t>(step), step >= 0);
-      if (i > 1) add(second_delta, zig_zag(step - last_step), true);
+      add(rising, static_cast<std::uint64_t>(step), values[i] >= values[i - 1]);
+      if (i > 1) add(second_delta, zig_zag(wrapped_step(step, last_step)), true);
     }
     if (values[0] < 0) fits[0] = false;
     // A difference that never falls needs no sign.

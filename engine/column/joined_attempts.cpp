@@ -54,7 +54,7 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_joined(std::span<const
   const std::optional<JoinedNumbers> joined = join_numbers(columns);
   if (!joined) return std::nullopt;
   Coded coded;
-  coded.columns = siblings.size();
+  coded.columns = coded.entries = siblings.size();
   coded.cost = trial.cost;
   coded.parts.put_byte(ColumnStreamKind::descriptor, column_code::joined);
   put_joined_format(coded.parts, *joined);
@@ -71,7 +71,8 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_joined(std::span<const
   return coded;
 }
 
-void ColumnEncoder::join_siblings(std::span<const Sibling> siblings, std::vector<Coded>& coded) const {
+void ColumnEncoder::join_siblings(std::span<const Sibling> siblings, std::vector<Coded>& coded,
+                                  bool last) const {
   for (std::size_t begin = 0; begin < siblings.size();) {
     const std::size_t longest = joinable_from(siblings, begin);
     // A constant first part would only make the numbers larger.
@@ -90,7 +91,10 @@ void ColumnEncoder::join_siblings(std::span<const Sibling> siblings, std::vector
       std::optional<Coded> joined = encode_joined(siblings.subspan(begin, best->columns), *best);
       if (joined) coded[begin] = std::move(*joined);
     }
-    begin += coded[begin].columns;
+    const std::size_t end = begin + coded[begin].columns;
+    for (; begin < end; ++begin) {
+      if (last) siblings[begin].column->forget();
+    }
   }
 }
 

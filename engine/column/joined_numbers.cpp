@@ -75,22 +75,22 @@ JoinedNumbers take_joined_format(ColumnCursors& in) {
   return joined;
 }
 
-void part_numbers(ColumnCursors& in, const JoinedNumbers& joined, std::span<ColumnText* const> outs) {
-  std::vector<std::int64_t> rest = joined.values;
+void part_numbers(ColumnCursors& in, JoinedNumbers joined, std::span<ColumnText* const> outs) {
+  std::vector<std::int64_t>& rest = joined.values;
   if (std::any_of(rest.begin(), rest.end(), [](std::int64_t v) { return v < 0; })) {
     in[Kind::numbers].corrupt("a joined number is negative");
   }
   for (std::size_t j = joined.formats.size(); j-- > 0;) {
     const std::int64_t radix = j == 0 ? 0 : radix_values[joined.radices[j]];
-    const std::size_t before = outs[j] == nullptr ? 0 : outs[j]->bytes.size();
     for (std::int64_t& value : rest) {
       const std::int64_t digit = j == 0 ? value : value % radix;
       if (j > 0) value /= radix;
       if (outs[j] == nullptr) continue;
+      const std::size_t before = outs[j]->bytes.size();
       append_number(outs[j]->bytes, digit, joined.formats[j]);
       outs[j]->end_value();
+      in.claim(outs[j]->bytes.size() - before);
     }
-    if (outs[j] != nullptr) in.claim(outs[j]->bytes.size() - before);
   }
 }
 

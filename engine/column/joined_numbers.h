@@ -38,6 +38,6 @@ JoinedNumbers take_joined_format(ColumnCursors& in);
 
 // Appends column j to outs[j]; outs that are null are left out. Error(corrupt) for numbers that are no joined
 // ones.
-void part_numbers(ColumnCursors& in, const JoinedNumbers& joined, std::span<ColumnText* const> outs);
+void part_numbers(ColumnCursors& in, JoinedNumbers joined, std::span<ColumnText* const> outs);
 
 }  // namespace laconic

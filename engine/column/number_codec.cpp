@@ -94,21 +94,24 @@ std::uint8_t put_planes(ColumnParts& parts, std::span<const std::uint64_t> rests
   return static_cast<std::uint8_t>(width);
 }
 
-std::vector<std::uint64_t> take_packed(ColumnCursors& in, std::uint8_t packing, std::size_t count) {
-  std::vector<std::uint64_t> rests;
+// Rests of the rows from `first` on; zeros before them.
+std::vector<std::int64_t> take_packed(ColumnCursors& in, std::uint8_t packing, std::size_t first,
+                                      std::size_t rows) {
+  const std::size_t count = rows - first;
   if (packing == varint_packing) {
     StreamCursor& stream = in[Kind::numbers];
     if (count > stream.remaining()) stream.corrupt("there are fewer numbers than rows");
-    rests.resize(count);
-    for (std::uint64_t& rest : rests) rest = stream.varint();
+    std::vector<std::int64_t> rests(rows);
+    for (std::size_t i = first; i < rows; ++i) rests[i] = static_cast<std::int64_t>(stream.varint());
     return rests;
   }
   const std::string_view planes = in[Kind::planes].take(std::uint64_t{count} * packing);
-  rests.resize(count);
+  std::vector<std::int64_t> rests(rows);
   for (std::size_t byte = 0; byte < packing; ++byte) {
     const char* plane = planes.data() + byte * count;
     for (std::size_t i = 0; i < count; ++i) {
-      rests[i] |= std::uint64_t{static_cast<std::uint8_t>(plane[i])} << (8 * byte);
+      rests[first + i] |=
+          static_cast<std::int64_t>(std::uint64_t{static_cast<std::uint8_t>(plane[i])} << (8 * byte));
     }
   }
   return rests;
@@ -130,28 +133,31 @@ NumberForm checked_form(ColumnCursors& in, std::uint8_t form) {
   return {static_cast<NumberTransform>(form / 16), static_cast<std::uint8_t>(form % 16)};
 }
 
-void undo_linear(ColumnCursors& in, std::vector<std::uint64_t>& values, std::uint64_t offset,
+void undo_linear(ColumnCursors& in, std::vector<std::int64_t>& values, std::uint64_t offset,
                  const LinearReference& reference) {
   if (reference.values.size() != values.size()) {
     in[Kind::descriptor].corrupt("a column of numbers refers to one of another height");
   }
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] += offset + on_the_line(reference, i);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] =
+        static_cast<std::int64_t>(static_cast<std::uint64_t>(values[i]) + offset + on_the_line(reference, i));
+  }
 }
 
-// rests holds the packed numbers in its rows from `first` on.
-void undo_differences(std::vector<std::uint64_t>& values, NumberTransform transform, std::size_t first,
+// `values` holds the packed rests in its rows from `first` on.
+void undo_differences(std::vector<std::int64_t>& values, NumberTransform transform, std::size_t first,
                       std::uint64_t value, std::uint64_t step) {
-  if (first > 0) values[0] = value;
-  if (first > 1) values[1] = value += step;
+  if (first > 0) values[0] = static_cast<std::int64_t>(value);
+  if (first > 1) values[1] = static_cast<std::int64_t>(value += step);
   for (std::size_t i = first; i < values.size(); ++i) {
-    const std::uint64_t rest = values[i];
+    const auto rest = static_cast<std::uint64_t>(values[i]);
     const auto signed_rest = static_cast<std::uint64_t>(undo_zig_zag(rest));
     if (transform == NumberTransform::second_delta) {
       step += signed_rest;
     } else {
       step = transform == NumberTransform::rising ? rest : signed_rest;
     }
-    values[i] = value += step;
+    values[i] = static_cast<std::int64_t>(value += step);
   }
 }
 
@@ -187,14 +193,13 @@ std::vector<std::int64_t> take_numbers(ColumnCursors& in, std::uint8_t form, std
   const bool linear = transform == NumberTransform::linear;
   const std::uint64_t start = linear || first > 0 ? take_zig_zag(in) : 0;
   const std::uint64_t step = first > 1 ? take_zig_zag(in) : 0;
-  std::vector<std::uint64_t> values = take_packed(in, packing, rows - first);
-  values.insert(values.begin(), first, 0);
+  std::vector<std::int64_t> values = take_packed(in, packing, first, rows);
   if (linear) {
     undo_linear(in, values, start, reference);
   } else if (transform != NumberTransform::plain) {
     undo_differences(values, transform, first, start, step);
   }
-  return {values.begin(), values.end()};
+  return values;
 }
 
 void skip_numbers(ColumnCursors& in, std::uint8_t form, std::size_t rows) {

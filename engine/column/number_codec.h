@@ -6,7 +6,8 @@
 //   DD  first number, first difference; then zig-zag of the change of the difference
 //   X   x[i] = factor y[i] + offset + rest[i] with the smallest rest 0; y is another column of the same rows
 // Packings: varints (7 bits a byte), or planes of as many bytes as the largest rest needs: none when all are
-// 0. First values and offsets are zig-zag varints among the numbers. Arithmetic is modulo 2^64.
+// 0. First values and offsets are zig-zag varints among the numbers. Arithmetic is modulo 2^64, so that all
+// numbers of 64 bits come back.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,8 @@
 namespace laconic {
 namespace {
 
-constexpr std::size_t most_decimal_digits = 18;
+constexpr std::string_view largest_decimal = "9223372036854775807";  // 2^63 - 1
+constexpr std::size_t most_decimal_digits = largest_decimal.size();
 constexpr std::size_t most_hexadecimal_digits = 15;
 
 enum CharacterClass : std::uint8_t { decimal_digit = 1, small_digit = 2, capital_digit = 4, no_digit = 8 };
@@ -40,6 +41,8 @@ struct DigitScan {
       if (value.empty() || value.front() == '0') return false;
     }
     if (value.empty() || value.size() > most_decimal_digits) return false;
+    // Digits are in the order of their values.
+    if (value.size() == most_decimal_digits && value > largest_decimal) return false;
     for (const char c : value) classes |= character_classes[static_cast<std::uint8_t>(c)];
     if ((classes & no_digit) != 0) return false;
     fewest = std::min(fewest, value.size());

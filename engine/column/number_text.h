@@ -1,8 +1,9 @@
 // Columns whose values are whole numbers in one format, so that number -> text gives back every byte.
-//   decimal       at most 18 digits; a '-' only where there is no padding, never "-0"
+//   decimal       at most 19 digits; a '-' only where there is no padding, never "-0"
 //   hexadecimal   at most 15 digits, letters all small or all capital, no sign
 //   width         numbers of fewer digits are padded with zeros to `width` digits; 1 is no padding
-// Numbers are below 2^60 in size, so that their differences and the differences of those fit 64 bits.
+// Numbers are below 2^63 in size: nanoseconds since 1970 are among them. Differences of two may not fit
+// 64 bits; the codec counts modulo 2^64.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +33,8 @@ struct NumberColumn {
   std::vector<std::int64_t> values;
 };
 
-// Nothing when the values have no common format: leading zeros of different kinds, '+', too many digits,
-// letters.
+// Nothing when the values have no common format: leading zeros of different kinds, '+', letters, or numbers
+// that are too large.
 std::optional<NumberColumn> read_numbers(ColumnView column);
 
 void append_number(std::string& text, std::int64_t value, NumberFormat format);

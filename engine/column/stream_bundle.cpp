@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "engine/base/error.h"
@@ -110,9 +111,8 @@ class BundleWriter {
 
 Bytes pack_streams(std::span<const BundleStream> streams, const BundleOptions& options) {
   BundleWriter writer(options.kernel);
-  if (options.grouping != BundleGrouping::smallest)
-    return writer.pack(units_of(streams, options, options.grouping == BundleGrouping::together));
   const std::vector<StreamsOfUnit> together = units_of(streams, options, true);
+  if (options.grouping == BundleGrouping::together) return writer.pack(together);
   const std::vector<StreamsOfUnit> apart = units_of(streams, options, false);
   Bytes smallest = writer.pack(together);
   if (apart.size() == together.size()) return smallest;
@@ -129,6 +129,7 @@ BundleReader::BundleReader(ByteSpan bundle, std::uint64_t raw_limit, std::string
     raw_limit -= read_unit_directory(reader, raw_limit);
     if (unit + 1 < units) coded_sizes.push_back(reader.length(bundle.size()));
   }
+  index_by_id(reader);
   for (std::size_t unit = 0; unit < coded_sizes.size(); ++unit)
     units_[unit].coded = reader.take(coded_sizes[unit]);
   if (units_.empty()) {
@@ -160,6 +161,15 @@ std::uint64_t BundleReader::read_unit_directory(ByteReader& reader, std::uint64_
   return raw_size;
 }
 
+void BundleReader::index_by_id(const ByteReader& reader) {
+  by_id_.resize(entries_.size());
+  std::iota(by_id_.begin(), by_id_.end(), 0U);
+  const auto id_of = [this](std::uint32_t index) { return entries_[index].id; };
+  std::ranges::sort(by_id_, {}, id_of);
+  if (std::ranges::adjacent_find(by_id_, {}, id_of) != by_id_.end())
+    reader.corrupt("two streams have the same id");
+}
+
 ByteSpan BundleReader::read(std::size_t index) {
   const Entry& entry = entries_[index];
   Unit& unit = units_[entry.unit];
@@ -173,8 +183,8 @@ ByteSpan BundleReader::read(std::size_t index) {
 
 ByteSpan BundleReader::read_id(std::uint32_t id) {
   const auto found =
-      std::find_if(entries_.begin(), entries_.end(), [id](const Entry& e) { return e.id == id; });
-  return found == entries_.end() ? ByteSpan{} : read(static_cast<std::size_t>(found - entries_.begin()));
+      std::ranges::lower_bound(by_id_, id, {}, [this](std::uint32_t index) { return entries_[index].id; });
+  return found == by_id_.end() || entries_[*found].id != id ? ByteSpan{} : read(*found);
 }
 
 }  // namespace laconic

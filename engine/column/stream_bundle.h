@@ -27,8 +27,7 @@ struct BundleStream {
 
 enum class BundleGrouping : std::uint8_t {
   together,  // all groups are one unit
-  apart,     // every group is a unit
-  smallest,  // whichever takes fewer bytes (twice the work)
+  smallest,  // that, or every group is a unit: whichever takes fewer bytes (twice the work)
 };
 
 struct BundleOptions {
@@ -51,7 +50,8 @@ class BundleReader {
   std::size_t size() const { return entries_.size(); }
   std::uint32_t id(std::size_t index) const { return entries_[index].id; }
   std::uint64_t raw_size(std::size_t index) const { return entries_[index].size; }
-  // Valid as long as the reader. read_id: an empty span when there is no such stream.
+  // Valid as long as the reader. read_id: an empty span when there is no such stream. An id that is there
+  // twice is an Error(corrupt).
   ByteSpan read(std::size_t index);
   ByteSpan read_id(std::uint32_t id);
 
@@ -71,8 +71,11 @@ class BundleReader {
   };
   std::uint64_t read_unit_directory(ByteReader& reader, std::uint64_t raw_limit);
 
+  void index_by_id(const ByteReader& reader);
+
   std::string where_;
   std::vector<Entry> entries_;
+  std::vector<std::uint32_t> by_id_;  // entries, ids ascending
   std::vector<Unit> units_;
 };
 

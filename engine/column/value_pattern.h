@@ -21,6 +21,8 @@ namespace laconic {
 
 enum class SplitRule : std::uint8_t { delimiters, borders };
 
+inline constexpr std::size_t most_words = 64;  // that a value of a column may have
+
 struct SplitColumn {
   ColumnText patterns;            // one per row
   std::vector<ColumnText> words;  // words[j] holds word j of every row that has more than j words

@@ -33,7 +33,10 @@ struct Set {
   }
   std::uint64_t bytes() const {
     std::uint64_t total = 0;
-    for (const ColumnText& column : columns) total += column.bytes.size();
+    for (const ColumnText& column : columns) {
+      for (std::size_t row = 0; row < column.size(); ++row)
+        total += std::max<std::uint64_t>(column[row].size(), 1);
+    }
     return total;
   }
   void add(const NamedValues& column, std::uint32_t group) {
@@ -195,6 +198,24 @@ TEST(ColumnSet, TimesAreJoinedToOneNumber) {
   EXPECT_LT(coded, 120U);
 }
 
+TEST(ColumnSet, NanosecondsSince1970AreNumbers) {
+  NamedValues stamps{"stamps", {}};
+  NamedValues later{"later", {}};
+  for (std::uint64_t row = 0; row < 3000; ++row) {
+    const std::uint64_t moment = 1'704'067'200'123'456'789 + row * 40'009'001;
+    stamps.values.push_back(std::to_string(moment));
+    later.values.push_back(std::to_string(moment + 250'000 * (row * row % 11)));
+  }
+  // Equal steps: nothing but the first number and the first step.
+  const Set alone = set_of({stamps}, true);
+  expect_round_trip(alone);
+  EXPECT_LT(size_of(encode_columns(alone.inputs())), 30U);
+  // On a line with others: 11 numbers of 22 bits.
+  const Set both = set_of({stamps, later}, true);
+  expect_round_trip(both);
+  EXPECT_LT(size_of(encode_columns(both.inputs())), 3000U * 3 + 60);
+}
+
 TEST(ColumnSet, LargeColumnsHaveStreamsOfTheirOwn) {
   std::vector<NamedValues> columns = test::typical_columns(2000, 9);
   columns.push_back(columns[4]);
@@ -277,6 +298,8 @@ TEST(ColumnSet, LeftOverBytesAreRefused) {
   std::vector<ColumnStream> streams = encode_columns(set.inputs());
   streams[0].bytes.push_back(std::byte{0});
   EXPECT_THROW(decode_columns(streams, set.shapes(), set.bytes()), Error);
+  ColumnSetReader reader(set.shapes(), set.bytes(), loader_of(streams));
+  EXPECT_THROW(reader.column(static_cast<std::uint32_t>(set.columns.size()) - 1), Error);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/random.h"
+#include "engine/coding/zstd_bytes.h"
 
 namespace laconic {
 namespace {
@@ -34,8 +35,7 @@ Streams some_streams() {
 std::vector<BundleOptions> every_option() {
   std::vector<BundleOptions> options;
   for (std::uint8_t coder = 0; coder < byte_coders; ++coder) {
-    for (const BundleGrouping grouping :
-         {BundleGrouping::together, BundleGrouping::apart, BundleGrouping::smallest}) {
+    for (const BundleGrouping grouping : {BundleGrouping::together, BundleGrouping::smallest}) {
       for (const std::uint64_t own : {0, 600, 1}) {
         ByteKernel kernel;
         kernel.coder = static_cast<ByteCoder>(coder);
@@ -81,6 +81,42 @@ TEST(StreamBundle, LengthsAreBoundedBeforeMemoryIsTaken) {
   const Streams streams = some_streams();
   const Bytes bundle = pack_streams(streams.list);
   EXPECT_THROW(BundleReader(bundle, 5000, "bundle"), Error);
+}
+
+// Two units of one stream each, stored.
+Bytes two_units(std::uint32_t first, std::uint32_t second) {
+  ByteWriter writer;
+  writer.varint(2);
+  for (const std::uint32_t id : {first, second}) {
+    writer.varint(8);
+    writer.varint(id);
+    writer.varint(1);
+    if (id == first && writer.size() < 5) writer.varint(1);
+  }
+  writer.u8(1);
+  writer.u8(2);
+  return writer.take();
+}
+
+TEST(StreamBundle, AnIdThatIsThereTwiceIsRefused) {
+  const Bytes different = two_units(7, 3);
+  BundleReader reader(different, 100, "bundle");
+  EXPECT_EQ(reader.read_id(3)[0], std::byte{2});
+  EXPECT_EQ(reader.read_id(7)[0], std::byte{1});
+  const Bytes same = two_units(7, 7);
+  EXPECT_THROW(BundleReader(same, 100, "bundle"), Error);
+}
+
+TEST(StreamBundle, WhatFollowsAZstdFrameIsRefused) {
+  const Bytes raw(1000, std::byte{1});
+  Bytes coded = zstd_compress(raw);
+  Bytes back(raw.size());
+  zstd_expand(coded, back, "frame");
+  EXPECT_EQ(back, raw);
+  // One of no bytes goes unnoticed by its length.
+  const Bytes empty = zstd_compress({});
+  coded.insert(coded.end(), empty.begin(), empty.end());
+  EXPECT_THROW(zstd_expand(coded, back, "frame"), Error);
 }
 
 TEST(StreamBundle, DamageIsRefusedOrGivesStreamsOfTheSaidLength) {
