@@ -130,7 +130,7 @@ class SymbolModel {
     const bool one = coder(ones, bit);
     const std::int32_t error = (one ? 65535 : 0) - static_cast<std::int32_t>(ones);
     for (std::size_t c = 0; c < contexts; ++c) {
-      weights[c] += static_cast<std::int32_t>((std::int64_t{inputs[c]} * error) >> 12);
+      weights[c] += static_cast<std::int32_t>((std::int64_t{inputs[c]} * error) >> 15);
       cells[c]->learn(one);
     }
     return one;
