@@ -9,6 +9,7 @@
 #include "engine/base/error.h"
 #include "engine/coding/range_coder.h"
 #include "engine/coding/zstd_bytes.h"
+#include "methods/text/logzip/symbol_tree.h"
 
 namespace laconic::logzip {
 namespace {
@@ -50,6 +51,16 @@ constexpr auto learning_rates = [] {
   return rates;
 }();
 
+// What a context's answer counts for, in halves: nothing as long as it saw nothing, more when it saw one bit,
+// which is a sharper answer than its probability says.
+constexpr auto trust = [] {
+  std::array<std::int32_t, most_seen + 1> halves{};
+  halves.fill(2);
+  halves[0] = 0;
+  halves[1] = 3;
+  return halves;
+}();
+
 // The probability of a one in one context: the mean of what was seen, at first, later a moving one.
 struct ContextBit {
   std::uint16_t ones = 32768;
@@ -67,37 +78,38 @@ struct ContextBit {
 struct alignas(32) ContextSlot {
   std::array<ContextBit, 8> bits;  // by 1, then the bits so far
 };
-constexpr int slot_bits = 3;
+constexpr std::uint32_t slot_bits = 3;
 
 class SymbolModel {
  public:
-  SymbolModel(std::size_t symbols, std::size_t count) : bits_(std::bit_width(symbols)) {
-    const auto places = count * static_cast<std::size_t>((bits_ + slot_bits - 1) / slot_bits);
+  SymbolModel(const SymbolTree& tree, std::size_t count) : tree_(tree) {
+    const std::size_t places = count * ((tree.longest() + slot_bits - 1) / slot_bits);
     slots_.resize(std::bit_ceil(std::clamp<std::size_t>(2 * places, 512, most_slots)));
     for (auto& set : weights_) set.fill(1 << 14);
   }
 
-  // Codes one symbol by coder(probability of a one in 65536ths) -> the bit; `wanted` gives it when encoding.
+  // Codes one symbol by coder(probability of a one in 65536ths, depth in the tree) -> the answer there. A
+  // leaf, or `none` where the answers lead to no symbol.
   template <class Coder>
   std::uint32_t code(const Coder& coder) {
     const std::array<std::uint64_t, contexts> histories{1, mix(2, last_[0]), mix(mix(3, last_[0]), last_[1]),
                                                         mix(mix(mix(4, last_[0]), last_[1]), last_[2]),
                                                         mix(5, last_[1])};
-    std::uint32_t node = 1, inside = 1;
+    std::uint32_t node = 0, inside = 1;
     std::array<ContextSlot*, contexts> slots{};
-    for (int bit = bits_ - 1; bit >= 0; --bit) {
-      if ((bits_ - 1 - bit) % slot_bits == 0) {
+    for (std::uint32_t depth = 0;; ++depth) {
+      if (depth % slot_bits == 0) {
         inside = 1;
         for (std::size_t c = 0; c < contexts; ++c)
           slots[c] = &slots_[mix(histories[c], node) >> 20 & (slots_.size() - 1)];
       }
       std::array<ContextBit*, contexts> cells;
       for (std::size_t c = 0; c < contexts; ++c) cells[c] = &slots[c]->bits[inside];
-      const std::uint32_t one = code_bit(cells, bit, coder) ? 1 : 0;
-      node = node << 1 | one;
-      inside = inside << 1 | one;
+      const bool one = code_bit(cells, depth, coder);
+      inside = inside << 1 | (one ? 1 : 0);
+      node = tree_.next(node, one);
+      if ((node & SymbolTree::leaf_bit) != 0) return node;
     }
-    return node - (1u << bits_);
   }
   // The number that the last symbol stood for, new or not.
   void remember(std::uint32_t number) { last_ = {number, last_[0], last_[1]}; }
@@ -111,15 +123,16 @@ class SymbolModel {
   }
 
   template <class Coder>
-  bool code_bit(const std::array<ContextBit*, contexts>& cells, int bit, const Coder& coder) {
+  bool code_bit(const std::array<ContextBit*, contexts>& cells, std::uint32_t depth, const Coder& coder) {
     // Weights are chosen by how long a history has been seen before.
     std::size_t known = 0;
     std::array<std::int32_t, contexts> inputs;
     for (std::size_t c = 0; c < contexts; ++c) {
       const ContextBit& cell = *cells[c];
-      inputs[c] = cell.seen == 0 ? 0 : logistic.stretch[cell.ones >> 4];
-      if (cell.seen != 0 && c < 4) known = c + 1;
-      if (cell.seen == 1) inputs[c] = inputs[c] * 3 / 2;
+      // Without branches, which nobody could predict here.
+      const std::size_t is_known = cell.seen != 0 && c < 4 ? 1 : 0;
+      known += is_known * (c + 1 - known);
+      inputs[c] = logistic.stretch[cell.ones >> 4] * trust[cell.seen] / 2;
     }
     auto& weights = weights_[known];
     std::int64_t sum = 0;
@@ -127,7 +140,7 @@ class SymbolModel {
     const auto domain = static_cast<std::int32_t>(std::clamp<std::int64_t>(sum >> 16, -2047, 2047));
     const std::uint32_t ones =
         std::clamp<std::uint32_t>(logistic.squash[static_cast<std::size_t>(domain + 2048)], 24, 65512);
-    const bool one = coder(ones, bit);
+    const bool one = coder(ones, depth);
     const std::int32_t error = (one ? 65535 : 0) - static_cast<std::int32_t>(ones);
     for (std::size_t c = 0; c < contexts; ++c) {
       weights[c] += static_cast<std::int32_t>((std::int64_t{inputs[c]} * error) >> 15);
@@ -136,7 +149,7 @@ class SymbolModel {
     return one;
   }
 
-  int bits_;
+  const SymbolTree& tree_;
   std::vector<ContextSlot> slots_;
   std::array<std::array<std::int32_t, contexts>, 5> weights_{};
   std::array<std::uint32_t, 3> last_{};
@@ -146,15 +159,25 @@ class SymbolModel {
 
 namespace {
 
-Bytes mixed_symbols(std::span<const std::uint32_t> numbers, std::size_t distinct) {
-  SymbolModel model(distinct, numbers.size());
+// Symbols are 0, "one not seen yet", and the numbers of those seen. Where counts are told, they say how often
+// each occurs.
+SymbolTree symbol_tree(std::span<const IdCount> distinct, bool told) {
+  if (!told) return SymbolTree::even(static_cast<int>(std::bit_width(distinct.size())));
+  std::vector<std::uint64_t> counts{distinct.size()};
+  for (const IdCount& one : distinct) counts.push_back(one.lines - 1);
+  return SymbolTree::by_counts(counts);
+}
+
+Bytes mixed_symbols(std::span<const std::uint32_t> numbers, std::span<const IdCount> distinct) {
+  const SymbolTree tree = symbol_tree(distinct, numbers.size() >= counted_ids);
+  SymbolModel model(tree, numbers.size());
   RangeEncoder encoder;
   std::uint32_t seen = 0;
   for (const std::uint32_t number : numbers) {
-    const std::uint32_t symbol = number > seen ? 0 : number;
+    const SymbolTree::Path path = tree.path_to(number > seen ? 0 : number);
     seen = std::max(seen, number);
-    model.code([&](std::uint32_t ones, int bit) {
-      const bool one = (symbol >> bit & 1) != 0;
+    model.code([&](std::uint32_t ones, std::uint32_t depth) {
+      const bool one = (path.bits >> (path.length - 1 - depth) & 1) != 0;
       encoder.put(one ? 0 : ones, one ? ones : 65536 - ones, 65536);
       return one;
     });
@@ -176,7 +199,8 @@ Bytes plain_symbols(std::span<const std::uint32_t> numbers, std::size_t distinct
 
 Bytes encode_ids(std::span<const std::uint32_t> ids, IdCoding coding) {
   std::unordered_map<std::uint32_t, std::uint32_t> known;
-  std::vector<std::uint32_t> numbers(ids.size()), lines;
+  std::vector<std::uint32_t> numbers(ids.size());
+  std::vector<IdCount> distinct;
   ByteWriter writer, firsts;
   std::int64_t previous = 0;
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -185,17 +209,17 @@ Bytes encode_ids(std::span<const std::uint32_t> ids, IdCoding coding) {
     if (is_new) {
       firsts.signed_varint(ids[i] - previous);
       previous = ids[i];
-      lines.push_back(0);
+      distinct.push_back({ids[i], 0});
     }
-    ++lines[numbers[i] - 1];
+    ++distinct[numbers[i] - 1].lines;
   }
   const bool plain = coding == IdCoding::plain;
   writer.varint(2 * known.size() + (plain ? 1 : 0));
   writer.append(firsts.span());
   if (known.size() <= 1) return writer.take();
   if (ids.size() >= counted_ids)
-    for (std::size_t i = 0; i + 1 < lines.size(); ++i) writer.varint(lines[i]);
-  writer.append(plain ? plain_symbols(numbers, known.size()) : mixed_symbols(numbers, known.size()));
+    for (std::size_t i = 0; i + 1 < distinct.size(); ++i) writer.varint(distinct[i].lines);
+  writer.append(plain ? plain_symbols(numbers, known.size()) : mixed_symbols(numbers, distinct));
   return writer.take();
 }
 
@@ -258,15 +282,17 @@ const std::vector<std::uint32_t>& IdSequence::ids() {
 
 void IdSequence::decode_mixed() {
   RangeDecoder decoder(coded_, where_);
-  SymbolModel model(distinct_.size(), count_);
+  const SymbolTree tree = symbol_tree(distinct_, counted_);
+  SymbolModel model(tree, count_);
   ids_.resize(count_);
   std::uint32_t seen = 0;
   for (std::uint32_t& id : ids_) {
-    const std::uint32_t symbol = model.code([&](std::uint32_t ones, int) {
+    const std::uint32_t leaf = model.code([&](std::uint32_t ones, std::uint32_t) {
       const bool one = decoder.peek(65536) < ones;
       decoder.take(one ? 0 : ones, one ? ones : 65536 - ones, 65536);
       return one;
     });
+    const std::uint32_t symbol = leaf & ~SymbolTree::leaf_bit;
     if (symbol > seen || (symbol == 0 && seen == distinct_.size()))
       fail(ErrorKind::corrupt, "a template id that was not introduced", where_);
     const std::uint32_t number = symbol == 0 ? ++seen : symbol;

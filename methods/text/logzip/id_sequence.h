@@ -1,7 +1,8 @@
 // A sequence of template ids, one per line, as bytes.
 //
 // Ids are numbered by first use, so that the sequence becomes symbols: 0 says "one not seen yet", s > 0 the
-// s-th that was seen. A symbol is coded bit by bit, highest first. Each bit has adaptive probabilities in the
+// s-th that was seen. A symbol is coded by yes-or-no answers down a tree: a Huffman tree where it is told how
+// often each occurs, else bit by bit, highest first. Each answer has adaptive probabilities in the
 // contexts of the last 0, 1, 2 and 3 symbols and of the last two without the newest; the contexts' answers
 // are mixed in the logistic domain with weights that learn (Mahoney, "Adaptive weighing of context models for
 // lossless data compression", 2005), all in integers, and the result drives the range coder.

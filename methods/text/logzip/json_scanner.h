@@ -26,7 +26,7 @@ enum class JsonPart : std::uint8_t {
   key,    // between its quotes
   value,  // a number, true, false, null; a string without spaces, between its quotes; an array of such,
           // between its brackets
-  text,  // a string with a space, or a quote in it, between its quotes
+  text,   // a string with a space, or a quote in it, between its quotes
 };
 
 struct JsonPiece {

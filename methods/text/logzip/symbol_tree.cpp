@@ -1,0 +1,52 @@
+#include "methods/text/logzip/symbol_tree.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "engine/coding/huffman.h"
+
+namespace laconic::logzip {
+
+void SymbolTree::add(std::uint32_t symbol, Path path) {
+  std::uint32_t node = 0;
+  for (std::uint32_t depth = 0; depth + 1 < path.length; ++depth) {
+    const std::uint32_t answer = path.bits >> (path.length - 1 - depth) & 1;
+    if (nodes_[node].next[answer] == none) {
+      nodes_[node].next[answer] = static_cast<std::uint32_t>(nodes_.size());
+      nodes_.emplace_back();
+    }
+    node = nodes_[node].next[answer];
+  }
+  nodes_[node].next[path.bits & 1] = leaf_bit | symbol;
+  paths_[symbol] = path;
+  longest_ = std::max(longest_, path.length);
+}
+
+SymbolTree SymbolTree::even(int depth) {
+  SymbolTree tree;
+  const auto symbols = std::uint32_t{1} << depth;
+  tree.paths_.resize(symbols);
+  for (std::uint32_t symbol = 0; symbol < symbols; ++symbol)
+    tree.add(symbol, {symbol, static_cast<std::uint32_t>(depth)});
+  return tree;
+}
+
+// Canonical codes: shorter first, equal lengths by symbol, counted up from 0.
+SymbolTree SymbolTree::by_counts(std::span<const std::uint64_t> counts) {
+  SymbolTree tree;
+  tree.paths_.resize(counts.size());
+  const std::vector<std::uint8_t> lengths =
+      huffman_lengths(counts, std::max(huffman_longest, static_cast<int>(std::bit_width(counts.size())) + 2));
+  std::vector<std::uint32_t> order;
+  for (std::uint32_t symbol = 0; symbol < counts.size(); ++symbol)
+    if (lengths[symbol] > 0) order.push_back(symbol);
+  std::ranges::stable_sort(order, {}, [&](std::uint32_t symbol) { return lengths[symbol]; });
+  std::uint32_t code = 0;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (i > 0) code = (code + 1) << (lengths[order[i]] - lengths[order[i - 1]]);
+    tree.add(order[i], {code, lengths[order[i]]});
+  }
+  return tree;
+}
+
+}  // namespace laconic::logzip

@@ -1,0 +1,40 @@
+// A binary tree whose leaves are symbols: which yes-or-no questions an adaptive coder asks for one.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace laconic::logzip {
+
+class SymbolTree {
+ public:
+  // All symbols below 2^depth, every one at that depth.
+  static SymbolTree even(int depth);
+  // A Huffman tree (engine/coding/huffman.h): frequent symbols are near the root, those that do not occur are
+  // left out. Requires a count that is not 0.
+  static SymbolTree by_counts(std::span<const std::uint64_t> counts);
+
+  struct Path {
+    std::uint32_t bits = 0;  // the first question's answer is the highest
+    std::uint32_t length = 0;
+  };
+  Path path_to(std::uint32_t symbol) const { return paths_[symbol]; }
+  std::uint32_t longest() const { return longest_; }
+
+  // From node 0 on: a node, or a leaf, or `none` where no symbol is.
+  static constexpr std::uint32_t none = 0xffffffff, leaf_bit = 0x80000000;
+  std::uint32_t next(std::uint32_t node, bool answer) const { return nodes_[node].next[answer ? 1 : 0]; }
+
+ private:
+  struct Node {
+    std::uint32_t next[2] = {none, none};
+  };
+  void add(std::uint32_t symbol, Path path);
+
+  std::vector<Node> nodes_ = std::vector<Node>(1);
+  std::vector<Path> paths_;
+  std::uint32_t longest_ = 0;
+};
+
+}  // namespace laconic::logzip
