@@ -289,7 +289,7 @@ Verb logs_compress_verb() {
   using Kind = OptionSpec::Kind;
   Verb verb{
       "logs compress",
-      "Compress logs into archives that can be searched where they lie (in the making: keep the originals)",
+      "Compress logs into archives that can be searched where they lie",
       "  laconic logs compress app.log                       makes app.log.lzl\n"
       "  laconic logs compress app.log.2.gz app.log.1 app.log -o app.lzl\n"
       "  laconic logs compress --follow app.log -o app.lzl\n"

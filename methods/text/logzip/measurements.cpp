@@ -1,6 +1,7 @@
 #include "methods/text/logzip/measurements.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -188,6 +189,37 @@ ArmNumbers measure_search(std::uint64_t bytes, std::uint64_t seed, const fs::pat
                  }));
     require(ours == theirs, "both searches count the same lines");
     numbers["matches"] = std::stod(ours);
+  }
+  return numbers;
+}
+
+ArmNumbers measure_memory(std::uint64_t seed, const fs::path& program) {
+  const ScratchFolder folder("logzip");
+  RandomStream random(seed, "logzip", "memory");
+  std::string binary, words;
+  for (int i = 0; i < 40'000'000; ++i) binary += static_cast<char>(random.bits());
+  while (words.size() < 40'000'000) {
+    for (int letter = 0; letter < 6; ++letter) words += static_cast<char>('a' + random.below(26));
+    words += random.below(9) == 0 ? '\n' : ' ';
+  }
+  const std::vector<std::pair<std::string, std::string>> logs = {
+      {"generated", LogGenerator(seed).make(40'000'000)},
+      {"one line", std::string(100'000'000, 'x')},
+      {"words", std::move(words)},
+      {"binary", std::move(binary)}};
+  ArmNumbers numbers;
+  for (const auto& [name, text] : logs) {
+    const fs::path log = folder.path() / "a.log";
+    write_file(log, text);
+    for (const char* mode : {"--fast", "--best", "--max"}) {
+      if (name == "binary" && mode == std::string_view("--max")) continue;
+      output_of({program.string(), "logs", "compress", log.string(), "-o", (folder.path() / "a.lzl").string(),
+                 "--force", mode, "--threads", "1"});
+    }
+    // Of all children so far: what is larger than before is this log's.
+    struct rusage usage {};
+    require(::getrusage(RUSAGE_CHILDREN, &usage) == 0, "the memory of children is known");
+    numbers[name] = 1024.0 * static_cast<double>(usage.ru_maxrss);
   }
   return numbers;
 }

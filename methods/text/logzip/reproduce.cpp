@@ -40,12 +40,13 @@ class ReproducingLogzip {
     speed();
     random_lines();
     search_speed();
+    memory();
     ablations();
     result_.arms = cache_.records();
     result_.notes.push_back(
         "Sizes are those of files. xz -9e, gzip -9 and zstd -19 --long=27 are their libraries' output for "
-        "the whole "
-        "file; bzip2 -9 is the installed program.");
+        "the "
+        "whole file; bzip2 -9 is the installed program.");
     return std::move(result_);
   }
 
@@ -256,6 +257,20 @@ class ReproducingLogzip {
     result_.judge(fmt::format("seconds to find a rare literal in {} MB", bytes / 1'000'000), "not given",
                   "zstd -dc | grep -c", theirs, ours, "less than zstd -dc | grep", ours < theirs,
                   fmt::format("{:.0f} lines match", number(numbers, "matches")));
+  }
+
+  void memory() {
+    if (request_.program.empty() || quick()) {
+      skipped("memory", quick() ? "not with --quick" : "the command laconic is not there");
+      return;
+    }
+    const ArmNumbers numbers = cache_.arm(
+        "memory", key("memory"), [&] { return measure_memory(request_.seed + 1, request_.program); });
+    double most = 0;
+    for (const auto& [name, bytes] : numbers) most = std::max(most, bytes);
+    result_.judge("MB of memory of the command on one thread, the most of four logs and three modes",
+                  "not given", "", 0, most / 1e6, "under 300", most < 300e6,
+                  "40 MB generated, 40 MB of random words, 40 MB of random bytes, one line of 100 MB");
   }
 
   // ---- what each part is worth
