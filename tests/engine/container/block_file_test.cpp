@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <fstream>
 
 #include "engine/base/hash.h"
 #include "engine/base/scratch_folder.h"
@@ -154,7 +155,7 @@ TEST_F(BlockFile, OneWriterAtATime) {
 TEST_F(BlockFile, AFileThatAppearedMeanwhileStays) {
   BlockFileWriter writer = create({.replace = false});
   append_sample(writer, 0);
-  write_file(path, "of another program");
+  std::ofstream(path) << "of another program";
   EXPECT_EQ(kind_of_error([&] { writer.finish(); }, "exists"), ErrorKind::usage);
   EXPECT_EQ(read_text_file(path), "of another program");
   std::filesystem::remove(path);

@@ -296,7 +296,7 @@ TEST_F(ByteSources, WhatCannotBeReadIsNamed) {
 }
 
 // Of several inputs one that the system cannot read must not end the work on the others.
-TEST(ByteSources, AReadThatFailsIsAFaultOfTheInput) {
+TEST_F(ByteSources, AReadThatFailsIsAFaultOfTheInput) {
   ByteSource source = ByteSource::open("/proc/self/mem");  // nothing is mapped at its beginning
   std::array<std::byte, 16> bytes;
   try {

@@ -151,7 +151,7 @@ TEST(LogArchive, FramingAndIndexOfOneBlockAreSmall) {
 
 // Without values, lines of one-digit words are twice as long.
 TEST(LogArchive, LossyTextMayBeLongerThanABlock) {
-  std::string line, shown;
+  std::string line = "digits: ", shown = line;
   for (int word = 0; word < 125; ++word) {
     line += std::to_string(word * 7 % 10) + (word == 124 ? "\n" : " ");
     shown += word == 124 ? "<*>\n" : "<*> ";
@@ -160,6 +160,7 @@ TEST(LogArchive, LossyTextMayBeLongerThanABlock) {
   while (text.size() < block_bytes / 4 * 3) text += line;
   ArchiveOptions options = fast_options();
   options.lossy = true;
+  options.format = "<Content>";
   const Bytes file = archive_of(text, block_lines, options);
   const ArchiveReader archive(file, "test");
   ASSERT_EQ(archive.blocks().size(), 1u);

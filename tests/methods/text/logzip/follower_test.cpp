@@ -93,6 +93,7 @@ TEST_F(Follower, ABacklogThatWasReadIsArchivedWhenItIsEnded) {
   options.archive.progress = [](const ArchiveTotals&) { request_interrupt(); };
   clear_interrupt();
   follow_log(log.string(), archive, options);
+  clear_interrupt();
   EXPECT_EQ(archived(), text);
   EXPECT_FALSE(ArchiveReader(archive).recovered());
 }
