@@ -156,7 +156,9 @@ TEST(Trainer, AResumedRunGivesTheSameBits) {
     EXPECT_EQ(one.step, other.step);
     EXPECT_EQ(one.held_out.loss, other.held_out.loss);
     EXPECT_EQ(one.sent_bytes, other.sent_bytes);
-    if (one.step != 20) EXPECT_DOUBLE_EQ(one.training_loss, other.training_loss) << one.step;
+    if (one.step != 20) {
+      EXPECT_DOUBLE_EQ(one.training_loss, other.training_loss) << one.step;
+    }
   }
   EXPECT_EQ(resumed.evaluations[3].step, 17);
   // One file of each kind and rank remains.

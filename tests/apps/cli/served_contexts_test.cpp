@@ -17,7 +17,8 @@ class ServedContextsTest : public testing::Test {
     if (const std::string fault = limited_network_fault(); !fault.empty()) GTEST_SKIP() << fault;
     std::string pattern = (std::filesystem::temp_directory_path() / "laconic-served-XXXXXX").string();
     folder_ = ::mkdtemp(pattern.data());
-    const std::filesystem::path stories = std::string(LACONIC_SOURCE_DIR) + "/assets/stories";
+    std::filesystem::path stories(LACONIC_SOURCE_DIR);
+    stories /= "assets/stories";
     GeneratedModel small;
     small.layers = 2;
     small.hidden = 64;
