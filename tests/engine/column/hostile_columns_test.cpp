@@ -96,6 +96,24 @@ TEST(HostileColumns, RowsWithoutBytesAreCounted) {
   EXPECT_EQ(refusal(nested(2), shapes(1, 1 << 20), 1 << 20), "");
 }
 
+// Every word has as many words as there may be; the last ones are zeros, which take no byte.
+void describe_words(Streams& streams, int levels) {
+  if (levels == 0) {
+    streams.describe({code::plain_numbers});
+    return;
+  }
+  streams.describe({code::split_at_borders, code::constant}).text(std::string(most_words - 1, '0') + "\n");
+  for (std::size_t j = 0; j < most_words; ++j) describe_words(streams, levels - 1);
+}
+
+TEST(HostileColumns, ColumnsOfOneRowAreCounted) {
+  Streams one, two;
+  describe_words(one, 1);
+  describe_words(two, 2);
+  EXPECT_EQ(refusal(one, shapes(1, 1), 64), "");
+  EXPECT_NE(refusal(two, shapes(1, 1), 64), "");
+}
+
 constexpr std::uint64_t said = 1000;  // bytes of values
 
 TEST(HostileColumns, NumbersAreCountedBeforeTheyAreMade) {
