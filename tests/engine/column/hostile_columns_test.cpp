@@ -192,6 +192,18 @@ TEST(HostileColumns, StreamsOfTheirOwnHoldWhatWasSaid) {
   }
 }
 
+TEST(HostileColumns, ARefusedColumnLeavesOthersAsTheyAre) {
+  // Said to add one entry, it would add three, in the places of those behind it.
+  Streams streams;
+  streams.describe({code::own_streams, 1, 1, code::constant, code::equal, 1}).text("x\n");
+  streams.describe({code::split_at_delimiters, code::constant, code::constant, code::constant}, 1)
+      .text(".\na\nb\n", 1);
+  ColumnSetReader reader(shapes(3, 2), said, [&](std::uint32_t) { return streams.views(); });
+  EXPECT_EQ(reader.column(1)[0], "x");
+  EXPECT_THROW(reader.column(0), Error);
+  EXPECT_EQ(reader.column(2)[0], "x");
+}
+
 TEST(HostileColumns, NothingIsLeftOverInStreamsOfTheirOwn) {
   for (const bool more : {false, true}) {
     Streams streams;
