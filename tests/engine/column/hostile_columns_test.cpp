@@ -96,6 +96,24 @@ TEST(HostileColumns, RowsWithoutBytesAreCounted) {
   EXPECT_EQ(refusal(nested(2), shapes(1, 1 << 20), 1 << 20), "");
 }
 
+// Every word has as many words as there may be; the last ones are zeros, which take no byte.
+void describe_words(Streams& streams, int levels) {
+  if (levels == 0) {
+    streams.describe({code::plain_numbers});
+    return;
+  }
+  streams.describe({code::split_at_borders, code::constant}).text(std::string(most_words - 1, '0') + "\n");
+  for (std::size_t j = 0; j < most_words; ++j) describe_words(streams, levels - 1);
+}
+
+TEST(HostileColumns, ColumnsOfOneRowAreCounted) {
+  Streams one, two;
+  describe_words(one, 1);
+  describe_words(two, 2);
+  EXPECT_EQ(refusal(one, shapes(1, 1), 64), "");
+  EXPECT_NE(refusal(two, shapes(1, 1), 64), "");
+}
+
 constexpr std::uint64_t said = 1000;  // bytes of values
 
 TEST(HostileColumns, NumbersAreCountedBeforeTheyAreMade) {
@@ -172,6 +190,18 @@ TEST(HostileColumns, StreamsOfTheirOwnHoldWhatWasSaid) {
         .text(".\na\nb\n", 1);
     EXPECT_EQ(refusal(streams, shapes(3, 2), said).empty(), entries == 3) << entries;
   }
+}
+
+TEST(HostileColumns, ARefusedColumnLeavesOthersAsTheyAre) {
+  // Said to add one entry, it would add three, in the places of those behind it.
+  Streams streams;
+  streams.describe({code::own_streams, 1, 1, code::constant, code::equal, 1}).text("x\n");
+  streams.describe({code::split_at_delimiters, code::constant, code::constant, code::constant}, 1)
+      .text(".\na\nb\n", 1);
+  ColumnSetReader reader(shapes(3, 2), said, [&](std::uint32_t) { return streams.views(); });
+  EXPECT_EQ(reader.column(1)[0], "x");
+  EXPECT_THROW(reader.column(0), Error);
+  EXPECT_EQ(reader.column(2)[0], "x");
 }
 
 TEST(HostileColumns, NothingIsLeftOverInStreamsOfTheirOwn) {
