@@ -102,7 +102,7 @@ void describe_words(Streams& streams, int levels) {
     streams.describe({code::plain_numbers});
     return;
   }
-  streams.describe({code::split_at_borders, code::constant}).text(std::string(most_words - 1, '0') + "\n");
+  streams.describe({code::split_at_borders, code::constant}).text(std::string(most_words - 1, '0')).text("\n");
   for (std::size_t j = 0; j < most_words; ++j) describe_words(streams, levels - 1);
 }
 
@@ -146,7 +146,7 @@ TEST(HostileColumns, AColumnHoldsLessThan4GiB) {
   constexpr std::uint64_t whatever = std::numeric_limits<std::uint64_t>::max();
   ASSERT_LT(decoding_budget(1, whatever), std::uint64_t{1} << 32);
   Streams streams;
-  streams.describe({code::constant}).text(std::string(1 << 16, 'x') + "\n");
+  streams.describe({code::constant}).text(std::string(1 << 16, 'x')).text("\n");
   EXPECT_NE(refusal(streams, shapes(1, (1 << 16) + 1), whatever), "");
 }
 
