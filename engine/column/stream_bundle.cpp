@@ -66,14 +66,19 @@ struct CodedUnit {
 };
 
 CodedUnit code_unit(const StreamsOfUnit& unit, const ByteKernel& kernel) {
-  CodedUnit best{ByteCoder::stored, unit.bytes()};
-  const Bytes raw = best.bytes;
-  if (unit.own && kernel.coder != ByteCoder::context_mixing) {
-    Bytes coded = rans_compress(raw);
-    if (coded.size() < best.bytes.size()) best = {ByteCoder::rans, std::move(coded)};
-  }
-  Bytes coded = kernel_compress(kernel, raw);
-  if (coded.size() < best.bytes.size()) best = {kernel.coder, std::move(coded)};
+  const bool alone = unit.members.size() == 1;
+  const Bytes joined = alone ? Bytes() : unit.bytes();
+  const ByteSpan raw = alone ? unit.members[0]->bytes : ByteSpan(joined);
+  CodedUnit best;
+  std::size_t smallest = raw.size();
+  const auto offer = [&](ByteCoder coder, Bytes coded) {
+    if (coded.size() >= smallest) return;
+    smallest = coded.size();
+    best = {coder, std::move(coded)};
+  };
+  if (unit.own && kernel.coder != ByteCoder::context_mixing) offer(ByteCoder::rans, rans_compress(raw));
+  offer(kernel.coder, kernel_compress(kernel, raw));
+  if (best.coder == ByteCoder::stored) best.bytes.assign(raw.begin(), raw.end());
   return best;
 }
 

@@ -96,6 +96,9 @@ CodedBlock code_parsed(std::string_view block, const HeaderFormat& format, Parse
   if (!options.lossy) {
     const ColumnOptions columns = column_options(options, block.size());
     const BlockStreams streams = block_streams(parsed, format, columns);
+    // Byte coders need the memory more.
+    std::vector<ColumnText>().swap(parsed.columns);
+    std::vector<ColumnText>().swap(parsed.fields);
     one_part = !templates.empty() && streams.size() <= options.one_part_bytes;
     whole.append(pack_block_streams(streams, one_part ? ByteSpan(templates) : ByteSpan{}, options,
                                     columns.own_stream_bytes));

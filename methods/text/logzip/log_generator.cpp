@@ -74,7 +74,7 @@ LogGenerator::LogGenerator(std::uint64_t seed)
 }
 
 std::size_t LogGenerator::draw(const Choice& choice) {
-  const std::uint64_t bits = std::uint64_t{random_.bits()} << 32 | random_.bits();
+  const std::uint64_t high = random_.bits(), bits = high << 32 | random_.bits();
   // The high part of bits * sum: uniform over [0, sum) but for 2^-32.
   const std::uint64_t at =
       static_cast<std::uint64_t>((static_cast<unsigned __int128>(bits) * choice.ends.back()) >> 64);
@@ -87,7 +87,8 @@ std::size_t LogGenerator::draw(const Choice& choice) {
 std::uint64_t LogGenerator::uniform(std::uint64_t bound, double bits) {
   entropy_bits_ += bits;
   if (bound <= 0xFFFFFFFFu) return random_.below(static_cast<std::uint32_t>(bound));
-  return (std::uint64_t{random_.bits()} << 32 | random_.bits()) % bound;
+  const std::uint64_t high = random_.bits();
+  return (high << 32 | random_.bits()) % bound;
 }
 
 LogGenerator::LineTemplate LogGenerator::make_template(std::size_t number) {
@@ -108,7 +109,9 @@ LogGenerator::LineTemplate LogGenerator::make_template(std::size_t number) {
     made.pieces.push_back({"", value, true});
     text = value == Value::milliseconds ? " ms " : " ";
   }
-  text += fmt::format("{} {}{}", pick(generator_joints), pick(generator_nouns), pick(generator_tails));
+  const char* tail = pick(generator_tails);
+  const char* noun = pick(generator_nouns);
+  text += fmt::format("{} {}{}", pick(generator_joints), noun, tail);
   made.pieces.push_back({text, Value::count, false});
   return made;
 }

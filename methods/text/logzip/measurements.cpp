@@ -1,7 +1,6 @@
 #include "methods/text/logzip/measurements.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -197,29 +196,35 @@ ArmNumbers measure_memory(std::uint64_t seed, const fs::path& program) {
   const ScratchFolder folder("logzip");
   RandomStream random(seed, "logzip", "memory");
   std::string binary, words;
-  for (int i = 0; i < 40'000'000; ++i) binary += static_cast<char>(random.bits());
-  while (words.size() < 40'000'000) {
+  for (int i = 0; i < 20'000'000; ++i) binary += static_cast<char>(random.bits());
+  while (words.size() < 20'000'000) {
     for (int letter = 0; letter < 6; ++letter) words += static_cast<char>('a' + random.below(26));
-    words += random.below(9) == 0 ? '\n' : ' ';
+    words += random.below(50) == 0 ? '\n' : ' ';
   }
   const std::vector<std::pair<std::string, std::string>> logs = {
       {"generated", LogGenerator(seed).make(40'000'000)},
       {"one line", std::string(100'000'000, 'x')},
       {"words", std::move(words)},
       {"binary", std::move(binary)}};
+  // The system's own account of a process; that of its parent would count what the parent held when it began.
+  const std::string watch =
+      "\"$@\" > /dev/null & pid=$!; peak=0\n"
+      "while kill -0 $pid 2> /dev/null; do\n"
+      "  seen=$(sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/status 2> /dev/null)\n"
+      "  peak=${seen:-$peak}; sleep 0.02\n"
+      "done\n"
+      "wait $pid && echo $peak";
   ArmNumbers numbers;
   for (const auto& [name, text] : logs) {
     const fs::path log = folder.path() / "a.log";
     write_file(log, text);
     for (const char* mode : {"--fast", "--best", "--max"}) {
       if (name == "binary" && mode == std::string_view("--max")) continue;
-      output_of({program.string(), "logs", "compress", log.string(), "-o", (folder.path() / "a.lzl").string(),
-                 "--force", mode, "--threads", "1"});
+      const std::string peak =
+          output_of({"sh", "-c", watch, "sh", program.string(), "logs", "compress", log.string(), "-o",
+                     (folder.path() / "a.lzl").string(), "--force", "--json", mode, "--threads", "1"});
+      numbers[name] = std::max(numbers[name], 1024.0 * std::stod(peak));
     }
-    // Of all children so far: what is larger than before is this log's.
-    struct rusage usage {};
-    require(::getrusage(RUSAGE_CHILDREN, &usage) == 0, "the memory of children is known");
-    numbers[name] = 1024.0 * static_cast<double>(usage.ru_maxrss);
   }
   return numbers;
 }

@@ -326,7 +326,10 @@ void Stamp::write(std::int64_t value, std::span<std::string> texts) const {
     seconds = value * day_seconds;
   } else {
     seconds = floor_divide(value, per_second_);
-    parts.fraction = value - seconds * per_second_;
+    // Whole seconds below the least value would overflow: by wrapping, and refused by their day below.
+    parts.fraction = static_cast<std::int64_t>(static_cast<std::uint64_t>(value) -
+                                               static_cast<std::uint64_t>(seconds) *
+                                                   static_cast<std::uint64_t>(per_second_));
   }
   const std::int64_t days = floor_divide(seconds, day_seconds);
   if (!within(days, days_since_1970(first_year, 1, 1), days_since_1970(last_year, 12, 31)) ||
