@@ -98,7 +98,9 @@ Bytes lzma_compress(ByteSpan bytes, const LzmaOptions& options) {
       coded.resize(size);
       break;
     }
-    coded.resize(2 * coded.size());
+    // Doubled, but not beyond what bytes by chance take, as long as that is more.
+    const std::size_t by_chance = bytes.size() + bytes.size() / 32 + 4096;
+    coded.resize(coded.size() < by_chance ? std::min(2 * coded.size(), by_chance) : 2 * coded.size());
   }
   require(coded.size() >= lzma_fewest_bytes && coded[0] == std::byte{0}, "LZMA data start with a zero byte");
   coded[0] = static_cast<std::byte>((options.pb * 5 + options.lp) * 9 + options.lc);
