@@ -34,8 +34,9 @@ ArmNumbers measure_random_lines(std::uint64_t bytes, int reads, std::uint64_t se
 // `zstd -dc | grep -c -F`, each the best of three; "matches" of both. Nothing where zstd or grep is missing.
 ArmNumbers measure_search(std::uint64_t bytes, std::uint64_t seed, const std::filesystem::path& program);
 
-// The most memory, in bytes, that the command took to compress any of some logs on one thread: "generated", "one
-// line" of 100 MB, "binary", and "words" that never come again, in every mode but binary in the maximum one.
+// The most memory, in bytes, that the command took to compress any of some logs on one thread: "generated",
+// "one line" of 100 MB, "binary", and "words" that never come again, in every mode but binary in the maximum
+// one.
 ArmNumbers measure_memory(std::uint64_t seed, const std::filesystem::path& program);
 
 struct NamedLog {

@@ -34,11 +34,10 @@ class Documents : public testing::Test {
 };
 
 TEST_F(Documents, ResultsAreTheStoredClaims) {
-  const std::string pages = read_text_file(documents() / "results.md") +
-                            read_text_file(documents() / "results-gradients.md") +
-                            read_text_file(documents() / "results-collectives.md") +
-                            read_text_file(documents() / "results-cache.md") +
-                            read_text_file(documents() / "results-logs.md");
+  const std::string pages =
+      read_text_file(documents() / "results.md") + read_text_file(documents() / "results-gradients.md") +
+      read_text_file(documents() / "results-collectives.md") +
+      read_text_file(documents() / "results-cache.md") + read_text_file(documents() / "results-logs.md");
   std::set<std::string> stored;
   for (const auto& item : fs::directory_iterator(documents() / "results")) {
     const CommandResult shown =

@@ -102,7 +102,9 @@ void describe_words(Streams& streams, int levels) {
     streams.describe({code::plain_numbers});
     return;
   }
-  streams.describe({code::split_at_borders, code::constant}).text(std::string(most_words - 1, '0')).text("\n");
+  streams.describe({code::split_at_borders, code::constant})
+      .text(std::string(most_words - 1, '0'))
+      .text("\n");
   for (std::size_t j = 0; j < most_words; ++j) describe_words(streams, levels - 1);
 }
 
