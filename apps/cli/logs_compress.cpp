@@ -1,6 +1,5 @@
 // laconic logs compress FILE…: archives that can be searched where they lie.
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -32,10 +31,6 @@ struct MadeArchive {
 
 ByteSource open_log(const LogInput& input) {
   return input.standard_input() ? ByteSource::standard_input() : ByteSource::open(input.path);
-}
-
-std::int64_t modified_nanoseconds(const struct stat& status) {
-  return status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
 }
 
 // A compressed input's name without its ending: the archive holds what was in it.
@@ -176,12 +171,8 @@ class LogCompressor {
     std::optional<std::string> first = blocks.next();
     if (!first && blocks.fault()) throw *blocks.fault();
     logzip::SectionEntry section;
-    struct stat status {};
-    if (!input.standard_input() && ::stat(input.path.c_str(), &status) == 0) {
-      section.modified = modified_nanoseconds(status);
-      section.mode = status.st_mode & 07777;
-    }
-    section.name = input.standard_input() ? "" : section_name(log_name(input.path, source));
+    if (!input.standard_input())
+      section = logzip::describe_file(section_name(log_name(input.path, source)), input.path);
     writer.begin_section(section);
     ++taken_;
     const std::uint64_t before = writer.totals().bytes;

@@ -1,7 +1,10 @@
 #include "methods/text/logzip/archive_format.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "methods/text/logzip/format_phrases.h"
@@ -51,6 +54,17 @@ ArchiveHeader read_archive_header(ByteSpan bytes, std::string_view where) {
   header.sections = (flags & sections_flag) != 0;
   header.format = lengthen_format(reader.take(reader.remaining()), where);
   return header;
+}
+
+SectionEntry describe_file(std::string name, const std::filesystem::path& path) {
+  SectionEntry section;
+  section.name = std::move(name);
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0) {
+    section.modified = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
+    section.mode = status.st_mode & 07777;
+  }
+  return section;
 }
 
 Bytes write_section_entry(const SectionEntry& section) {

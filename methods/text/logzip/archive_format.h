@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -63,6 +64,8 @@ struct BlockEntry {
 Bytes write_archive_header(const ArchiveHeader& header);
 ArchiveHeader read_archive_header(ByteSpan bytes, std::string_view where);  // Error(corrupt)
 
+// An input as its file stands: when it was changed and who may use it, unknown where there is no such file.
+SectionEntry describe_file(std::string name, const std::filesystem::path& path);
 Bytes write_section_entry(const SectionEntry& section);
 SectionEntry read_section_entry(ByteSpan bytes, std::string_view where);  // Error(corrupt)
 

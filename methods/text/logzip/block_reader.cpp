@@ -8,7 +8,7 @@
 #include "methods/text/logzip/block_streams.h"
 #include "methods/text/logzip/id_sequence.h"
 #include "methods/text/logzip/line_renderer.h"
-#include "methods/text/logzip/skeleton.h"
+#include "methods/text/logzip/shown_template.h"
 #include "methods/text/logzip/stamp_columns.h"
 
 namespace laconic::logzip {
@@ -139,33 +139,9 @@ struct BlockReader::State {
     return columns->column(static_cast<std::uint32_t>(format.stamps().size() + index));
   }
 
-  // Every slot and every part of the header that is not in the template as <*>.
   std::string lossy_line(std::size_t line) {
-    const Template& one = template_of(ids->ids()[line]);
-    std::string text;
-    std::size_t at = 1;
-    const auto segment = [&] {
-      for (; one.text[at] != '\n'; ++at) {
-        if (one.text[at] == slot_mark) {
-          text += lossy_value;
-        } else {
-          text += one.text[at];
-        }
-      }
-      ++at;
-    };
-    if (!one.has_header()) segment();
-    for (const HeaderField& field : format.fields()) {
-      if (!one.has_header()) break;
-      text += field.before;
-      if (field.with_template) {
-        segment();
-      } else {
-        text += lossy_value;
-      }
-    }
-    text += line_end_text(head.ends[line]);
-    return text;
+    return shown_template(template_of(ids->ids()[line]), format, ShownFields::as_slots) +
+           std::string(line_end_text(head.ends[line]));
   }
 
   const HeaderFormat& format;

@@ -1,7 +1,5 @@
 #include "methods/text/logzip/follower.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <optional>
 #include <thread>
@@ -19,15 +17,7 @@ namespace fs = std::filesystem;
 using FollowClock = std::chrono::steady_clock;
 
 SectionEntry describe_input(const std::string& log) {
-  SectionEntry section;
-  struct stat status {};
-  if (log == "-") return section;
-  section.name = fs::path(log).filename().string();
-  if (::stat(log.c_str(), &status) == 0) {
-    section.modified = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
-    section.mode = status.st_mode & 07777;
-  }
-  return section;
+  return log == "-" ? SectionEntry() : describe_file(fs::path(log).filename().string(), log);
 }
 
 // Reads the next `size` bytes, into `text` where there is one; false where the log has fewer.

@@ -1,18 +1,15 @@
 // A sequence of template ids, one per line, as bytes.
 //
 // Ids are numbered by first use, so that the sequence becomes symbols: 0 says "one not seen yet", s > 0 the
-// s-th that was seen. A symbol is coded by yes-or-no answers down a tree: a Huffman tree where it is told how
-// often each occurs, else bit by bit, highest first. Each answer has adaptive probabilities in the
-// contexts of the last 0, 1, 2 and 3 symbols and of the last two without the newest; the contexts' answers
-// are mixed in the logistic domain with weights that learn (Mahoney, "Adaptive weighing of context models for
-// lossless data compression", 2005), all in integers, and the result drives the range coder.
+// s-th that was seen. They are coded through mixed contexts (engine/coding/symbol_mixing.h), down a Huffman
+// tree where it is told how often each occurs, else bit by bit, highest first.
 //
-// Or they are stored plainly and coded by zstd, which is far quicker and larger.
+// Or ids are stored plainly and coded by zstd, which is far quicker and larger.
 //
 // Stream: varint 2 n + plain, n distinct ids; zig-zag varints of the differences of their first uses; in a
 // sequence of at least `counted_ids`, with n > 1, varints of how often each occurs, but for the last, so that
-// readers know how many rows columns have before they decode the sequence. Then, with n > 1, the range
-// coder's bytes; or zstd of the numbers less 1, a byte each or, with n > 256, all low bytes and all high ones
+// readers know how many rows columns have before they decode the sequence. Then, with n > 1, the mixed
+// symbols; or zstd of the numbers less 1, a byte each or, with n > 256, all low bytes and all high ones
 // (with n > 65,536 three of them).
 #pragma once
 

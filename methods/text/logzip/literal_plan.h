@@ -30,7 +30,6 @@ struct ValueWish {
 struct LiteralPlan {
   bool any_line = false;          // every line of the template may hold the literal
   std::vector<ValueWish> wishes;  // else: lines with a value that grants one of these
-  bool impossible() const { return !any_line && wishes.empty(); }
 };
 
 LiteralPlan plan_literal(const Template& one, const HeaderFormat& format, std::string_view literal);

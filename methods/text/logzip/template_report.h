@@ -17,7 +17,4 @@ struct TemplateCount {
 // Most lines first, equal ones by text. Damaged blocks are told and left out.
 std::vector<TemplateCount> count_templates(const ArchiveReader& archive, const DamageListener& damage);
 
-// A template as it is shown: "<Date> <Time> <Level> Served block <*> to /<*>".
-std::string shown_template(const Template& one, const HeaderFormat& format);
-
 }  // namespace laconic::logzip

@@ -151,15 +151,7 @@ TEST(LostLogBlocks, BlocksOfAnEarlierInputAreNotTaken) {
 
 TEST(LostLogBlocks, PiecesOfALineAroundALostOneAreNotOneLine) {
   const std::vector<std::string> pieces = {"first\nbegin ", "middle", "end\nlast\n"};
-  const ScratchFolder folder("loss-test");
-  auto writer = ArchiveWriter::create(folder.path() / "a.lzl", fast_options());
-  std::size_t next = 0;
-  writer.add([&]() -> std::optional<std::string> {
-    if (next == pieces.size()) return std::nullopt;
-    return pieces[next++];
-  });
-  writer.finish();
-  Bytes file = read_file(folder.path() / "a.lzl");
+  Bytes file = archive_of_pieces(pieces);
   const FrameInfo middle = BlockFileReader(file, "test", archive_magic).frames()[1];
   for (const FramePart& part : middle.parts)
     if (part.size > 0) file[part.offset] ^= std::byte{1};

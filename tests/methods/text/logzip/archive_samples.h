@@ -58,6 +58,19 @@ inline Bytes archive_of(std::string_view text, std::size_t lines = 300,
   return read_file(folder.path() / "a.lzl");
 }
 
+// An archive whose blocks are these pieces, as a cutter makes them of lines longer than a block.
+inline Bytes archive_of_pieces(const std::vector<std::string>& pieces) {
+  const ScratchFolder folder("archive-test");
+  auto writer = ArchiveWriter::create(folder.path() / "a.lzl", fast_options());
+  std::size_t next = 0;
+  writer.add([&]() -> std::optional<std::string> {
+    if (next == pieces.size()) return std::nullopt;
+    return pieces[next++];
+  });
+  writer.finish();
+  return read_file(folder.path() / "a.lzl");
+}
+
 inline std::string whole_text(const ArchiveReader& archive) {
   std::string text;
   archive.read_blocks(0, archive.blocks().size(), [&](std::string_view piece) { text += piece; });

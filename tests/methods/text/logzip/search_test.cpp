@@ -102,15 +102,8 @@ TEST(LogSearch, RegularExpressionsSeeOneLine) {
 TEST(LogSearch, LinesOverManyBlocksAreOneLine) {
   const std::vector<std::string> pieces = {"first\nlong nee", "dle goes on", " needle\nneedle\nopen",
                                            " needle"};
-  const ScratchFolder folder("search-test");
-  auto writer = ArchiveWriter::create(folder.path() / "a.lzl", fast_options());
-  std::size_t next = 0;
-  writer.add([&]() -> std::optional<std::string> {
-    if (next == pieces.size()) return std::nullopt;
-    return pieces[next++];
-  });
-  writer.finish();
-  const ArchiveReader archive(folder.path() / "a.lzl");
+  const Bytes file = archive_of_pieces(pieces);
+  const ArchiveReader archive(file, "test");
   EXPECT_EQ(search_archive(archive, "needle"),
             (std::vector<Found>{{1, "long needle goes on needle"}, {2, "needle"}, {3, "open needle"}}));
   SearchOptions options;

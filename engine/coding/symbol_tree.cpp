@@ -1,11 +1,11 @@
-#include "methods/text/logzip/symbol_tree.h"
+#include "engine/coding/symbol_tree.h"
 
 #include <algorithm>
 #include <bit>
 
 #include "engine/coding/huffman.h"
 
-namespace laconic::logzip {
+namespace laconic {
 
 void SymbolTree::add(std::uint32_t symbol, Path path) {
   std::uint32_t node = 0;
@@ -49,4 +49,4 @@ SymbolTree SymbolTree::by_counts(std::span<const std::uint64_t> counts) {
   return tree;
 }
 
-}  // namespace laconic::logzip
+}  // namespace laconic

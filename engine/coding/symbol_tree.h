@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-namespace laconic::logzip {
+namespace laconic {
 
 class SymbolTree {
  public:
@@ -37,4 +37,4 @@ class SymbolTree {
   std::uint32_t longest_ = 0;
 };
 
-}  // namespace laconic::logzip
+}  // namespace laconic

@@ -1,0 +1,103 @@
+#include "engine/coding/symbol_mixing.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "engine/base/error.h"
+#include "engine/base/hash.h"
+#include "engine/base/random.h"
+
+namespace laconic {
+namespace {
+
+Bytes coded(const SymbolTree& tree, const std::vector<std::uint32_t>& symbols) {
+  SymbolMixingEncoder encoder(tree, symbols.size());
+  for (const std::uint32_t symbol : symbols) encoder.put(symbol, symbol);
+  return encoder.take();
+}
+
+std::vector<std::uint32_t> decoded(const SymbolTree& tree, ByteSpan bytes, std::size_t count) {
+  SymbolMixingDecoder decoder(tree, count, bytes, "test");
+  std::vector<std::uint32_t> symbols(count);
+  for (std::uint32_t& symbol : symbols) decoder.stands_for(symbol = decoder.take());
+  decoder.expect_end();
+  return symbols;
+}
+
+std::vector<std::uint32_t> skewed_symbols(std::size_t count, std::uint32_t kinds) {
+  RandomStream random(4, "test", "symbols");
+  std::vector<std::uint32_t> symbols(count);
+  for (std::uint32_t& symbol : symbols) symbol = random.below(1 + random.below(kinds));
+  return symbols;
+}
+
+std::vector<std::uint64_t> counts_of(const std::vector<std::uint32_t>& symbols, std::uint32_t kinds) {
+  std::vector<std::uint64_t> counts(kinds);
+  for (const std::uint32_t symbol : symbols) ++counts[symbol];
+  return counts;
+}
+
+TEST(SymbolTree, FrequentSymbolsAreNearTheRoot) {
+  const SymbolTree tree = SymbolTree::by_counts(std::vector<std::uint64_t>{1, 8, 0, 2, 1});
+  EXPECT_EQ(tree.path_to(1).length, 1u);
+  EXPECT_EQ(tree.path_to(3).length, 2u);
+  EXPECT_EQ(tree.path_to(0).length, 3u);
+  EXPECT_EQ(tree.path_to(4).length, 3u);
+  EXPECT_EQ(tree.longest(), 3u);
+  // Every path leads where it says.
+  for (const std::uint32_t symbol : {0u, 1u, 3u, 4u}) {
+    const SymbolTree::Path path = tree.path_to(symbol);
+    std::uint32_t node = 0;
+    for (std::uint32_t i = path.length; i-- > 0;) node = tree.next(node, (path.bits >> i & 1) != 0);
+    EXPECT_EQ(node, SymbolTree::leaf_bit | symbol);
+  }
+  // One symbol alone: the other answer leads nowhere.
+  const SymbolTree single = SymbolTree::by_counts(std::vector<std::uint64_t>{0, 5});
+  EXPECT_EQ(single.next(0, false), SymbolTree::leaf_bit | 1);
+  EXPECT_EQ(single.next(0, true), SymbolTree::none);
+}
+
+TEST(SymbolMixing, SymbolsComeBack) {
+  for (const std::uint32_t kinds : {2u, 5u, 300u}) {
+    const std::vector<std::uint32_t> symbols = skewed_symbols(5000, kinds);
+    for (const SymbolTree& tree : {SymbolTree::even(9), SymbolTree::by_counts(counts_of(symbols, kinds))})
+      EXPECT_EQ(decoded(tree, coded(tree, symbols), symbols.size()), symbols) << kinds;
+  }
+}
+
+TEST(SymbolMixing, ChanceCostsItsEntropyAndOrderNext) {
+  const std::vector<std::uint32_t> symbols = skewed_symbols(20000, 40);
+  double bits = 0;
+  const std::vector<std::uint64_t> counts = counts_of(symbols, 40);
+  for (const std::uint64_t count : counts)
+    if (count > 0) bits -= static_cast<double>(count) * std::log2(static_cast<double>(count) / 20000.0);
+  const SymbolTree tree = SymbolTree::by_counts(counts);
+  EXPECT_LT(static_cast<double>(coded(tree, symbols).size()), 1.06 * bits / 8);
+  std::vector<std::uint32_t> cycle;
+  for (std::uint32_t i = 0; i < 20000; ++i) cycle.push_back(i * i % 7);
+  EXPECT_LT(coded(SymbolTree::even(6), cycle).size(), 300u);
+}
+
+TEST(SymbolMixing, DamageGivesOtherSymbolsOrAnError) {
+  const std::vector<std::uint32_t> symbols = skewed_symbols(600, 5);
+  const SymbolTree tree =
+      SymbolTree::by_counts(std::vector<std::uint64_t>{0, 5});  // half of it leads nowhere
+  const SymbolTree full = SymbolTree::even(3);
+  const Bytes bytes = coded(full, symbols);
+  for (std::size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
+    Bytes damaged = bytes;
+    damaged[bit / 8] ^= std::byte{1} << bit % 8;
+    for (const SymbolTree* one : {&full, &tree}) {
+      try {
+        for (const std::uint32_t symbol : decoded(*one, damaged, symbols.size())) ASSERT_LT(symbol, 8u);
+      } catch (const Error& error) {
+        ASSERT_EQ(error.kind(), ErrorKind::corrupt);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace laconic
