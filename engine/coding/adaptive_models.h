@@ -13,22 +13,11 @@ namespace laconic {
 class AdaptiveBit {
  public:
   void encode(RangeEncoder& encoder, bool one) {
-    const std::uint32_t ones = probability();
-    if (one) {
-      encoder.put(0, ones, 65536);
-    } else {
-      encoder.put(ones, 65536 - ones, 65536);
-    }
+    encoder.put_bit(one, probability());
     learn(one);
   }
   bool decode(RangeDecoder& decoder) {
-    const std::uint32_t ones = probability();
-    const bool one = decoder.peek(65536) < ones;
-    if (one) {
-      decoder.take(0, ones, 65536);
-    } else {
-      decoder.take(ones, 65536 - ones, 65536);
-    }
+    const bool one = decoder.take_bit(probability());
     learn(one);
     return one;
   }

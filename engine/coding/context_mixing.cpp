@@ -12,7 +12,6 @@ namespace laconic {
 namespace {
 
 constexpr std::size_t mixing_most_bytes = std::size_t{1} << 31;
-constexpr std::uint32_t mixing_certainty = 65536;
 enum MixingHeader : std::uint8_t { memory_bits = 15, stored_bit = 16, unused_bits = 224 };
 
 // A line of the table of contexts for each byte of input serves.
@@ -27,26 +26,11 @@ Bytes mixing_encode(ByteSpan bytes, int lines_log2) {
   for (const std::byte byte : bytes) {
     for (int place = 7; place >= 0; --place) {
       const int bit = static_cast<int>(byte) >> place & 1;
-      const std::uint32_t ones = predictor->probability();
-      if (bit != 0) {
-        encoder.put(0, ones, mixing_certainty);
-      } else {
-        encoder.put(ones, mixing_certainty - ones, mixing_certainty);
-      }
+      encoder.put_bit(bit != 0, predictor->probability());
       predictor->learn(bit);
     }
   }
   return encoder.take();
-}
-
-int mixing_decode_bit(RangeDecoder& decoder, std::uint32_t ones) {
-  const bool is_one = decoder.peek(mixing_certainty) < ones;
-  if (is_one) {
-    decoder.take(0, ones, mixing_certainty);
-  } else {
-    decoder.take(ones, mixing_certainty - ones, mixing_certainty);
-  }
-  return is_one ? 1 : 0;
 }
 
 }  // namespace
@@ -94,7 +78,7 @@ void context_mixing_expand(ByteSpan coded, std::span<std::byte> bytes, std::stri
   for (std::byte& byte : bytes) {
     int value = 0;
     for (int place = 0; place < 8; ++place) {
-      const int bit = mixing_decode_bit(decoder, predictor->probability());
+      const int bit = decoder.take_bit(predictor->probability()) ? 1 : 0;
       value = 2 * value + bit;
       // The predictor reads the byte once its last bit is known.
       if (place == 7) byte = static_cast<std::byte>(value);

@@ -28,6 +28,8 @@ class RangeEncoder {
       range_ <<= 8;
     }
   }
+  // One of two symbols: yes, which has `ones` of 65536, or no.
+  void put_bit(bool one, std::uint32_t ones) { put(one ? 0 : ones, one ? ones : 65536 - ones, 65536); }
   Bytes take();  // ends the stream; the encoder starts anew
 
  private:
@@ -60,6 +62,18 @@ class RangeDecoder {
       code_ = code_ << 8 | next();
       range_ <<= 8;
     }
+  }
+  // What put_bit() coded. Does without the division that peek() takes, most of the time of a binary decision.
+  bool take_bit(std::uint32_t ones) {
+    const std::uint32_t bound = (range_ >> 16) * ones;
+    const bool one = code_ < bound;
+    code_ -= one ? 0 : bound;
+    range_ = one ? bound : range_ - bound;
+    while (range_ < range_coder_top) {
+      code_ = code_ << 8 | next();
+      range_ <<= 8;
+    }
+    return one;
   }
   // Error(corrupt) when bytes are left over.
   void expect_end() const;

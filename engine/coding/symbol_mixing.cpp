@@ -145,7 +145,7 @@ void SymbolMixingEncoder::put(std::uint32_t symbol, std::uint32_t number) {
   const SymbolTree::Path path = state_->tree.path_to(symbol);
   state_->model.code([&](std::uint32_t ones, std::uint32_t depth) {
     const bool one = (path.bits >> (path.length - 1 - depth) & 1) != 0;
-    state_->encoder.put(one ? 0 : ones, one ? ones : 65536 - ones, 65536);
+    state_->encoder.put_bit(one, ones);
     return one;
   });
   state_->model.remember(number);
@@ -167,11 +167,7 @@ SymbolMixingDecoder::SymbolMixingDecoder(const SymbolTree& tree, std::size_t cou
 SymbolMixingDecoder::~SymbolMixingDecoder() = default;
 
 std::uint32_t SymbolMixingDecoder::take() {
-  const std::uint32_t leaf = state_->model.code([&](std::uint32_t ones, std::uint32_t) {
-    const bool one = state_->decoder.peek(65536) < ones;
-    state_->decoder.take(one ? 0 : ones, one ? ones : 65536 - ones, 65536);
-    return one;
-  });
+  const std::uint32_t leaf = state_->model.code([&](std::uint32_t ones, std::uint32_t) { return state_->decoder.take_bit(ones); });
   if (leaf == SymbolTree::none) fail(ErrorKind::corrupt, "answers that lead to no symbol", state_->where);
   return leaf & ~SymbolTree::leaf_bit;
 }

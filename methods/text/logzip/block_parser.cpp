@@ -96,16 +96,9 @@ class BlockParser {
 };
 
 bool BlockParser::read_stamps(std::span<const std::string_view> values) {
-  std::array<std::string_view, HeaderFormat::most_fields> texts;
   std::array<std::int64_t, HeaderFormat::most_fields> moments;
-  const auto stamps = format_.stamps();
-  for (std::size_t s = 0; s < stamps.size(); ++s) {
-    for (std::size_t i = 0; i < stamps[s].fields.size(); ++i) texts[i] = values[stamps[s].fields[i]];
-    const auto moment = stamps[s].stamp.read({texts.data(), stamps[s].fields.size()});
-    if (!moment) return false;
-    moments[s] = *moment;
-  }
-  for (std::size_t s = 0; s < stamps.size(); ++s) parsed_.stamps[s].push_back(moments[s]);
+  if (!format_.read_stamps(values, moments)) return false;
+  for (std::size_t s = 0; s < parsed_.stamps.size(); ++s) parsed_.stamps[s].push_back(moments[s]);
   return true;
 }
 

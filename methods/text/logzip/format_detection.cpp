@@ -107,11 +107,7 @@ FormatTrial try_format(const HeaderFormat& format, std::span<const std::string_v
 std::string format_text(std::span<const HeaderField> fields) {
   std::string text;
   for (const HeaderField& field : fields) {
-    for (const char c : field.before) {
-      if (c == '<' || c == '>' || c == '\\') text += '\\';
-      text += c;
-    }
-    text += '<' + field.name;
+    text += format_literal(field.before) + '<' + field.name;
     if (field.layout) text += '=' + field.layout->text();
     if (field.with_template && field.name != "Content") text += '!';
     text += '>';
@@ -132,14 +128,10 @@ bool find_layouts(const FormatTrial& trial, std::vector<HeaderField>& fields) {
 
 // Lines of a format whose stamps can be read.
 std::size_t readable_stamps(const HeaderFormat& format, std::span<const std::string_view> lines) {
-  FieldValues values, texts;
+  FieldValues values;
+  std::array<std::int64_t, HeaderFormat::most_fields> moments;
   return static_cast<std::size_t>(std::ranges::count_if(lines, [&](std::string_view line) {
-    if (!format.match(line, values)) return false;
-    for (const StampFields& stamp : format.stamps()) {
-      for (std::size_t i = 0; i < stamp.fields.size(); ++i) texts[i] = values[stamp.fields[i]];
-      if (!stamp.stamp.read({texts.data(), stamp.fields.size()})) return false;
-    }
-    return true;
+    return format.match(line, values) && format.read_stamps(values, moments);
   }));
 }
 

@@ -12,7 +12,7 @@ inline constexpr std::size_t detection_lines = 1000;
 inline constexpr double detection_share = 0.95, detection_share_of_traces = 0.8;
 
 // The built-in format that fits best at least 95 % of 1,000 lines sampled from `text`, its times and its
-// fields that go with the template filled in. Where none does, the first that fits 80 %: a log with traces
+// fields that go with the template filled in. Where none does, the same with 80 %: a log with traces
 // and other text of several lines between its events, which go without header. "<Content>" alone where none
 // does. For logs of JSON lines that tell a time, the format of json_header.h.
 HeaderFormat detect_format(std::string_view text);

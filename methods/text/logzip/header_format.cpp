@@ -109,19 +109,35 @@ std::size_t HeaderFormat::primary_stamp() const {
   return best;
 }
 
+bool HeaderFormat::read_stamps(std::span<const std::string_view> values,
+                               std::span<std::int64_t> moments) const {
+  std::array<std::string_view, most_fields> texts;
+  for (std::size_t s = 0; s < stamps_.size(); ++s) {
+    for (std::size_t i = 0; i < stamps_[s].fields.size(); ++i) texts[i] = values[stamps_[s].fields[i]];
+    const auto moment = stamps_[s].stamp.read({texts.data(), stamps_[s].fields.size()});
+    if (!moment) return false;
+    moments[s] = *moment;
+  }
+  return true;
+}
+
+// As the parser takes headers: of lines within their length, with all stamps.
 std::optional<std::int64_t> HeaderFormat::time_of(std::string_view line) const {
   std::array<std::string_view, most_fields> values;
+  std::array<std::int64_t, most_fields> moments;
   if (stamps_.empty() || line.size() >= longest_line || !match(line, values)) return std::nullopt;
+  if (!read_stamps(values, moments)) return std::nullopt;
   const std::size_t primary = primary_stamp();
-  std::int64_t moment = 0;
-  for (std::size_t s = 0; s < stamps_.size(); ++s) {
-    std::array<std::string_view, most_fields> texts;
-    for (std::size_t i = 0; i < stamps_[s].fields.size(); ++i) texts[i] = values[stamps_[s].fields[i]];
-    const auto value = stamps_[s].stamp.read({texts.data(), stamps_[s].fields.size()});
-    if (!value) return std::nullopt;  // then the parser finds no header either
-    if (s == primary) moment = *value * stamps_[s].stamp.unit();
+  return moments[primary] * stamps_[primary].stamp.unit();
+}
+
+std::string format_literal(std::string_view text) {
+  std::string literal;
+  for (const char c : text) {
+    if (c == '<' || c == '>' || c == '\\') literal += '\\';
+    literal += c;
   }
-  return moment;
+  return literal;
 }
 
 std::span<const std::string_view> built_in_formats() {

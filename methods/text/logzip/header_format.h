@@ -50,6 +50,8 @@ class HeaderFormat {
   std::size_t primary_stamp() const;
   // Views into `line`, one per field. False where the line has another form; times are not looked into.
   bool match(std::string_view line, std::span<std::string_view> values) const;
+  // The stamps of a line that matched: moments[s] in the unit of stamp s. False where one is no time.
+  bool read_stamps(std::span<const std::string_view> values, std::span<std::int64_t> moments) const;
   // The moment of a line of this format, for selections by time: nanoseconds since 1970, which grow with time
   // as long as the format tells the day. Nothing where the line or one of its stamps does not match.
   std::optional<std::int64_t> time_of(std::string_view line) const;
@@ -61,6 +63,9 @@ class HeaderFormat {
   std::vector<HeaderField> fields_;
   std::vector<StampFields> stamps_;
 };
+
+// Text as it stands between fields of a format, with a backslash where the sign itself is meant.
+std::string format_literal(std::string_view text);
 
 // The formats of the LogHub collection (Zhu et al., ISSRE 2023) and common ones, most telling first.
 std::span<const std::string_view> built_in_formats();

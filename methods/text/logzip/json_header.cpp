@@ -22,15 +22,6 @@ bool names_time(std::string_view key) {
   return std::ranges::find(names, key) != names.end();
 }
 
-std::string escaped(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '<' || c == '>' || c == '\\') result += '\\';
-    result += c;
-  }
-  return result;
-}
-
 // A key with all up to its value: `"time": "`.
 struct Lead {
   std::string text;
@@ -74,7 +65,7 @@ std::vector<Lead> leads_of(std::span<const std::string_view> lines, std::size_t 
 std::optional<HeaderFormat> timed_format(const Lead& lead, char behind,
                                          std::span<const std::string_view> lines, std::size_t needed) {
   const std::string fields = lead.first_in_lines == lead.lines ? "{" : "<Fields!>";
-  const std::string front = fields + escaped(lead.text);
+  const std::string front = fields + format_literal(lead.text);
   const HeaderFormat untimed(front + "<Timestamp>" + behind + "<Content>");
   std::array<std::string_view, HeaderFormat::most_fields> values;
   std::vector<std::string_view> times;
