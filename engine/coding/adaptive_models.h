@@ -1,6 +1,7 @@
 // Models that learn while they code, for the range coder. Encoder and decoder update alike, in integers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -35,6 +36,42 @@ class AdaptiveBit {
     }
   }
   std::uint16_t fast_ = 32768, slow_ = 32768;
+};
+
+// One binary decision: the mean of what was seen, later one that moves. P(one) begins at 1/2 and goes 2 / (2
+// n + 3) of the way towards the n-th outcome, counted from 0 and no further than to `most_seen`.
+struct SettlingBit {
+  static constexpr std::uint16_t most_seen = 60;
+  std::uint16_t ones = 32768;  // P(one) in 65536ths
+  std::uint16_t seen = 0;
+
+  void learn(bool one) {
+    const std::int32_t target = one ? 65535 : 0;
+    const std::int64_t step = (std::int64_t{target - ones} * rates[seen]) >> 16;
+    ones = static_cast<std::uint16_t>(ones + step);
+    if (seen < most_seen) ++seen;
+  }
+
+ private:
+  static constexpr auto rates = [] {
+    std::array<std::int32_t, most_seen + 1> table{};
+    for (std::int32_t n = 0; n <= most_seen; ++n) table[static_cast<std::size_t>(n)] = 131072 / (2 * n + 3);
+    return table;
+  }();
+};
+
+// A whole number below 2^31, as its width in bits, down a tree of decisions, and its bits below the highest
+// one. The first of these learns, by width; the others are even.
+class AdaptiveNumber {
+ public:
+  static constexpr int widths = 32;
+
+  void encode(RangeEncoder& encoder, std::uint32_t number);
+  std::uint32_t decode(RangeDecoder& decoder);
+
+ private:
+  std::array<SettlingBit, widths> width_;   // by 1, then the bits of the width so far
+  std::array<SettlingBit, widths> second_;  // by width
 };
 
 // A symbol of up to 2048 kinds: counts that start at 1, grow by 32 and are halved (rounding up) before their

@@ -37,6 +37,11 @@ RangeDecoder::RangeDecoder(ByteSpan bytes, std::string_view where) : bytes_(byte
   if (code_ == UINT32_MAX) corrupt("range-coded stream starts with a number that is not below 1");
 }
 
+std::uint32_t RangeDecoder::two_at_end() {
+  if (position_ > bytes_.size() + beyond_end) corrupt("range-coded stream ends too early");
+  return position_ < bytes_.size() ? std::uint32_t{static_cast<std::uint8_t>(bytes_[position_])} << 8 : 0;
+}
+
 void RangeDecoder::expect_end() const {
   if (position_ < bytes_.size()) corrupt("bytes are left behind the range-coded stream");
 }

@@ -28,7 +28,7 @@ class RangeEncoder {
       range_ <<= 8;
     }
   }
-  // One of two symbols: yes, which has `ones` of 65536, or no.
+  // One of two symbols: yes, which has `ones` of 65536, or no. 1 <= ones <= 65535.
   void put_bit(bool one, std::uint32_t ones) { put(one ? 0 : ones, one ? ones : 65536 - ones, 65536); }
   Bytes take();  // ends the stream; the encoder starts anew
 
@@ -69,10 +69,12 @@ class RangeDecoder {
     const bool one = code_ < bound;
     code_ -= one ? 0 : bound;
     range_ = one ? bound : range_ - bound;
-    while (range_ < range_coder_top) {
-      code_ = code_ << 8 | next();
-      range_ <<= 8;
-    }
+    // At least 2^-16 of the range is left, so that two bytes are enough. When they are needed nobody can
+    // predict.
+    const int shift = range_ < 1u << 16 ? 16 : range_ < range_coder_top ? 8 : 0;
+    code_ = code_ << shift | next_two() >> (16 - shift);
+    position_ += static_cast<std::uint64_t>(shift / 8);
+    range_ <<= shift;
     return one;
   }
   // Error(corrupt) when bytes are left over.
@@ -85,6 +87,14 @@ class RangeDecoder {
     if (at >= bytes_.size() + beyond_end) corrupt("range-coded stream ends too early");
     return 0;
   }
+  // The next two bytes, not yet taken.
+  std::uint32_t next_two() {
+    if (position_ + 2 <= bytes_.size())
+      return std::uint32_t{static_cast<std::uint8_t>(bytes_[position_])} << 8 |
+             static_cast<std::uint8_t>(bytes_[position_ + 1]);
+    return two_at_end();
+  }
+  std::uint32_t two_at_end();
   [[noreturn]] void corrupt(std::string_view what) const;
 
   // The decoder is 3 bytes ahead of the symbols, and the encoder leaves up to 4 zeros out.

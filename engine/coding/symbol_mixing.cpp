@@ -7,53 +7,33 @@
 #include <vector>
 
 #include "engine/base/error.h"
+#include "engine/coding/adaptive_models.h"
 #include "engine/coding/mixing_logistic.h"
 #include "engine/coding/range_coder.h"
 
 namespace laconic {
 namespace symbol_mixing {
 
-// 2 / (2 n + 3) in 65536ths: how far a probability moves when it has seen n bits.
-constexpr std::uint16_t most_seen = 60;
-constexpr auto learning_rates = [] {
-  std::array<std::int32_t, most_seen + 1> rates{};
-  for (std::int32_t seen = 0; seen <= most_seen; ++seen)
-    rates[static_cast<std::size_t>(seen)] = 131072 / (2 * seen + 3);
-  return rates;
-}();
-
 // What a context's answer counts for, in halves: nothing as long as it saw nothing, more when it saw one bit,
 // which is a sharper answer than its probability says.
 constexpr auto trust = [] {
-  std::array<std::int32_t, most_seen + 1> halves{};
+  std::array<std::int32_t, SettlingBit::most_seen + 1> halves{};
   halves.fill(2);
   halves[0] = 0;
   halves[1] = 3;
   return halves;
 }();
 
-// The probability of a one in one context: the mean of what was seen, at first, later a moving one.
-struct ContextBit {
-  std::uint16_t ones = 32768;
-  std::uint16_t seen = 0;
-
-  void learn(bool one) {
-    const std::int32_t target = one ? 65535 : 0;
-    const std::int64_t step = (std::int64_t{target - ones} * learning_rates[seen]) >> 16;
-    ones = static_cast<std::uint16_t>(ones + step);
-    if (seen < most_seen) ++seen;
-  }
-};
-
 // The three bits of a symbol that follow one another in a history: half a line of the cache.
 struct alignas(32) ContextSlot {
-  std::array<ContextBit, 8> bits;  // by 1, then the bits so far
+  std::array<SettlingBit, 8> bits;  // by 1, then the bits so far
 };
 constexpr std::uint32_t slot_bits = 3;
 
 class SymbolModel {
  public:
-  SymbolModel(const SymbolTree& tree, std::size_t count) : tree_(tree) {
+  SymbolModel(const SymbolTree& tree, std::size_t count)
+      : tree_(tree), left_(tree.shares().begin(), tree.shares().end()) {
     const std::size_t places = count * ((tree.longest() + slot_bits - 1) / slot_bits);
     slots_.resize(std::bit_ceil(std::clamp<std::size_t>(2 * places, 512, most_slots)));
     for (auto& set : weights_) set.fill(1 << 14);
@@ -63,24 +43,7 @@ class SymbolModel {
   // leaf, or `none` where the answers lead to no symbol.
   template <class Coder>
   std::uint32_t code(const Coder& coder) {
-    const std::array<std::uint64_t, contexts> histories{1, mix(2, last_[0]), mix(mix(3, last_[0]), last_[1]),
-                                                        mix(mix(mix(4, last_[0]), last_[1]), last_[2]),
-                                                        mix(5, last_[1])};
-    std::uint32_t node = 0, inside = 1;
-    std::array<ContextSlot*, contexts> slots{};
-    for (std::uint32_t depth = 0;; ++depth) {
-      if (depth % slot_bits == 0) {
-        inside = 1;
-        for (std::size_t c = 0; c < contexts; ++c)
-          slots[c] = &slots_[mix(histories[c], node) >> 20 & (slots_.size() - 1)];
-      }
-      std::array<ContextBit*, contexts> cells;
-      for (std::size_t c = 0; c < contexts; ++c) cells[c] = &slots[c]->bits[inside];
-      const bool one = code_bit(cells, depth, coder);
-      inside = inside << 1 | (one ? 1 : 0);
-      node = tree_.next(node, one);
-      if ((node & SymbolTree::leaf_bit) != 0) return node;
-    }
+    return left_.empty() ? code_symbol<false>(coder) : code_symbol<true>(coder);
   }
   // The number that the last symbol stood for, new or not.
   void remember(std::uint32_t number) { last_ = {number, last_[0], last_[1]}; }
@@ -93,13 +56,51 @@ class SymbolModel {
     return hash ^ hash >> 31;
   }
 
-  template <class Coder>
-  bool code_bit(const std::array<ContextBit*, contexts>& cells, std::uint32_t depth, const Coder& coder) {
+  template <bool counted, class Coder>
+  std::uint32_t code_symbol(const Coder& coder) {
+    const std::array<std::uint64_t, contexts> histories{1, mix(2, last_[0]), mix(mix(3, last_[0]), last_[1]),
+                                                        mix(mix(mix(4, last_[0]), last_[1]), last_[2]),
+                                                        mix(5, last_[1])};
+    std::uint32_t node = 0, inside = 1;
+    std::array<ContextSlot*, contexts> slots{};
+    for (std::uint32_t depth = 0;; ++depth) {
+      if (depth % slot_bits == 0) {
+        inside = 1;
+        for (std::size_t c = 0; c < contexts; ++c)
+          slots[c] = &slots_[mix(histories[c], node) >> 20 & (slots_.size() - 1)];
+      }
+      bool one;
+      if (counted && (left_[node].no == 0 || left_[node].yes == 0)) {
+        one = left_[node].yes != 0;
+        if (!one && left_[node].no == 0) return SymbolTree::none;  // more symbols than were counted
+      } else {
+        std::array<SettlingBit*, contexts> cells;
+        for (std::size_t c = 0; c < contexts; ++c) cells[c] = &slots[c]->bits[inside];
+        one = code_bit<counted>(cells, node, depth, coder);
+      }
+      if (counted) --(one ? left_[node].yes : left_[node].no);
+      inside = inside << 1 | (one ? 1 : 0);
+      node = tree_.next(node, one);
+      if ((node & SymbolTree::leaf_bit) != 0) return node;
+    }
+  }
+
+  // The logit of a yes as far as counts tell it.
+  std::int32_t expected(SymbolTree::Shares left) const {
+    const std::uint64_t yes = (std::uint64_t{left.yes} << 16) / (std::uint64_t{left.yes} + left.no);
+    return logistic_.stretch(static_cast<std::uint32_t>(std::clamp<std::uint64_t>(yes, 1, 65535)));
+  }
+
+  template <bool counted, class Coder>
+  bool code_bit(const std::array<SettlingBit*, contexts>& cells, std::uint32_t node, std::uint32_t depth,
+                const Coder& coder) {
     // Weights are chosen by how long a history has been seen before.
-    std::size_t known = 0;
+    constexpr std::size_t first = counted ? 1 : 0;
+    std::size_t known = first;
     std::array<std::int32_t, contexts> inputs;
-    for (std::size_t c = 0; c < contexts; ++c) {
-      const ContextBit& cell = *cells[c];
+    if (counted) inputs[0] = expected(left_[node]);
+    for (std::size_t c = first; c < contexts; ++c) {
+      const SettlingBit& cell = *cells[c];
       // Without branches, which nobody could predict here.
       const std::size_t is_known = cell.seen != 0 && c < 4 ? 1 : 0;
       known += is_known * (c + 1 - known);
@@ -112,14 +113,14 @@ class SymbolModel {
     const auto ones = static_cast<std::uint32_t>(std::clamp(logistic_.squash(logit), 24, 65512));
     const bool one = coder(ones, depth);
     const std::int32_t error = (one ? 65535 : 0) - static_cast<std::int32_t>(ones);
-    for (std::size_t c = 0; c < contexts; ++c) {
+    for (std::size_t c = 0; c < contexts; ++c)
       weights[c] += static_cast<std::int32_t>((std::int64_t{inputs[c]} * error) >> 15);
-      cells[c]->learn(one);
-    }
+    for (std::size_t c = first; c < contexts; ++c) cells[c]->learn(one);
     return one;
   }
 
   const SymbolTree& tree_;
+  std::vector<SymbolTree::Shares> left_;  // of the counts, where there are any
   const LogisticTables& logistic_ = LogisticTables::shared();
   std::vector<ContextSlot> slots_;
   std::array<std::array<std::int32_t, contexts>, 5> weights_{};
@@ -143,11 +144,13 @@ SymbolMixingEncoder::~SymbolMixingEncoder() = default;
 
 void SymbolMixingEncoder::put(std::uint32_t symbol, std::uint32_t number) {
   const SymbolTree::Path path = state_->tree.path_to(symbol);
-  state_->model.code([&](std::uint32_t ones, std::uint32_t depth) {
+  require(path.length > 0, "a symbol that the tree has");
+  const std::uint32_t leaf = state_->model.code([&](std::uint32_t ones, std::uint32_t depth) {
     const bool one = (path.bits >> (path.length - 1 - depth) & 1) != 0;
     state_->encoder.put_bit(one, ones);
     return one;
   });
+  require(leaf == (SymbolTree::leaf_bit | symbol), "symbols are as many as a tree was made for");
   state_->model.remember(number);
 }
 
@@ -167,7 +170,8 @@ SymbolMixingDecoder::SymbolMixingDecoder(const SymbolTree& tree, std::size_t cou
 SymbolMixingDecoder::~SymbolMixingDecoder() = default;
 
 std::uint32_t SymbolMixingDecoder::take() {
-  const std::uint32_t leaf = state_->model.code([&](std::uint32_t ones, std::uint32_t) { return state_->decoder.take_bit(ones); });
+  const std::uint32_t leaf =
+      state_->model.code([&](std::uint32_t ones, std::uint32_t) { return state_->decoder.take_bit(ones); });
   if (leaf == SymbolTree::none) fail(ErrorKind::corrupt, "answers that lead to no symbol", state_->where);
   return leaf & ~SymbolTree::leaf_bit;
 }

@@ -4,6 +4,9 @@
 // weighing of context models for lossless data compression", 2005), all in integers, and drive the range
 // coder.
 //
+// Where the tree was made by counts, each symbol has to occur just so often. Then what is left of the counts
+// stands for the context of no symbols, and an answer is not coded where only one is left.
+//
 // A symbol may stand for a number that contexts should see in its place, as an escape stands for what it
 // introduces. Stream: the range coder's bytes; nothing says how many symbols there are. Memory: 512 KiB.
 #pragma once

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 
+#include "engine/base/error.h"
 #include "engine/coding/huffman.h"
 
 namespace laconic {
@@ -22,6 +24,15 @@ void SymbolTree::add(std::uint32_t symbol, Path path) {
   longest_ = std::max(longest_, path.length);
 }
 
+void SymbolTree::count(Path path, std::uint32_t times) {
+  std::uint32_t node = 0;
+  for (std::uint32_t i = path.length; i-- > 0;) {
+    const bool yes = (path.bits >> i & 1) != 0;
+    (yes ? shares_[node].yes : shares_[node].no) += times;
+    node = next(node, yes);
+  }
+}
+
 SymbolTree SymbolTree::even(int depth) {
   SymbolTree tree;
   const auto symbols = std::uint32_t{1} << depth;
@@ -33,6 +44,8 @@ SymbolTree SymbolTree::even(int depth) {
 
 // Canonical codes: shorter first, equal lengths by symbol, counted up from 0.
 SymbolTree SymbolTree::by_counts(std::span<const std::uint64_t> counts) {
+  require(std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}) < std::uint64_t{1} << 32,
+          "symbols of a tree, counted, are fewer than 2^32");
   SymbolTree tree;
   tree.paths_.resize(counts.size());
   const std::vector<std::uint8_t> lengths =
@@ -46,6 +59,9 @@ SymbolTree SymbolTree::by_counts(std::span<const std::uint64_t> counts) {
     if (i > 0) code = (code + 1) << (lengths[order[i]] - lengths[order[i - 1]]);
     tree.add(order[i], {code, lengths[order[i]]});
   }
+  tree.shares_.resize(tree.nodes_.size());
+  for (const std::uint32_t symbol : order)
+    tree.count(tree.paths_[symbol], static_cast<std::uint32_t>(counts[symbol]));
   return tree;
 }
 

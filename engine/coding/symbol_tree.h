@@ -12,7 +12,7 @@ class SymbolTree {
   // All symbols below 2^depth, every one at that depth.
   static SymbolTree even(int depth);
   // A Huffman tree (engine/coding/huffman.h): frequent symbols are near the root, those that do not occur are
-  // left out. Requires a count that is not 0.
+  // left out. Requires a count that is not 0, and that their sum is below 2^32.
   static SymbolTree by_counts(std::span<const std::uint64_t> counts);
 
   struct Path {
@@ -21,6 +21,12 @@ class SymbolTree {
   };
   Path path_to(std::uint32_t symbol) const { return paths_[symbol]; }
   std::uint32_t longest() const { return longest_; }
+
+  // How many of the symbols that were counted lie behind each answer, by node; nothing of an even tree.
+  struct Shares {
+    std::uint32_t no = 0, yes = 0;
+  };
+  std::span<const Shares> shares() const { return shares_; }
 
   // From node 0 on: a node, or a leaf, or `none` where no symbol is.
   static constexpr std::uint32_t none = 0xffffffff, leaf_bit = 0x80000000;
@@ -31,8 +37,10 @@ class SymbolTree {
     std::uint32_t next[2] = {none, none};
   };
   void add(std::uint32_t symbol, Path path);
+  void count(Path path, std::uint32_t times);
 
   std::vector<Node> nodes_ = std::vector<Node>(1);
+  std::vector<Shares> shares_;
   std::vector<Path> paths_;
   std::uint32_t longest_ = 0;
 };

@@ -119,7 +119,8 @@ struct BlockReader::State {
   LineRenderer& open_renderer() {
     if (!renderer) {
       source.ends = head.ends;
-      source.ids = ids->ids();
+      source.run_at = [this](std::size_t line) { return ids->run_at(line); };
+      source.counts_before = [this](const IdRun& run) { return ids->counts_before(run); };
       source.layout = layout;
       source.columns = rows.size();
       source.templates = known.size() + fresh.size();

@@ -22,7 +22,6 @@ LineRenderer::LineRenderer(const RenderSource& source, const HeaderFormat& forma
       if (column >= source.columns) corrupt("a slot in a column that does not exist");
     layout_[one.id] = &one;
   }
-  if (source.ends.size() != source.ids.size()) corrupt("more or fewer line ends than lines");
   place_.resize(format.fields().size());
   text_of_stamp_.resize(format.fields().size());
   const std::vector<std::size_t> free = free_fields(format);
@@ -48,15 +47,35 @@ std::string_view LineRenderer::value(const ColumnText& column, std::size_t row) 
   return column[row];
 }
 
-void LineRenderer::skip_to(std::size_t first) {
-  if (first < line_) {
-    line_ = header_row_ = 0;
-    std::fill(next_.begin(), next_.end(), 0);
+const Template& LineRenderer::next_template(std::uint32_t& id) {
+  if (line_ < run_.first || line_ - run_.first >= run_.ids.size()) run_ = source_.run_at(line_);
+  id = run_.ids[line_ - run_.first];
+  if (id >= source_.templates) corrupt("a line of a template that does not exist");
+  return source_.template_of(id);
+}
+
+// To the beginning of the run that holds `line`: what went before is counted.
+void LineRenderer::begin_run(std::size_t line) {
+  run_ = source_.run_at(line);
+  line_ = run_.first;
+  header_row_ = 0;
+  std::fill(next_.begin(), next_.end(), 0);
+  if (line_ == 0) return;
+  for (const IdCount& before : source_.counts_before(run_)) {
+    if (before.id >= source_.templates) corrupt("a line of a template that does not exist");
+    const Template& one = source_.template_of(before.id);
+    if (before.lines == 0) continue;
+    if (one.has_header()) header_row_ += before.lines;
+    const std::uint32_t* columns = columns_of(before.id, one.slots);
+    for (std::uint32_t i = 0; i < one.slots; ++i) next_[columns[i]] += before.lines;
   }
-  for (; line_ < first; ++line_) {
-    const std::uint32_t id = source_.ids[line_];
-    if (id >= source_.templates) corrupt("a line of a template that does not exist");
-    const Template& one = source_.template_of(id);
+}
+
+void LineRenderer::skip_to(std::size_t first) {
+  const bool in_run = run_.first <= first && first - run_.first < run_.ids.size();
+  if (first < line_ || (first > line_ && !in_run)) begin_run(first);
+  for (std::uint32_t id = 0; line_ < first; ++line_) {
+    const Template& one = next_template(id);
     if (one.has_header()) ++header_row_;
     const std::uint32_t* columns = columns_of(id, one.slots);
     for (std::uint32_t i = 0; i < one.slots; ++i) ++next_[columns[i]];
@@ -99,13 +118,12 @@ void LineRenderer::header_line(const Template& one, const std::uint32_t* slots, 
 }
 
 void LineRenderer::append(std::size_t first, std::size_t last, std::size_t limit, std::string& text) {
-  if (first > last || last > source_.ids.size()) corrupt("lines beyond the end of a block");
+  if (first > last || last > source_.ends.size()) corrupt("lines beyond the end of a block");
+  if (first == last) return;
   const std::size_t most = text.size() + limit;
   skip_to(first);
-  for (; line_ < last; ++line_) {
-    const std::uint32_t id = source_.ids[line_];
-    if (id >= source_.templates) corrupt("a line of a template that does not exist");
-    const Template& one = source_.template_of(id);
+  for (std::uint32_t id = 0; line_ < last; ++line_) {
+    const Template& one = next_template(id);
     const std::uint32_t* slots = columns_of(id, one.slots);
     if (one.has_header()) {
       header_line(one, slots, text);

@@ -10,6 +10,7 @@
 
 #include "engine/column/column_view.h"
 #include "methods/text/logzip/header_format.h"
+#include "methods/text/logzip/id_sequence.h"
 #include "methods/text/logzip/lines.h"
 #include "methods/text/logzip/parsed_block.h"
 #include "methods/text/logzip/template_table.h"
@@ -20,7 +21,9 @@ namespace laconic::logzip {
 // stay valid.
 struct RenderSource {
   std::span<const LineEnd> ends;
-  std::span<const std::uint32_t> ids;
+  std::function<IdRun(std::size_t line)> run_at;  // the ids of a line and others around it
+  std::function<std::vector<IdCount>(const IdRun&)>
+      counts_before;  // asked only of runs that are not the first
   std::span<const TemplateColumns> layout;
   std::size_t columns = 0;
   std::function<const Template&(std::uint32_t id)> template_of;  // of any id below `templates`
@@ -42,6 +45,9 @@ class LineRenderer {
  private:
   [[noreturn]] void corrupt(std::string_view what) const;
   const std::uint32_t* columns_of(std::uint32_t id, std::uint32_t slots) const;
+  // The template of the line that is next, and its id.
+  const Template& next_template(std::uint32_t& id);
+  void begin_run(std::size_t line);
   void skip_to(std::size_t first);
   void header_line(const Template& one, const std::uint32_t* slots, std::string& text);
   std::size_t segment(std::string_view pattern, std::size_t at, const std::uint32_t*& slots,
@@ -55,6 +61,7 @@ class LineRenderer {
   std::vector<const ColumnText*> columns_;      // asked for so far
   std::vector<std::size_t> next_;               // row of each column
   std::size_t line_ = 0, header_row_ = 0;
+  IdRun run_;                       // of the line looked at last
   std::vector<std::size_t> place_;  // of a field: among free fields or stamps
   std::vector<std::size_t> text_of_stamp_;
   std::vector<std::vector<std::string>> stamp_texts_;

@@ -23,9 +23,11 @@ std::string render(const ParsedBlock& block, const HeaderFormat& format, const T
                    std::size_t limit, std::string_view where) {
   if (block.fields.size() != free_fields(format).size() || block.stamps.size() != format.stamps().size())
     fail(ErrorKind::corrupt, "the columns of a block do not fit its format", where);
+  if (block.ends.size() != block.ids.size())
+    fail(ErrorKind::corrupt, "more or fewer line ends than lines", where);
   RenderSource source;
   source.ends = block.ends;
-  source.ids = block.ids;
+  source.run_at = [&](std::size_t) { return IdRun{0, block.ids}; };
   source.layout = block.layout;
   source.columns = block.columns.size();
   source.templates = table.size() + block.fresh.size();

@@ -139,6 +139,30 @@ TEST(AdaptiveBit, SizesAreNearTheEntropy) {
   }
 }
 
+TEST(AdaptiveNumber, NumbersOfEveryWidthRoundTrip) {
+  std::vector<std::uint32_t> numbers = {0, 1, 2, 3, (1u << 31) - 1, 1u << 30};
+  RandomStream random(11, "test", "numbers");
+  for (int i = 0; i < 4000; ++i) numbers.push_back(random.bits() >> (1 + random.below(31)));
+  AdaptiveNumber model, same;
+  RangeEncoder encoder;
+  for (const std::uint32_t number : numbers) model.encode(encoder, number);
+  const Bytes bytes = encoder.take();
+  RangeDecoder decoder(bytes, "numbers");
+  for (const std::uint32_t number : numbers) ASSERT_EQ(same.decode(decoder), number);
+  decoder.expect_end();
+  EXPECT_THROW(model.encode(encoder, 1u << 31), Error);
+}
+
+TEST(AdaptiveNumber, NumbersOfOneWidthCostTheirBits) {
+  AdaptiveNumber model;
+  RangeEncoder encoder;
+  RandomStream random(12, "test", "numbers");
+  for (int i = 0; i < 4000; ++i) model.encode(encoder, 64 + random.below(64));
+  const std::size_t bytes = encoder.take().size();
+  EXPECT_GT(bytes, 4000u * 6 / 8 - 8);
+  EXPECT_LT(bytes, 4000u * 6 / 8 + 120);
+}
+
 TEST(AdaptiveSymbol, CountsGrowAndAreHalvedBelowTheLimit) {
   AdaptiveSymbol model(3);
   RangeEncoder encoder;

@@ -53,6 +53,10 @@ TEST(SymbolTree, FrequentSymbolsAreNearTheRoot) {
     for (std::uint32_t i = path.length; i-- > 0;) node = tree.next(node, (path.bits >> i & 1) != 0);
     EXPECT_EQ(node, SymbolTree::leaf_bit | symbol);
   }
+  ASSERT_EQ(tree.shares().size(), 3u);
+  EXPECT_EQ(tree.shares()[0].no, 8u);
+  EXPECT_EQ(tree.shares()[0].yes, 4u);
+  EXPECT_TRUE(SymbolTree::even(2).shares().empty());
   // One symbol alone: the other answer leads nowhere.
   const SymbolTree single = SymbolTree::by_counts(std::vector<std::uint64_t>{0, 5});
   EXPECT_EQ(single.next(0, false), SymbolTree::leaf_bit | 1);
@@ -78,6 +82,19 @@ TEST(SymbolMixing, ChanceCostsItsEntropyAndOrderNext) {
   std::vector<std::uint32_t> cycle;
   for (std::uint32_t i = 0; i < 20000; ++i) cycle.push_back(i * i % 7);
   EXPECT_LT(coded(SymbolTree::even(6), cycle).size(), 300u);
+}
+
+// An answer of which only one is left costs nothing, and no symbol comes once more than it was counted.
+TEST(SymbolMixing, CountsAreUsedUp) {
+  const SymbolTree tree = SymbolTree::by_counts(std::vector<std::uint64_t>{0, 3, 1});
+  EXPECT_LE(coded(tree, {1, 1, 1, 2}).size(), 1u);
+  EXPECT_LE(coded(tree, {2, 1, 1, 1}).size(), 1u);
+  EXPECT_TRUE(
+      coded(SymbolTree::by_counts(std::vector<std::uint64_t>{0, 500}), std::vector<std::uint32_t>(500, 1))
+          .empty());
+  EXPECT_THROW(coded(tree, {2, 2}), Error);
+  EXPECT_THROW(coded(tree, {0}), Error);
+  EXPECT_THROW(decoded(tree, coded(tree, {1, 1, 1, 2}), 5), Error);
 }
 
 TEST(SymbolMixing, DamageGivesOtherSymbolsOrAnError) {

@@ -24,6 +24,15 @@ void expect_round_trip(const std::vector<std::uint32_t>& ids, std::uint32_t limi
   }
 }
 
+// Long enough for three runs.
+std::vector<std::uint32_t> long_sequence() {
+  std::vector<std::uint32_t> ids;
+  RandomStream random(7, "ids", "runs");
+  for (std::uint32_t i = 0; i < 50'000; ++i)
+    ids.push_back(i % 3 == 0 ? 5 : 2 * random.below(1 + random.below(i < 20'000 ? 40 : 90)));
+  return ids;
+}
+
 // Whether damage is noticed; ids within the limit come out where it is not.
 bool refused(const Bytes& damaged, std::size_t count, std::uint32_t limit) {
   try {
@@ -50,6 +59,30 @@ TEST(IdSequence, RoundTrips) {
       std::vector<std::uint32_t> ids(lines);
       for (std::uint32_t& id : ids) id = random.bits() % kinds;
       expect_round_trip(ids, kinds);
+    }
+  }
+}
+
+TEST(IdSequence, RunsAreReadAlone) {
+  const std::vector<std::uint32_t> ids = long_sequence();
+  expect_round_trip(ids, 200);
+  for (const IdCoding coding : codings) {
+    const Bytes coded = encode_ids(ids, coding);
+    for (const std::size_t line :
+         {std::size_t{0}, std::size_t{16'665}, std::size_t{16'667}, std::size_t{30'000}, ids.size() - 1}) {
+      IdSequence sequence(coded, ids.size(), 200, "ids");
+      const IdRun run = sequence.run_at(line);
+      ASSERT_LE(run.first, line);
+      ASSERT_GT(run.first + run.ids.size(), line);
+      if (coding == IdCoding::mixed) {
+        EXPECT_LT(run.ids.size(), 17'000u);
+      }
+      for (std::size_t i = 0; i < run.ids.size(); ++i) ASSERT_EQ(run.ids[i], ids[run.first + i]);
+      std::map<std::uint32_t, std::uint32_t> before, told;
+      for (std::size_t i = 0; i < run.first; ++i) ++before[ids[i]];
+      for (const IdCount& one : sequence.counts_before(run))
+        if (one.lines > 0) told[one.id] = one.lines;
+      EXPECT_EQ(told, before);
     }
   }
 }
