@@ -21,6 +21,7 @@ struct ColumnEncoder::Attempt {
 
   Family family = Family::text;
   std::uint8_t form = 0;  // transform, prediction, layout or rule of splitting
+  bool from_end = false;  // words of a split
   NumberPacking packing = NumberPacking::varints;
   std::uint32_t distance = 0;  // to the column referred to: 1 is the last one
   std::int64_t factor = 1;     // of a linear reference

@@ -6,6 +6,7 @@
 //   17..19 recent values: 17 + layout
 //   20 equal to another column; 21, 22 predicted by another column
 //   23 split at delimiters; 24 split where letters meet digits as well; 25 joined numbers
+//   27, 28 split as under 23, 24, the last word first, and every row has all words (value_pattern.h)
 //   26 a column in streams of its own, or several that are joined: their number and how many columns and
 //   words they
 //      add to their group follow here as varints, their descriptor is in a stream of its own
@@ -37,6 +38,8 @@ inline constexpr std::uint8_t split_at_delimiters = 23;
 inline constexpr std::uint8_t split_at_borders = 24;
 inline constexpr std::uint8_t joined = 25;
 inline constexpr std::uint8_t own_streams = 26;
+inline constexpr std::uint8_t split_from_end = 27;
+inline constexpr std::uint8_t end_of_splits = 29;
 inline constexpr std::uint8_t plain_numbers = 32;
 inline constexpr std::uint8_t formatted_numbers = 112;
 inline constexpr std::uint8_t end_of_numbers = 192;

@@ -76,8 +76,8 @@ void ColumnDecoder::take_by_code(std::uint8_t code, const Place& place, ColumnTe
     take_equal(place, out);
   } else if (code <= mapped) {
     take_predicted(static_cast<Prediction>(code - equal_but_for), place, out);
-  } else if (code <= split_at_borders) {
-    take_split(place, out);
+  } else if (code <= split_at_borders || (code >= split_from_end && code < end_of_splits)) {
+    take_split(code >= split_from_end, place, out);
   } else if (code >= plain_numbers && code < end_of_numbers) {
     take_number_column(code, place, out);
   } else {
@@ -156,10 +156,10 @@ void ColumnDecoder::take_predicted(Prediction prediction, const Place& place, Co
 }
 
 // Patterns are decoded also when the values are not wanted: they tell how many rows the words have.
-void ColumnDecoder::take_split(const Place& place, ColumnText* out) {
+void ColumnDecoder::take_split(bool from_end, const Place& place, ColumnText* out) {
   ColumnText patterns;
   take_one({place.rows, nullptr, place.owner, place.depth + 1}, &patterns);
-  const auto words = take_words(place, patterns.view(), out != nullptr);
+  const auto words = take_words(from_end, place, patterns.view(), out != nullptr);
   if (out == nullptr) return;
   std::uint64_t size = patterns.bytes.size();
   std::vector<ColumnView> views;
@@ -168,10 +168,10 @@ void ColumnDecoder::take_split(const Place& place, ColumnText* out) {
     size += word->bytes.size();
   }
   in_.claim(size);
-  join_words(patterns.view(), views, *out);
+  join_words(patterns.view(), views, from_end, *out);
 }
 
-std::vector<std::shared_ptr<const ColumnText>> ColumnDecoder::take_words(const Place& place,
+std::vector<std::shared_ptr<const ColumnText>> ColumnDecoder::take_words(bool from_end, const Place& place,
                                                                          ColumnView patterns, bool wanted) {
   // rows[j]: how many values have more than j words.
   std::vector<std::size_t> rows;
@@ -182,14 +182,17 @@ std::vector<std::shared_ptr<const ColumnText>> ColumnDecoder::take_words(const P
     ++rows[words - 1];
   }
   for (std::size_t j = rows.size(); j-- > 1;) rows[j - 1] += rows[j];
+  if (from_end) std::ranges::fill(rows, place.rows);
   std::vector<Sibling> siblings;
   for (const std::size_t count : rows) {
     siblings.push_back({count, count == place.rows ? place.group : nullptr, wanted, place.owner});
   }
+  if (from_end) std::ranges::reverse(siblings);
   std::vector<std::shared_ptr<const ColumnText>> words;
   while (words.size() < siblings.size()) {
     take(std::span(siblings).subspan(words.size()), words, place.depth + 1);
   }
+  if (from_end) std::ranges::reverse(words);
   return words;
 }
 

@@ -53,9 +53,9 @@ class ColumnDecoder {
   void take_number_column(std::uint8_t code, const Place& place, ColumnText* out);
   void take_equal(const Place& place, ColumnText* out);
   void take_predicted(Prediction prediction, const Place& place, ColumnText* out);
-  void take_split(const Place& place, ColumnText* out);
-  std::vector<std::shared_ptr<const ColumnText>> take_words(const Place& place, ColumnView patterns,
-                                                            bool wanted);
+  void take_split(bool from_end, const Place& place, ColumnText* out);
+  std::vector<std::shared_ptr<const ColumnText>> take_words(bool from_end, const Place& place,
+                                                            ColumnView patterns, bool wanted);
   std::size_t take_joined(std::span<const Sibling> siblings,
                           std::vector<std::shared_ptr<const ColumnText>>& out);
   const DecodedColumn& referred(const Place& place);

@@ -149,7 +149,7 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_by(const Attempt& atte
     case Attempt::Family::predicted:
       return encode_predicted(attempt, column, group, depth);
     case Attempt::Family::split:
-      return encode_split(static_cast<SplitRule>(attempt.form), column, group, depth);
+      return encode_split(attempt, column, group, depth);
     default:
       return encode_text(attempt, column);
   }
@@ -231,26 +231,36 @@ std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_predicted(const Attemp
   return coded;
 }
 
-std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_split(SplitRule rule, ColumnFacts& column,
+std::optional<ColumnEncoder::Coded> ColumnEncoder::encode_split(const Attempt& attempt, ColumnFacts& column,
                                                                 const AlignedColumns* group, int depth) {
+  const auto rule = static_cast<SplitRule>(attempt.form);
   const bool borders = rule == SplitRule::borders;
   std::optional<SplitColumn> split =
       split_values(column.view(), rule, borders ? most_words_at_borders : most_words);
   if (!split || split->words.size() < 2) return std::nullopt;
+  if (attempt.from_end && !align_words(*split)) return std::nullopt;
   ColumnFacts patterns(std::move(split->patterns));
   if (borders && !few_patterns(patterns)) return std::nullopt;
+  std::vector<std::shared_ptr<ColumnFacts>> facts;
+  for (ColumnText& word : split->words) facts.push_back(std::make_shared<ColumnFacts>(std::move(word)));
+  if (attempt.from_end) {
+    if (!later_word_tells(facts, column.rows())) return std::nullopt;
+    std::ranges::reverse(facts);
+  }
   Coded coded;
   coded.parts.put_byte(Kind::descriptor,
-                       !borders ? column_code::split_at_delimiters : column_code::split_at_borders);
+                       static_cast<std::uint8_t>((attempt.from_end ? column_code::split_from_end
+                                                                   : column_code::split_at_delimiters) +
+                                                 attempt.form));
   coded.parts.append(encode_one(patterns, nullptr, deepest_split).parts);
   // Words go into a copy of the group's end: they are there only if this split is what gets chosen.
   AlignedColumns inner;
   if (group != nullptr) inner = end_of_group(*group);
   const std::size_t before = inner.size();
   std::vector<Sibling> words;
-  for (ColumnText& word : split->words) {
-    const bool aligned = group != nullptr && word.size() == column.rows();
-    words.push_back({std::make_shared<ColumnFacts>(std::move(word)), aligned ? &inner : nullptr});
+  for (std::shared_ptr<ColumnFacts>& word : facts) {
+    const bool aligned = group != nullptr && word->rows() == column.rows();
+    words.push_back({std::move(word), aligned ? &inner : nullptr});
   }
   for (const Unit& unit : encode(words, depth + 1)) coded.parts.append(unit.parts);
   coded.words.assign(inner.begin() + static_cast<std::ptrdiff_t>(before), inner.end());
@@ -278,6 +288,9 @@ std::vector<ColumnEncoder::Attempt> ColumnEncoder::attempts_on(ColumnFacts& colu
     // Words between delimiters are tried at their borders in their turn.
     const SplitRule rule = column.has_delimiters() ? SplitRule::delimiters : SplitRule::borders;
     attempts.push_back({Family::split, static_cast<std::uint8_t>(rule)});
+    if (depth == 0 && group != nullptr && options_.cross_columns)
+      attempts.push_back(
+          {.family = Family::split, .form = static_cast<std::uint8_t>(rule), .from_end = true});
   }
   return attempts;
 }

@@ -64,6 +64,8 @@ class ColumnEncoder {
                            std::vector<Attempt>& attempts) const;
   void add_prediction_attempts(ColumnFacts& column, const AlignedColumns& group,
                                std::vector<Attempt>& attempts) const;
+  static std::size_t told_rows(ColumnFacts& column, ColumnFacts& other);
+  static bool later_word_tells(std::span<const std::shared_ptr<ColumnFacts>> words, std::size_t rows);
   // Cheapest first; only that one has its parts.
   std::vector<Trial> ranked(ColumnFacts& column, const AlignedColumns* group, int depth);
   std::optional<Coded> encode_by(const Attempt& attempt, ColumnFacts& column, const AlignedColumns* group,
@@ -74,7 +76,7 @@ class ColumnEncoder {
   std::optional<Coded> encode_text(const Attempt& attempt, ColumnFacts& column) const;
   std::optional<Coded> encode_predicted(const Attempt& attempt, ColumnFacts& column,
                                         const AlignedColumns* group, int depth);
-  std::optional<Coded> encode_split(SplitRule rule, ColumnFacts& column, const AlignedColumns* group,
+  std::optional<Coded> encode_split(const Attempt& attempt, ColumnFacts& column, const AlignedColumns* group,
                                     int depth);
   std::size_t joinable_from(std::span<const Sibling> siblings, std::size_t begin) const;
   std::optional<JoinTrial> try_to_join(std::span<const Sibling> siblings) const;

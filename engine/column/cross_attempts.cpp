@@ -15,6 +15,9 @@ namespace {
 constexpr std::size_t near_columns = 16;  // to look for a line or a mapping
 constexpr std::size_t far_columns = 64;   // to look for equal values
 constexpr std::size_t probed_rows = 512;
+// A mapping of many values is learnt in so many rows, and then has to tell all but one in so many for
+// certain.
+constexpr std::size_t probed_mapping = 8192, certain_mapping = 32;
 
 std::uint64_t wrapped_difference(std::int64_t y, std::int64_t x, std::int64_t factor) {
   return static_cast<std::uint64_t>(y) - static_cast<std::uint64_t>(factor) * static_cast<std::uint64_t>(x);
@@ -98,12 +101,13 @@ void ColumnEncoder::add_number_attempts(ColumnFacts& column, const AlignedColumn
     for (std::uint8_t form = 0; form < static_cast<std::uint8_t>(NumberTransform::linear); ++form) {
       const bool plain = form == static_cast<std::uint8_t>(NumberTransform::plain);
       if (plain ? !bits.fits[form] : !options_.deltas || !bits.promising(form)) continue;
-      attempts.push_back({Attempt::Family::numbers, form, packing});
+      attempts.push_back({.family = Attempt::Family::numbers, .form = form, .packing = packing});
     }
   }
   if (group == nullptr || !options_.cross_columns) return;
   const std::uint64_t alone = spread(numbers->values, numbers->values, 0);
-  Attempt best{Attempt::Family::numbers, static_cast<std::uint8_t>(NumberTransform::linear)};
+  Attempt best{.family = Attempt::Family::numbers,
+               .form = static_cast<std::uint8_t>(NumberTransform::linear)};
   std::uint64_t narrowest = alone;
   for (std::uint32_t distance = 1; distance <= std::min(group->size(), near_columns); ++distance) {
     const std::optional<NumberColumn>& other =
@@ -124,23 +128,50 @@ void ColumnEncoder::add_number_attempts(ColumnFacts& column, const AlignedColumn
   }
 }
 
+// The rows of 512 that a mapping tells.
+std::size_t ColumnEncoder::told_rows(ColumnFacts& column, ColumnFacts& other) {
+  const std::size_t rows = std::min(column.rows(), probed_rows);
+  const std::size_t hits = mapped_rows(column, other, rows).hits;
+  if (2 * hits > rows || column.rows() <= rows) return hits;
+  const std::size_t many = std::min(column.rows(), probed_mapping);
+  const MappedRows learnt = mapped_rows(column, other, many);
+  return certain_mapping * learnt.misses > learnt.hits ? 0 : learnt.hits * rows / many;
+}
+
 void ColumnEncoder::add_prediction_attempts(ColumnFacts& column, const AlignedColumns& group,
                                             std::vector<Attempt>& attempts) const {
   const std::size_t rows = std::min(column.rows(), probed_rows);
   for (const Prediction prediction : {Prediction::equal_but_for, Prediction::mapped}) {
+    const bool mapped = prediction == Prediction::mapped;
     std::size_t most = rows / 2;
-    Attempt best{Attempt::Family::predicted, static_cast<std::uint8_t>(prediction)};
-    const std::size_t farthest = prediction == Prediction::mapped ? near_columns : far_columns;
-    for (std::uint32_t distance = 1; distance <= std::min(group.size(), farthest); ++distance) {
+    Attempt best{.family = Attempt::Family::predicted, .form = static_cast<std::uint8_t>(prediction)};
+    for (std::uint32_t distance = 1; distance <= std::min(group.size(), mapped ? near_columns : far_columns);
+         ++distance) {
       ColumnFacts& other = group[group.size() - distance]->head(column.rows());
       if (other.rows() != column.rows()) continue;
-      const std::size_t hits = predicted_rows(column, other, prediction, rows);
+      const std::size_t hits = mapped ? told_rows(column, other) : equal_rows(column, other, rows);
       if (hits <= most) continue;
       most = hits;
       best.distance = distance;
     }
     if (best.distance > 0) attempts.push_back(best);
   }
+}
+
+// Whether some word tells one in front of it and not the other way round, as the number of a file tells its
+// folder: then the words had better be coded from the last one on.
+bool ColumnEncoder::later_word_tells(std::span<const std::shared_ptr<ColumnFacts>> words, std::size_t rows) {
+  constexpr std::size_t most_looked_at = 8;
+  std::vector<ColumnFacts*> whole;
+  for (const auto& word : words)
+    if (word->rows() == rows && !word->constant() && whole.size() < most_looked_at)
+      whole.push_back(word.get());
+  const std::size_t half = std::min(rows, probed_rows) / 2;
+  for (std::size_t later = 1; later < whole.size(); ++later)
+    for (std::size_t i = 0; i < later; ++i)
+      if (told_rows(*whole[i], *whole[later]) > half && told_rows(*whole[later], *whole[i]) <= half)
+        return true;
+  return false;
 }
 
 }  // namespace laconic

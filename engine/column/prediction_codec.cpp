@@ -29,34 +29,29 @@ class LastBeside {
 
 constexpr std::size_t glance_rows = 32;
 
-bool too_few(std::size_t row, std::size_t hits) { return row == glance_rows && hits < glance_rows / 4; }
+}  // namespace
 
 std::size_t equal_rows(const ColumnFacts& column, const ColumnFacts& other, std::size_t rows) {
   std::size_t hits = 0;
   for (std::size_t row = 0; row < rows; ++row) {
     hits += column.view()[row] == other.view()[row];
-    if (too_few(row, hits)) return 0;
+    if (row == glance_rows && hits < glance_rows / 4) return 0;
   }
   return hits;
 }
 
-std::size_t mapped_rows(ColumnFacts& column, ColumnFacts& other, std::size_t rows) {
-  if (!column.has_dictionary() || !other.has_dictionary()) return 0;
+MappedRows mapped_rows(ColumnFacts& column, ColumnFacts& other, std::size_t rows) {
+  if (!column.has_dictionary() || !other.has_dictionary()) return {};
   const std::vector<std::uint32_t>& values = column.numbered().ids;
   const std::vector<std::uint32_t>& others = other.numbered().ids;
   std::vector<std::uint32_t> last(other.numbered().table.size(), ValueTable::none);
-  std::size_t hits = 0;
+  MappedRows mapped;
   for (std::size_t row = 0; row < rows; ++row) {
-    hits += std::exchange(last[others[row]], values[row]) == values[row];
+    const std::uint32_t guess = std::exchange(last[others[row]], values[row]);
+    if (guess == ValueTable::none) continue;
+    ++(guess == values[row] ? mapped.hits : mapped.misses);
   }
-  return hits;
-}
-
-}  // namespace
-
-std::size_t predicted_rows(ColumnFacts& column, ColumnFacts& other, Prediction prediction, std::size_t rows) {
-  return prediction == Prediction::mapped ? mapped_rows(column, other, rows)
-                                          : equal_rows(column, other, rows);
+  return mapped;
 }
 
 ColumnText put_predicted(ColumnParts& parts, ColumnFacts& column, ColumnFacts& other, Prediction prediction) {

@@ -15,9 +15,14 @@ namespace laconic {
 
 enum class Prediction : std::uint8_t { equal_but_for, mapped };
 
-// How many of the first `rows` rows are as predicted; 0 where that is seen to be few on the first rows, and
-// where a mapping does not pay because either column hardly repeats itself.
-std::size_t predicted_rows(ColumnFacts& column, ColumnFacts& other, Prediction prediction, std::size_t rows);
+// How many of the first `rows` rows are as predicted; 0 where that is seen to be few on the first ones.
+std::size_t equal_rows(const ColumnFacts& column, const ColumnFacts& other, std::size_t rows);
+// The same, with how many have a value that was seen before and not as predicted. Nothing where a mapping
+// does not pay because either column hardly repeats itself.
+struct MappedRows {
+  std::size_t hits = 0, misses = 0;
+};
+MappedRows mapped_rows(ColumnFacts& column, ColumnFacts& other, std::size_t rows);
 
 // Writes the runs and gives back the values of the other rows.
 ColumnText put_predicted(ColumnParts& parts, ColumnFacts& column, ColumnFacts& other, Prediction prediction);

@@ -130,7 +130,13 @@ std::uint64_t StreamCosts::stream_cost(const Histogram& histogram, ByteSpan byte
 std::uint64_t StreamCosts::cost(const ColumnParts& parts) const {
   std::uint64_t total = 0;
   for (std::size_t kind = 0; kind < column_stream_kinds; ++kind) {
-    if (!parts.streams[kind].empty()) total += stream_cost(histograms_[kind], parts.streams[kind]);
+    const Bytes& bytes = parts.streams[kind];
+    if (bytes.empty()) continue;
+    const std::uint64_t one = stream_cost(histograms_[kind], bytes);
+    // Digits packed to whole bytes are often by chance, and then stored.
+    total += static_cast<ColumnStreamKind>(kind) == ColumnStreamKind::fixed
+                 ? std::min(one, bytes.size() * 8 * bit)
+                 : one;
   }
   return total;
 }

@@ -80,7 +80,29 @@ std::size_t words_of_pattern(std::string_view pattern) {
   return marks + (marks == pattern.size() ? 1 : 2);
 }
 
-void join_words(ColumnView patterns, std::span<const ColumnView> words, ColumnText& out) {
+bool align_words(SplitColumn& split) {
+  const std::size_t rows = split.patterns.size(), words = split.words.size();
+  std::vector<std::size_t> have(rows);
+  std::size_t lacking = 0;
+  for (std::size_t row = 0; row < rows; ++row) {
+    have[row] = words_of_pattern(split.patterns[row]);
+    lacking += have[row] < words ? 1 : 0;
+  }
+  if (lacking > rows / 8) return false;
+  for (std::size_t j = 0; j < words; ++j) {
+    if (split.words[j].size() == rows) continue;
+    ColumnText aligned;
+    std::size_t next = 0;
+    for (std::size_t row = 0; row < rows; ++row) {
+      if (have[row] > j) ++next;
+      aligned.add(split.words[j][next == 0 ? 0 : next - 1]);
+    }
+    split.words[j] = std::move(aligned);
+  }
+  return true;
+}
+
+void join_words(ColumnView patterns, std::span<const ColumnView> words, bool aligned, ColumnText& out) {
   std::size_t size = patterns.text().size();
   for (const ColumnView& word : words) size += word.text().size();
   out.bytes.reserve(out.bytes.size() + size);
@@ -88,7 +110,7 @@ void join_words(ColumnView patterns, std::span<const ColumnView> words, ColumnTe
   for (std::size_t row = 0; row < patterns.size(); ++row) {
     std::size_t word = 0;
     const auto put_word = [&] {
-      out.bytes.append(words[word][next[word]]);
+      out.bytes.append(words[word][aligned ? row : next[word]]);
       ++next[word++];
     };
     put_word();

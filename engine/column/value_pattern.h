@@ -33,10 +33,15 @@ bool is_delimiter(char c);
 // Nothing when a value has more than `word_limit` words.
 std::optional<SplitColumn> split_values(ColumnView column, SplitRule rule, std::size_t word_limit);
 
+// Gives every row all words, so that the words are columns of the same rows: a word that a value lacks is
+// that of the row before. False, and nothing is done, where more than an eighth of the rows lack some.
+bool align_words(SplitColumn& split);
+
 // How many words a value of this pattern has.
 std::size_t words_of_pattern(std::string_view pattern);
 
-// The inverse of split_values: appends the values. Requires as many words as the patterns ask for.
-void join_words(ColumnView patterns, std::span<const ColumnView> words, ColumnText& out);
+// The inverse of split_values: appends the values. Requires as many words as the patterns ask for; `aligned`:
+// in every row.
+void join_words(ColumnView patterns, std::span<const ColumnView> words, bool aligned, ColumnText& out);
 
 }  // namespace laconic

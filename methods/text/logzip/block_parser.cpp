@@ -11,6 +11,7 @@
 #include "methods/text/logzip/json_skeleton.h"
 #include "methods/text/logzip/skeleton.h"
 #include "methods/text/logzip/skeleton_index.h"
+#include "methods/text/logzip/varied_paths.h"
 
 namespace laconic::logzip {
 namespace {
@@ -134,10 +135,15 @@ void BlockParser::visit_segments(std::size_t line, const Visit& visit) const {
 void BlockParser::learn_words() {
   words_ = known_.words();
   WordCounts counts;
+  PathCounts paths;
   const std::size_t step = lines_.size() / options_.sampled_lines + 1;
   std::size_t sampled = 0;
   for (std::size_t i = 0; i < lines_.size(); i += step, ++sampled)
-    visit_segments(i, [&](std::string_view text) { counts.add(text.substr(0, longest_template / 4)); });
+    visit_segments(i, [&](std::string_view text) {
+      counts.add(text.substr(0, longest_template / 4));
+      paths.add(text.substr(0, longest_template / 4));
+    });
+  paths.keep(words_);
   const auto share = static_cast<std::uint32_t>(options_.word_share * static_cast<double>(sampled));
   counts.keep(std::max(options_.word_times, share), words_);
 }

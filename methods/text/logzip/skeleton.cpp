@@ -3,6 +3,8 @@
 #include <array>
 #include <cstring>
 
+#include "methods/text/logzip/varied_paths.h"
+
 namespace laconic::logzip {
 namespace {
 
@@ -143,6 +145,12 @@ class SkeletonWriter {
       *out_++ = c;
     }
   }
+  void whole(std::string_view path) {
+    slots_.push_back({offset_ + static_cast<std::uint32_t>(path.data() - text_.data()),
+                      static_cast<std::uint32_t>(path.size())});
+    *out_++ = slot_mark;
+    last_end_ = path.data() + path.size();
+  }
   void finish() { key_.resize(static_cast<std::size_t>(out_ - key_.data())); }
 
  private:
@@ -181,9 +189,26 @@ class SkeletonWriter {
 void append_skeleton(std::string_view text, std::uint32_t offset, const WordSet& words, std::string& key,
                      std::vector<Slot>& slots) {
   SkeletonWriter writer(text, offset, words, key, slots);
-  walk_tokens(
-      text, [&](std::string_view token, bool letters) { writer.run(token, letters); },
-      [&](const char& c) { writer.other(c); });
+  std::size_t done = 0;
+  const auto walk_to = [&](std::size_t end) {
+    walk_tokens(
+        text.substr(done, end - done),
+        [&](std::string_view token, bool letters) { writer.run(token, letters); },
+        [&](const char& c) { writer.other(c); });
+    done = end;
+  };
+  if (words.has_paths()) {
+    std::size_t behind = 0;
+    for (std::string_view path = next_path(text, 0); !path.empty(); path = next_path(text, behind)) {
+      const auto begin = static_cast<std::size_t>(path.data() - text.data());
+      behind = begin + path.size();
+      if (!words.contains(path_shape(path))) continue;
+      walk_to(begin);
+      writer.whole(path);
+      done = behind;
+    }
+  }
+  walk_to(text.size());
   writer.finish();
 }
 

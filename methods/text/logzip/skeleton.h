@@ -3,7 +3,7 @@
 //
 // A token is a maximal run of letters and digits (bytes from 0x80 on count as letters) or one other byte. A
 // token of letters alone stays when it is a kept word; every other run, and a NUL byte, becomes a slot,
-// written as one NUL byte in the skeleton.
+// written as one NUL byte in the skeleton. A path whose folders vary (varied_paths.h) is one slot.
 #pragma once
 
 #include <cstdint>
@@ -26,12 +26,19 @@ class WordSet {
   void add(std::string_view word) { add_hash(hash_of(word)); }
   void add_hash(std::uint64_t hash);
   bool contains(std::uint64_t hash) const;
+  // Shapes of varied paths, which are no words and stand among them.
+  void add_path(std::uint64_t shape) {
+    add_hash(shape);
+    has_paths_ = true;
+  }
+  bool has_paths() const { return has_paths_; }
   std::size_t size() const { return count_; }
   static std::uint64_t hash_of(std::string_view word);  // never 0
 
  private:
   std::vector<std::uint64_t> cells_ = std::vector<std::uint64_t>(64);  // 0: empty
   std::size_t count_ = 0;
+  bool has_paths_ = false;
 };
 
 // Counts the words of sampled texts.
