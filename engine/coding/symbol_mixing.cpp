@@ -43,13 +43,19 @@ class SymbolModel {
   // leaf, or `none` where the answers lead to no symbol.
   template <class Coder>
   std::uint32_t code(const Coder& coder) {
-    return left_.empty() ? code_symbol<false>(coder) : code_symbol<true>(coder);
+    const std::uint32_t leaf = left_.empty() ? code_symbol<false>(coder) : code_symbol<true>(coder);
+    if (leaf != SymbolTree::none)
+      kinds_ = kinds_ << 1 | (tree_.is_second_kind(leaf & ~SymbolTree::leaf_bit) ? 1 : 0);
+    return leaf;
   }
   // The number that the last symbol stood for, new or not.
   void remember(std::uint32_t number) { last_ = {number, last_[0], last_[1]}; }
 
  private:
-  static constexpr std::size_t contexts = 5, most_slots = std::size_t{1} << 14;
+  static constexpr std::size_t contexts = 6, most_slots = std::size_t{1} << 14;
+  template <bool counted>
+  static constexpr std::size_t used = counted ? contexts : contexts - 1;
+  static constexpr std::uint32_t recent_kinds = 15;  // of the last four symbols
 
   static std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
     hash = (hash + value + 1) * 0x9E3779B97F4A7C15u;
@@ -58,15 +64,18 @@ class SymbolModel {
 
   template <bool counted, class Coder>
   std::uint32_t code_symbol(const Coder& coder) {
-    const std::array<std::uint64_t, contexts> histories{1, mix(2, last_[0]), mix(mix(3, last_[0]), last_[1]),
+    const std::array<std::uint64_t, contexts> histories{1,
+                                                        mix(2, last_[0]),
+                                                        mix(mix(3, last_[0]), last_[1]),
                                                         mix(mix(mix(4, last_[0]), last_[1]), last_[2]),
-                                                        mix(5, last_[1])};
+                                                        mix(5, last_[1]),
+                                                        mix(6, kinds_ & recent_kinds)};
     std::uint32_t node = 0, inside = 1;
     std::array<ContextSlot*, contexts> slots{};
     for (std::uint32_t depth = 0;; ++depth) {
       if (depth % slot_bits == 0) {
         inside = 1;
-        for (std::size_t c = 0; c < contexts; ++c)
+        for (std::size_t c = 0; c < used<counted>; ++c)
           slots[c] = &slots_[mix(histories[c], node) >> 20 & (slots_.size() - 1)];
       }
       bool one;
@@ -75,7 +84,7 @@ class SymbolModel {
         if (!one && left_[node].no == 0) return SymbolTree::none;  // more symbols than were counted
       } else {
         std::array<SettlingBit*, contexts> cells;
-        for (std::size_t c = 0; c < contexts; ++c) cells[c] = &slots[c]->bits[inside];
+        for (std::size_t c = 0; c < used<counted>; ++c) cells[c] = &slots[c]->bits[inside];
         one = code_bit<counted>(cells, node, depth, coder);
       }
       if (counted) --(one ? left_[node].yes : left_[node].no);
@@ -95,11 +104,11 @@ class SymbolModel {
   bool code_bit(const std::array<SettlingBit*, contexts>& cells, std::uint32_t node, std::uint32_t depth,
                 const Coder& coder) {
     // Weights are chosen by how long a history has been seen before.
-    constexpr std::size_t first = counted ? 1 : 0;
+    constexpr std::size_t first = counted ? 1 : 0, last = used<counted>;
     std::size_t known = first;
     std::array<std::int32_t, contexts> inputs;
     if (counted) inputs[0] = expected(left_[node]);
-    for (std::size_t c = first; c < contexts; ++c) {
+    for (std::size_t c = first; c < last; ++c) {
       const SettlingBit& cell = *cells[c];
       // Without branches, which nobody could predict here.
       const std::size_t is_known = cell.seen != 0 && c < 4 ? 1 : 0;
@@ -108,14 +117,14 @@ class SymbolModel {
     }
     auto& weights = weights_[known];
     std::int64_t sum = 0;
-    for (std::size_t c = 0; c < contexts; ++c) sum += std::int64_t{weights[c]} * inputs[c];
+    for (std::size_t c = 0; c < last; ++c) sum += std::int64_t{weights[c]} * inputs[c];
     const auto logit = static_cast<int>(std::clamp<std::int64_t>(sum >> 16, -logit_limit, logit_limit));
     const auto ones = static_cast<std::uint32_t>(std::clamp(logistic_.squash(logit), 24, 65512));
     const bool one = coder(ones, depth);
     const std::int32_t error = (one ? 65535 : 0) - static_cast<std::int32_t>(ones);
-    for (std::size_t c = 0; c < contexts; ++c)
+    for (std::size_t c = 0; c < last; ++c)
       weights[c] += static_cast<std::int32_t>((std::int64_t{inputs[c]} * error) >> 15);
-    for (std::size_t c = first; c < contexts; ++c) cells[c]->learn(one);
+    for (std::size_t c = first; c < last; ++c) cells[c]->learn(one);
     return one;
   }
 
@@ -125,6 +134,7 @@ class SymbolModel {
   std::vector<ContextSlot> slots_;
   std::array<std::array<std::int32_t, contexts>, 5> weights_{};
   std::array<std::uint32_t, 3> last_{};
+  std::uint32_t kinds_ = 0;  // of the symbols so far, the last one lowest
 };
 
 }  // namespace symbol_mixing

@@ -5,7 +5,8 @@
 // coder.
 //
 // Where the tree was made by counts, each symbol has to occur just so often. Then what is left of the counts
-// stands for the context of no symbols, and an answer is not coded where only one is left.
+// stands for the context of no symbols, an answer is not coded where only one is left, and the kinds of the
+// last four symbols (SymbolTree::by_kinds) are a context besides.
 //
 // A symbol may stand for a number that contexts should see in its place, as an escape stands for what it
 // introduces. Stream: the range coder's bytes; nothing says how many symbols there are. Memory: 512 KiB.

@@ -1,6 +1,7 @@
 #include "engine/coding/symbol_tree.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <numeric>
 
@@ -42,12 +43,8 @@ SymbolTree SymbolTree::even(int depth) {
   return tree;
 }
 
-// Canonical codes: shorter first, equal lengths by symbol, counted up from 0.
-SymbolTree SymbolTree::by_counts(std::span<const std::uint64_t> counts) {
-  require(std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}) < std::uint64_t{1} << 32,
-          "symbols of a tree, counted, are fewer than 2^32");
-  SymbolTree tree;
-  tree.paths_.resize(counts.size());
+// Canonical codes below `prefix`: shorter first, equal lengths by symbol, counted up from 0.
+void SymbolTree::add_codes(std::span<const std::uint64_t> counts, Path prefix) {
   const std::vector<std::uint8_t> lengths =
       huffman_lengths(counts, std::max(huffman_longest, static_cast<int>(std::bit_width(counts.size())) + 2));
   std::vector<std::uint32_t> order;
@@ -57,11 +54,43 @@ SymbolTree SymbolTree::by_counts(std::span<const std::uint64_t> counts) {
   std::uint32_t code = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
     if (i > 0) code = (code + 1) << (lengths[order[i]] - lengths[order[i - 1]]);
-    tree.add(order[i], {code, lengths[order[i]]});
+    add(order[i], {prefix.bits << lengths[order[i]] | code, prefix.length + lengths[order[i]]});
   }
-  tree.shares_.resize(tree.nodes_.size());
-  for (const std::uint32_t symbol : order)
-    tree.count(tree.paths_[symbol], static_cast<std::uint32_t>(counts[symbol]));
+}
+
+void SymbolTree::count_all(std::span<const std::uint64_t> counts) {
+  require(std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}) < std::uint64_t{1} << 32,
+          "symbols of a tree, counted, are fewer than 2^32");
+  shares_.resize(nodes_.size());
+  for (std::uint32_t symbol = 0; symbol < counts.size(); ++symbol)
+    if (counts[symbol] > 0) count(paths_[symbol], static_cast<std::uint32_t>(counts[symbol]));
+}
+
+SymbolTree SymbolTree::by_counts(std::span<const std::uint64_t> counts) {
+  SymbolTree tree;
+  tree.paths_.resize(counts.size());
+  tree.add_codes(counts, {});
+  tree.count_all(counts);
+  return tree;
+}
+
+SymbolTree SymbolTree::by_kinds(std::span<const std::uint64_t> counts, const std::vector<bool>& second_kind) {
+  require(counts.size() == second_kind.size(), "every symbol has a kind");
+  std::array<std::vector<std::uint64_t>, 2> of_kind;
+  std::array<bool, 2> occurs{};
+  for (std::vector<std::uint64_t>& one : of_kind) one.resize(counts.size());
+  for (std::size_t symbol = 0; symbol < counts.size(); ++symbol) {
+    const std::size_t kind = second_kind[symbol] ? 1 : 0;
+    of_kind[kind][symbol] = counts[symbol];
+    occurs[kind] = occurs[kind] || counts[symbol] > 0;
+  }
+  if (!occurs[0] || !occurs[1]) return by_counts(counts);
+  SymbolTree tree;
+  tree.paths_.resize(counts.size());
+  tree.second_kind_ = second_kind;
+  tree.add_codes(of_kind[0], {0, 1});
+  tree.add_codes(of_kind[1], {1, 1});
+  tree.count_all(counts);
   return tree;
 }
 

@@ -148,11 +148,12 @@ void ColumnDecoder::take_equal(const Place& place, ColumnText* out) {
 
 void ColumnDecoder::take_predicted(Prediction prediction, const Place& place, ColumnText* out) {
   const DecodedColumn column = referred(place);
-  const std::vector<std::uint32_t> exceptions = take_exceptions(in_, place.rows);
-  ColumnText values;
-  take_one({exceptions.size(), nullptr, place.owner, place.depth + 1}, out == nullptr ? nullptr : &values);
+  const PredictedRuns runs = take_runs(in_, prediction, place.rows);
+  ColumnText exceptions;
+  take_one({runs.exceptions(), nullptr, place.owner, place.depth + 1},
+           out == nullptr ? nullptr : &exceptions);
   if (out != nullptr)
-    fill_predicted(in_, values_of(column, place), prediction, exceptions, values.view(), *out);
+    fill_predicted(in_, values_of(column, place), prediction, runs, exceptions.view(), *out);
 }
 
 // Patterns are decoded also when the values are not wanted: they tell how many rows the words have.

@@ -1,5 +1,6 @@
 #include "engine/column/prediction_codec.h"
 
+#include <optional>
 #include <utility>
 
 #include "engine/column/value_table.h"
@@ -12,11 +13,12 @@ using Kind = ColumnStreamKind;
 // The value that was last seen beside each value of the other column.
 class LastBeside {
  public:
-  // The value predicted for a row whose other value is `other`; nothing seen predicts the empty value.
-  std::string_view predict(std::string_view other) {
+  // The value predicted for a row whose other value is `other`; nothing where that is new.
+  std::optional<std::string_view> predict(std::string_view other) {
     key_ = table_.add(other);
-    if (key_ == last_.size()) last_.emplace_back();
-    return last_[key_];
+    const bool is_new = key_ == last_.size();
+    if (is_new) last_.emplace_back();
+    return is_new ? std::nullopt : std::optional(last_[key_]);
   }
   // What the row that was just predicted has.
   void learn(std::string_view value) { last_[key_] = value; }
@@ -55,49 +57,69 @@ MappedRows mapped_rows(ColumnFacts& column, ColumnFacts& other, std::size_t rows
 }
 
 ColumnText put_predicted(ColumnParts& parts, ColumnFacts& column, ColumnFacts& other, Prediction prediction) {
+  const bool mapped = prediction == Prediction::mapped;
   ColumnText exceptions;
   LastBeside last;
-  std::uint64_t run = 0;
+  std::vector<std::uint64_t> runs;
+  std::uint64_t run = 0, unforeseen = 0;
   for (std::size_t row = 0; row < column.rows(); ++row) {
     const std::string_view value = column.view()[row];
-    const bool mapped = prediction == Prediction::mapped;
-    const std::string_view guess = mapped ? last.predict(other.view()[row]) : other.view()[row];
+    const std::optional<std::string_view> guess =
+        mapped ? last.predict(other.view()[row]) : std::optional(other.view()[row]);
     if (mapped) last.learn(value);
-    if (value == guess) {
+    if (guess == value) {
       ++run;
       continue;
     }
-    parts.put_varint(Kind::ids, run);
-    run = 0;
     exceptions.add(value);
+    if (!guess) {
+      ++unforeseen;
+      continue;
+    }
+    runs.push_back(std::exchange(run, 0));
   }
-  // After an exception in the last row nothing is left to tell.
-  if (run > 0 || exceptions.size() == 0) parts.put_varint(Kind::ids, run);
+  if (mapped) parts.put_varint(Kind::ids, unforeseen);
+  parts.put_varint(Kind::ids, runs.size());
+  for (const std::uint64_t one : runs) parts.put_varint(Kind::ids, one);
   return exceptions;
 }
 
-std::vector<std::uint32_t> take_exceptions(ColumnCursors& in, std::size_t rows) {
-  std::vector<std::uint32_t> exceptions;
-  for (std::uint64_t row = 0; row < rows; ++row) {
-    row += in[Kind::ids].number(rows - row);
-    if (row < rows) exceptions.push_back(static_cast<std::uint32_t>(row));
+PredictedRuns take_runs(ColumnCursors& in, Prediction prediction, std::size_t rows) {
+  PredictedRuns taken;
+  if (prediction == Prediction::mapped) taken.unforeseen = in[Kind::ids].number(rows);
+  const std::uint64_t misses = in[Kind::ids].number(rows - taken.unforeseen);
+  std::uint64_t left = rows - taken.unforeseen - misses;
+  for (std::uint64_t i = 0; i < misses; ++i) {
+    taken.before.push_back(static_cast<std::uint32_t>(in[Kind::ids].number(left)));
+    left -= taken.before.back();
   }
-  return exceptions;
+  return taken;
 }
 
-void fill_predicted(ColumnCursors& in, ColumnView other, Prediction prediction,
-                    const std::vector<std::uint32_t>& exceptions, ColumnView exception_values,
-                    ColumnText& out) {
+void fill_predicted(ColumnCursors& in, ColumnView other, Prediction prediction, const PredictedRuns& runs,
+                    ColumnView exceptions, ColumnText& out) {
   const bool mapped = prediction == Prediction::mapped;
   LastBeside last;
-  std::size_t next = 0;
+  std::size_t next = 0, run = 0, right = 0;  // exception, run, rows of it that were as predicted
   for (std::size_t row = 0; row < other.size(); ++row) {
-    std::string_view value = mapped ? last.predict(other[row]) : other[row];
-    if (next < exceptions.size() && exceptions[next] == row) value = exception_values[next++];
+    const std::optional<std::string_view> guess =
+        mapped ? last.predict(other[row]) : std::optional(other[row]);
+    const bool missed = guess && run < runs.before.size() && right == runs.before[run];
+    if (missed) {
+      ++run;
+      right = 0;
+    } else if (guess) {
+      ++right;
+    }
+    if ((!guess || missed) && next == exceptions.size())
+      in[Kind::descriptor].corrupt("more rows without prediction than were said");
+    const std::string_view value = !guess || missed ? exceptions[next++] : *guess;
     if (mapped) last.learn(value);
     in.claim(value.size());
     out.add(value);
   }
+  if (next != exceptions.size() || run != runs.before.size())
+    in[Kind::descriptor].corrupt("fewer rows without prediction than were said");
 }
 
 }  // namespace laconic

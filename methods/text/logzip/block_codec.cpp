@@ -82,11 +82,13 @@ Bytes pack_block_streams(const BlockStreams& made, ByteSpan templates, const Blo
   return pack_streams(streams, {kernel_of(options.mode), BundleGrouping::smallest, own_unit_bytes});
 }
 
-CodedBlock code_parsed(std::string_view block, const HeaderFormat& format, ParsedBlock parsed,
-                       const BlockOptions& options) {
+CodedBlock code_parsed(std::string_view block, const HeaderFormat& format, const TemplateTable& known,
+                       ParsedBlock parsed, const BlockOptions& options) {
   Bytes ids = encode_ids(parsed.ids, IdCoding::plain);
   if (options.mode != LogMode::fast) {
-    Bytes mixed = encode_ids(parsed.ids, IdCoding::mixed);
+    Bytes mixed = encode_ids(parsed.ids, IdCoding::mixed, [&](std::uint32_t id) {
+      return (id < known.size() ? known[id] : parsed.fresh[id - known.size()]).has_header();
+    });
     if (mixed.size() < ids.size()) ids = std::move(mixed);
   }
   const Bytes templates = parsed.fresh.empty() ? Bytes{} : write_templates(parsed.fresh);
@@ -141,10 +143,10 @@ CodedBlock encode_block(std::string_view block, const HeaderFormat& format, cons
   ParsedBlock parsed = parse_block(block, format, known, parse_options(options));
   if (options.on_templates) options.on_templates(parsed.fresh);
   std::vector<Template> fresh = parsed.fresh;
-  CodedBlock coded = code_parsed(block, format, std::move(parsed), options);
+  CodedBlock coded = code_parsed(block, format, known.table(), std::move(parsed), options);
   if (decodes_to(block, coded, format, known.table(), options.lossy)) return coded;
   // No log is known that comes here; if one does, it is kept as it is.
-  coded = code_parsed(block, format, verbatim_block(block, format, std::move(fresh)), options);
+  coded = code_parsed(block, format, known.table(), verbatim_block(block, format, std::move(fresh)), options);
   require(decodes_to(block, coded, format, known.table(), options.lossy),
           "a coded block of log gives its lines back");
   return coded;

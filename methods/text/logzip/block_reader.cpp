@@ -27,7 +27,8 @@ struct BlockReader::State {
     ByteReader reader(whole ? part_0.subspan(1) : part_1, where);
     if (whole && !part_1.empty()) reader.corrupt("a block of one part has two");
     head = read_block_head(reader);
-    ids.emplace(head.ids, head.ends.size(), static_cast<std::uint32_t>(known.size() + fresh.size()), where);
+    ids.emplace(head.ids, head.ends.size(), static_cast<std::uint32_t>(known.size() + fresh.size()), where,
+                [this](std::uint32_t id) { return template_of(id).has_header(); });
     check_segments(reader);
     if (head.lossy) {
       reader.expect_end();

@@ -56,12 +56,14 @@ Bytes mixed_by_first_use(std::span<const std::uint32_t> numbers, std::size_t dis
   return encoder.take();
 }
 
-SymbolTree run_tree(std::span<const std::uint32_t> lines) {
-  return SymbolTree::by_counts(std::vector<std::uint64_t>(lines.begin(), lines.end()));
+// `with_header`: by place among the distinct ids.
+SymbolTree run_tree(std::span<const std::uint32_t> lines, const std::vector<bool>& with_header) {
+  return SymbolTree::by_kinds(std::vector<std::uint64_t>(lines.begin(), lines.end()), with_header);
 }
 
-Bytes mixed_run(std::span<const std::uint32_t> numbers, std::span<const std::uint32_t> lines) {
-  const SymbolTree tree = run_tree(lines);
+Bytes mixed_run(std::span<const std::uint32_t> numbers, std::span<const std::uint32_t> lines,
+                const std::vector<bool>& with_header) {
+  const SymbolTree tree = run_tree(lines, with_header);
   SymbolMixingEncoder encoder(tree, numbers.size());
   for (const std::uint32_t number : numbers) encoder.put(number, number + 1);
   return encoder.take();
@@ -87,7 +89,8 @@ void write_short(const NumberedIds& numbered, IdCoding coding, ByteWriter& write
                                           : mixed_by_first_use(numbered.numbers, numbered.ids.size()));
 }
 
-void write_long(const NumberedIds& numbered, IdCoding coding, ByteWriter& writer) {
+void write_long(const NumberedIds& numbered, IdCoding coding, const HasHeader& has_header,
+                ByteWriter& writer) {
   const std::size_t count = numbered.numbers.size(), distinct = numbered.ids.size(),
                     runs = coding == IdCoding::plain ? 1 : id_runs(count);
   const auto begin = [&](std::size_t run) { return run_begin(count, runs, run); };
@@ -99,9 +102,12 @@ void write_long(const NumberedIds& numbered, IdCoding coding, ByteWriter& writer
   write_id_counts(counts, writer);
   if (coding == IdCoding::plain) return writer.append(plain_symbols(numbered.numbers, distinct));
   const std::span<const std::uint32_t> numbers = numbered.numbers;
+  std::vector<bool> with_header;
+  for (const std::uint32_t id : numbered.ids) with_header.push_back(has_header && has_header(id));
   ByteWriter coded;
   for (std::size_t run = 0; run < runs; ++run) {
-    const Bytes one = mixed_run(numbers.subspan(begin(run), begin(run + 1) - begin(run)), counts.lines[run]);
+    const Bytes one =
+        mixed_run(numbers.subspan(begin(run), begin(run + 1) - begin(run)), counts.lines[run], with_header);
     if (run + 1 < runs) writer.varint(one.size());
     coded.append(one);
   }
@@ -110,20 +116,21 @@ void write_long(const NumberedIds& numbered, IdCoding coding, ByteWriter& writer
 
 }  // namespace
 
-Bytes encode_ids(std::span<const std::uint32_t> ids, IdCoding coding) {
+Bytes encode_ids(std::span<const std::uint32_t> ids, IdCoding coding, const HasHeader& has_header) {
   NumberedIds numbered = by_first_use(ids);
   ByteWriter writer;
   writer.varint(2 * numbered.ids.size() + (coding == IdCoding::plain ? 1 : 0));
   if (ids.size() < counted_ids || numbered.ids.size() < 2) {
     write_short(numbered, coding, writer);
   } else {
-    write_long(ascending(std::move(numbered)), coding, writer);
+    write_long(ascending(std::move(numbered)), coding, has_header, writer);
   }
   return writer.take();
 }
 
-IdSequence::IdSequence(ByteSpan bytes, std::size_t count, std::uint32_t limit, std::string where)
-    : count_(count), where_(std::move(where)) {
+IdSequence::IdSequence(ByteSpan bytes, std::size_t count, std::uint32_t limit, std::string where,
+                       HasHeader has_header)
+    : count_(count), where_(std::move(where)), has_header_(std::move(has_header)) {
   ByteReader reader(bytes, where_);
   const std::uint64_t head = reader.varint(), distinct = head / 2;
   coding_ = head % 2 != 0 ? IdCoding::plain : IdCoding::mixed;
@@ -235,7 +242,9 @@ void IdSequence::decode_by_first_use() {
 
 void IdSequence::decode_mixed(std::size_t run) {
   const std::size_t begin = begin_of(run), end = begin_of(run + 1);
-  const SymbolTree tree = run_tree(lines_[run]);
+  std::vector<bool> with_header;
+  for (const IdCount& one : distinct_) with_header.push_back(has_header_ && has_header_(one.id));
+  const SymbolTree tree = run_tree(lines_[run], with_header);
   SymbolMixingDecoder decoder(tree, end - begin, coded_[run], where_);
   for (std::size_t i = begin; i < end; ++i) {
     ids_[i] = decoder.take();

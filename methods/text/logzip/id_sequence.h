@@ -4,7 +4,7 @@
 // yet", s > 0 for the s-th that was seen. They are coded through mixed contexts
 // (engine/coding/symbol_mixing.h), bit by bit, highest first.
 // Long ones: ids are numbered in ascending order, and a run at a time is coded through mixed contexts down
-// the Huffman tree of its own counts (id_counts.h).
+// the Huffman trees of its own counts (id_counts.h), of lines with header and of those without.
 // Or numbers are stored plainly and coded by zstd, which is far quicker and larger.
 //
 // Stream: varint 2 n + plain, n distinct ids. In a sequence below `counted_ids`, or with n < 2: zig-zag
@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +26,10 @@
 namespace laconic::logzip {
 
 inline constexpr std::size_t counted_ids = 4096;
+
+// Whether lines of a template have a header. Which ones do is easier to tell than which template they have:
+// traces come in runs. None: nothing is told.
+using HasHeader = std::function<bool(std::uint32_t id)>;
 
 enum class IdCoding : std::uint8_t { mixed, plain };
 
@@ -39,12 +44,15 @@ struct IdCount {
   std::uint32_t lines = 0;
 };
 
-Bytes encode_ids(std::span<const std::uint32_t> ids, IdCoding coding = IdCoding::mixed);
+Bytes encode_ids(std::span<const std::uint32_t> ids, IdCoding coding = IdCoding::mixed,
+                 const HasHeader& has_header = {});
 
-// Reads `count` ids, each below `limit`, from bytes that outlive it; Error(corrupt) on other bytes.
+// Reads `count` ids, each below `limit`, from bytes that outlive it and that were coded with the same
+// `has_header`; Error(corrupt) on other bytes.
 class IdSequence {
  public:
-  IdSequence(ByteSpan bytes, std::size_t count, std::uint32_t limit, std::string where);
+  IdSequence(ByteSpan bytes, std::size_t count, std::uint32_t limit, std::string where,
+             HasHeader has_header = {});
 
   std::size_t size() const { return count_; }
   // Every distinct id once. Decodes the sequence only where it is short.
@@ -67,6 +75,7 @@ class IdSequence {
 
   std::size_t count_;
   std::string where_;
+  HasHeader has_header_;
   IdCoding coding_ = IdCoding::mixed;
   bool counted_ = false;
   std::vector<IdCount> distinct_;

@@ -84,6 +84,41 @@ TEST(SymbolMixing, ChanceCostsItsEntropyAndOrderNext) {
   EXPECT_LT(coded(SymbolTree::even(6), cycle).size(), 300u);
 }
 
+TEST(SymbolTree, KindsAreToldFirst) {
+  const std::vector<std::uint64_t> counts = {5, 3, 0, 9, 1};
+  const std::vector<bool> kinds = {false, true, true, false, true};
+  const SymbolTree tree = SymbolTree::by_kinds(counts, kinds);
+  for (std::uint32_t symbol : {0u, 1u, 3u, 4u}) {
+    const SymbolTree::Path path = tree.path_to(symbol);
+    EXPECT_EQ(path.length, 2u);
+    EXPECT_EQ((path.bits >> 1) == 1, kinds[symbol]);
+    EXPECT_EQ(tree.is_second_kind(symbol), kinds[symbol]);
+  }
+  EXPECT_EQ(tree.shares()[0].no, 14u);
+  EXPECT_EQ(tree.shares()[0].yes, 4u);
+  // One kind alone is not told.
+  EXPECT_EQ(SymbolTree::by_kinds(counts, std::vector<bool>(5, true)).path_to(3).length, 1u);
+  EXPECT_FALSE(SymbolTree::by_kinds(counts, std::vector<bool>(5, true)).is_second_kind(3));
+}
+
+// Symbols by chance in runs of two kinds: the kinds cost little more than where runs end.
+TEST(SymbolMixing, RunsOfAKindAreForeseen) {
+  RandomStream random(6, "test", "kinds");
+  std::vector<std::uint32_t> symbols;
+  while (symbols.size() < 16'000) {
+    const std::uint32_t first = symbols.size() / 20 % 2 * 64;
+    symbols.push_back(first + random.below(64));
+  }
+  std::vector<bool> kinds(128);
+  for (std::size_t symbol = 64; symbol < 128; ++symbol) kinds[symbol] = true;
+  const std::vector<std::uint64_t> counts = counts_of(symbols, 128);
+  const SymbolTree tree = SymbolTree::by_kinds(counts, kinds);
+  const Bytes bytes = coded(tree, symbols);
+  EXPECT_EQ(decoded(tree, bytes, symbols.size()), symbols);
+  EXPECT_LT(bytes.size(), 16'000u * 6 / 8 + 16'000u / 16);  // half a bit for the kind
+  EXPECT_GT(coded(SymbolTree::by_counts(counts), symbols).size(), bytes.size());
+}
+
 // An answer of which only one is left costs nothing, and no symbol comes once more than it was counted.
 TEST(SymbolMixing, CountsAreUsedUp) {
   const SymbolTree tree = SymbolTree::by_counts(std::vector<std::uint64_t>{0, 3, 1});

@@ -10,6 +10,7 @@
 #include "engine/column/joined_numbers.h"
 #include "engine/column/number_codec.h"
 #include "engine/column/number_text.h"
+#include "engine/column/prediction_codec.h"
 #include "engine/column/text_codec.h"
 #include "engine/column/value_pattern.h"
 #include "tests/engine/column/columns.h"
@@ -355,7 +356,7 @@ TEST(ValuePattern, ValuesComeBackFromWordsAndPatterns) {
     ColumnText back;
     std::vector<ColumnView> views;
     for (const ColumnText& word : split->words) views.push_back(word.view());
-    join_words(split->patterns.view(), views, back);
+    join_words(split->patterns.view(), views, false, back);
     ASSERT_EQ(back, column);
     std::size_t words = 0;
     for (const ColumnText& word : split->words) words += word.size();
@@ -364,8 +365,110 @@ TEST(ValuePattern, ValuesComeBackFromWordsAndPatterns) {
   }
 }
 
+TEST(ValuePattern, AlignedWordsComeBack) {
+  RandomStream random(4, "test", "aligned words");
+  ColumnText column;
+  for (int row = 0; row < 3000; ++row) {
+    const std::string number = std::to_string(random.below(500));
+    column.add(random.below(20) == 0 ? "none" : "a/" + number + "/b" + number + ".x");
+  }
+  std::optional<SplitColumn> split = split_values(column.view(), SplitRule::delimiters, 64);
+  ASSERT_TRUE(split);
+  EXPECT_LT(split->words[2].size(), column.size());
+  ASSERT_TRUE(align_words(*split));
+  std::vector<ColumnView> views;
+  for (const ColumnText& word : split->words) {
+    EXPECT_EQ(word.size(), column.size());
+    views.push_back(word.view());
+  }
+  ColumnText back;
+  join_words(split->patterns.view(), views, true, back);
+  EXPECT_EQ(back, column);
+}
+
+TEST(ValuePattern, WordsThatManyRowsLackAreNotAligned) {
+  std::optional<SplitColumn> split =
+      split_values(column_of({"a.b", "c", "d.e", "f.g"}).view(), SplitRule::delimiters, 64);
+  ASSERT_TRUE(split);
+  EXPECT_FALSE(align_words(*split));
+  EXPECT_THAT(values_of(split->words[1].view()), ElementsAre("b", "e", "g"));
+}
+
 TEST(ValuePattern, TooManyWordsAreRefused) {
   EXPECT_FALSE(split_values(column_of({"a.b.c.d"}).view(), SplitRule::delimiters, 3));
+}
+
+// --- columns told by another
+
+struct Predicted {
+  ColumnParts parts;
+  ColumnText exceptions;
+};
+
+Predicted predicted(const ColumnText& column, const ColumnText& other, Prediction prediction) {
+  Predicted made;
+  ColumnFacts facts(column.view()), told_by(other.view());
+  made.exceptions = put_predicted(made.parts, facts, told_by, prediction);
+  return made;
+}
+
+TEST(PredictionCodec, BothComeBackAtEverySize) {
+  RandomStream random(5, "test", "predictions");
+  for (const Prediction prediction : {Prediction::equal_but_for, Prediction::mapped}) {
+    for (const std::uint32_t rows : {1u, 2u, 3u, 50u, 5000u}) {
+      for (const std::uint32_t kinds : {1u, 7u, 3000u}) {
+        ColumnText column, other;
+        for (std::uint32_t row = 0; row < rows; ++row) {
+          const std::uint32_t key = random.below(kinds);
+          other.add("k" + std::to_string(key));
+          column.add(random.below(9) == 0 ? "" : "k" + std::to_string(random.below(3) == 0 ? key : key % 5));
+        }
+        const Predicted made = predicted(column, other, prediction);
+        ColumnCursors in = cursors_over(made.parts);
+        const PredictedRuns runs = take_runs(in, prediction, rows);
+        ASSERT_EQ(runs.exceptions(), made.exceptions.size());
+        ColumnText back;
+        fill_predicted(in, other.view(), prediction, runs, made.exceptions.view(), back);
+        EXPECT_EQ(back, column);
+        expect_all_read(in);
+      }
+    }
+  }
+}
+
+// Only the first row of every key costs anything where the key tells the value.
+TEST(PredictionCodec, AKeyThatTellsTheValueTakesNoRuns) {
+  ColumnText column, other;
+  for (int row = 0; row < 4000; ++row) {
+    const int key = row * row % 911;
+    other.add(std::to_string(key));
+    column.add("of " + std::to_string(key % 12));
+  }
+  const Predicted made = predicted(column, other, Prediction::mapped);
+  EXPECT_LE(made.parts.size(), 3U);
+  EXPECT_EQ(made.exceptions.size(), 456U);  // squares modulo 911
+}
+
+TEST(PredictionCodec, OtherNumbersOfExceptionsAreRefused) {
+  const ColumnText column = column_of({"x", "y", "x", "z"}), other = column_of({"1", "2", "1", "1"});
+  const Predicted made = predicted(column, other, Prediction::mapped);
+  const auto filled = [&](std::uint64_t unforeseen, std::vector<std::uint32_t> before) {
+    ColumnCursors in = cursors_over(made.parts);
+    const PredictedRuns runs{unforeseen, std::move(before)};
+    ColumnText exceptions, out;
+    for (std::size_t i = 0; i < runs.exceptions(); ++i) exceptions.add("e");
+    fill_predicted(in, other.view(), Prediction::mapped, runs, exceptions.view(), out);
+    return out.size();
+  };
+  EXPECT_EQ(filled(2, {1}), 4U);
+  EXPECT_THROW(filled(1, {1}), Error);
+  EXPECT_THROW(filled(3, {1}), Error);
+  EXPECT_THROW(filled(2, {2}), Error);
+  EXPECT_THROW(filled(2, {0, 0, 0}), Error);
+  ColumnParts parts;
+  for (const std::uint64_t number : {3, 2, 0, 0}) parts.put_varint(Kind::ids, number);
+  ColumnCursors in = cursors_over(parts);
+  EXPECT_THROW(take_runs(in, Prediction::mapped, 4), Error);
 }
 
 }  // namespace

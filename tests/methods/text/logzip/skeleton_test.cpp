@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/random.h"
+#include "methods/text/logzip/varied_paths.h"
 
 namespace laconic::logzip {
 namespace {
@@ -86,6 +87,58 @@ TEST(Skeleton, SlotsFillTheKeyToTheText) {
     ASSERT_EQ(filled, text);
     ASSERT_EQ(next, slots.size());
   }
+}
+
+TEST(VariedPaths, PathsAreFound) {
+  const auto paths = [](std::string_view text) {
+    std::vector<std::string> found;
+    for (std::size_t from = 0;;) {
+      const std::string_view path = next_path(text, from);
+      if (path.empty()) return found;
+      found.emplace_back(path);
+      from = static_cast<std::size_t>(path.data() - text.data()) + path.size();
+    }
+  };
+  EXPECT_THAT(paths("open /a/b.c, (/var/log/x-1.gz) and/or/not 1/2 /one x=/p/q/r. /"),
+              ElementsAre("/a/b.c", "/var/log/x-1.gz", "/p/q/r"));
+  EXPECT_THAT(paths("/a/b"), ElementsAre("/a/b"));
+  EXPECT_THAT(paths("//"), ElementsAre("//"));
+  EXPECT_THAT(paths("/.-/-."), ElementsAre("/.-/"));
+  EXPECT_TRUE(paths("").empty());
+  EXPECT_EQ(path_shape("/srv/x7/part-003.seg"), path_shape("/var/b00/disk-1.log"));
+  EXPECT_NE(path_shape("/srv/x7/part-003.seg"), path_shape("/srv/x7/part.003.seg"));
+}
+
+TEST(VariedPaths, FoldersThatVaryMakeOneSlot) {
+  PathCounts counts;
+  const char* folders[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+  for (int round = 0; round < 2; ++round)
+    for (const char* folder : folders)
+      counts.add("moved /srv/" + std::string(folder) + "/part-07.seg to /var/log/file-9.log");
+  WordSet words;
+  for (const char* word : {"moved", "srv", "part", "seg", "to", "var", "log", "file", "aa"}) words.add(word);
+  const std::string text = "moved /srv/aa/part-12.seg, to /var/log/file-3.log";
+  const auto key = [&] {
+    std::string made;
+    std::vector<Slot> slots;
+    append_skeleton(text, 0, words, made, slots);
+    for (char& c : made)
+      if (c == slot_mark) c = '*';
+    std::size_t next = 0;
+    std::string filled;
+    for (const char c : made)
+      filled += c == '*' ? text.substr(slots[next].begin, slots[next].length) : std::string(1, c),
+          next += c == '*';
+    EXPECT_EQ(filled, text);
+    return made;
+  };
+  EXPECT_EQ(key(), "moved /srv/aa/part-*.seg, to /var/log/file-*.log");
+  counts.keep(words);
+  EXPECT_TRUE(words.has_paths());
+  EXPECT_EQ(key(), "moved *, to *");  // both have the shape /w/w/w-0.w
+  WordSet none;
+  PathCounts().keep(none);
+  EXPECT_FALSE(none.has_paths());
 }
 
 TEST(WordCounts, WordsOfLettersAreCounted) {
