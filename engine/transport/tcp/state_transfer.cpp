@@ -154,8 +154,9 @@ void StateServer::answer(FramedLink& link, ByteSpan bytes) {
     Bytes payload(piece.begin(), piece.end());
     payload.insert(payload.end(), std::as_bytes(std::span(hash)).begin(),
                    std::as_bytes(std::span(hash)).end());
-    link.send(chunk_packet, payload);
+    // Counted before: who receives the last chunk may end the sync before this thread goes on.
     sent_bytes_ += payload.size() + 10;
+    link.send(chunk_packet, payload);
   }
 }
 
