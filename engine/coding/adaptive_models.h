@@ -60,8 +60,9 @@ struct SettlingBit {
   }();
 };
 
-// A whole number below 2^31, as its width in bits, down a tree of decisions, and its bits below the highest
-// one. The first of these learns, by width; the others are even.
+// A whole number below 2^31, as its width in bits, 5 decisions from the highest on, and its bits below the
+// highest one. The first of these learns, by width; the others are even. Probabilities are taken as 64 to
+// 65472 65536ths.
 class AdaptiveNumber {
  public:
   static constexpr int widths = 32;

@@ -11,12 +11,12 @@ namespace laconic {
 std::vector<std::uint8_t> huffman_lengths(std::span<const std::uint64_t> counts, int longest) {
   struct Coin {
     std::uint64_t weight;
-    std::vector<std::uint16_t> symbols;  // each adds one bit to its symbol's length
+    std::vector<std::uint32_t> symbols;  // each adds one bit to its symbol's length
   };
   std::vector<std::uint8_t> lengths(counts.size(), 0);
   std::vector<Coin> symbols;
   for (std::size_t s = 0; s < counts.size(); ++s) {
-    if (counts[s] > 0) symbols.push_back(Coin{counts[s], {static_cast<std::uint16_t>(s)}});
+    if (counts[s] > 0) symbols.push_back(Coin{counts[s], {static_cast<std::uint32_t>(s)}});
   }
   require(symbols.size() <= (std::size_t{1} << longest), "a code of this length holds all symbols");
   if (symbols.size() == 1) lengths[symbols[0].symbols[0]] = 1;
@@ -36,7 +36,7 @@ std::vector<std::uint8_t> huffman_lengths(std::span<const std::uint64_t> counts,
                std::make_move_iterator(packages.end()), std::back_inserter(coins), lighter);
   }
   for (std::size_t i = 0; i < 2 * symbols.size() - 2; ++i) {
-    for (const std::uint16_t s : coins[i].symbols) ++lengths[s];
+    for (const std::uint32_t s : coins[i].symbols) ++lengths[s];
   }
   return lengths;
 }

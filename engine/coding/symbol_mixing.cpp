@@ -156,7 +156,7 @@ void SymbolMixingEncoder::put(std::uint32_t symbol, std::uint32_t number) {
   const SymbolTree::Path path = state_->tree.path_to(symbol);
   require(path.length > 0, "a symbol that the tree has");
   const std::uint32_t leaf = state_->model.code([&](std::uint32_t ones, std::uint32_t depth) {
-    const bool one = (path.bits >> (path.length - 1 - depth) & 1) != 0;
+    const bool one = depth < path.length && (path.bits >> (path.length - 1 - depth) & 1) != 0;
     state_->encoder.put_bit(one, ones);
     return one;
   });

@@ -89,14 +89,30 @@ bool align_words(SplitColumn& split) {
     lacking += have[row] < words ? 1 : 0;
   }
   if (lacking > rows / 8) return false;
+  // Calls repeat(word) for every row that lacks word j, own(word) for the others.
+  const auto walk = [&](std::size_t j, const auto& own, const auto& repeat) {
+    std::size_t next = 0;
+    for (std::size_t row = 0; row < rows; ++row) {
+      if (have[row] > j) {
+        own(split.words[j][next++]);
+      } else {
+        repeat(split.words[j][next == 0 ? 0 : next - 1]);
+      }
+    }
+  };
+  std::size_t held = 0, repeated = 0;
+  for (std::size_t j = 0; j < words; ++j) {
+    held += split.words[j].bytes.size();
+    if (split.words[j].size() == rows) continue;
+    walk(
+        j, [](std::string_view) {}, [&](std::string_view word) { repeated += word.size(); });
+  }
+  if (repeated > held / 4) return false;
   for (std::size_t j = 0; j < words; ++j) {
     if (split.words[j].size() == rows) continue;
     ColumnText aligned;
-    std::size_t next = 0;
-    for (std::size_t row = 0; row < rows; ++row) {
-      if (have[row] > j) ++next;
-      aligned.add(split.words[j][next == 0 ? 0 : next - 1]);
-    }
+    const auto add = [&](std::string_view word) { aligned.add(word); };
+    walk(j, add, add);
     split.words[j] = std::move(aligned);
   }
   return true;

@@ -24,8 +24,9 @@ enum class SplitRule : std::uint8_t { delimiters, borders };
 inline constexpr std::size_t most_words = 64;  // that a value of a column may have
 
 struct SplitColumn {
-  ColumnText patterns;            // one per row
-  std::vector<ColumnText> words;  // words[j] holds word j of every row that has more than j words
+  ColumnText patterns;  // one per row
+  std::vector<ColumnText>
+      words;  // words[j] holds word j of every row that has more than j words; aligned, of all
 };
 
 bool is_delimiter(char c);
@@ -34,7 +35,9 @@ bool is_delimiter(char c);
 std::optional<SplitColumn> split_values(ColumnView column, SplitRule rule, std::size_t word_limit);
 
 // Gives every row all words, so that the words are columns of the same rows: a word that a value lacks is
-// that of the row before. False, and nothing is done, where more than an eighth of the rows lack some.
+// that of the row before, or, where none has one yet, of the first that has. False, and nothing is done,
+// where more than an eighth of the rows lack some, or repeated words would be more than a quarter of those
+// there are.
 bool align_words(SplitColumn& split);
 
 // How many words a value of this pattern has.

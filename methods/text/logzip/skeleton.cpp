@@ -149,7 +149,7 @@ class SkeletonWriter {
     slots_.push_back({offset_ + static_cast<std::uint32_t>(path.data() - text_.data()),
                       static_cast<std::uint32_t>(path.size())});
     *out_++ = slot_mark;
-    last_end_ = path.data() + path.size();
+    last_end_ = nullptr;  // what follows is no part of it
   }
   void finish() { key_.resize(static_cast<std::size_t>(out_ - key_.data())); }
 
@@ -157,7 +157,8 @@ class SkeletonWriter {
   void add_slot(const char* begin, const char* end) {
     const char* const first = key_.data() + start_;
     const bool digit = byte_class(*begin) == ByteClass::digit;
-    if (out_ - first >= 2 && out_[-2] == slot_mark && last_end_ + 1 == begin && joins_slots(begin[-1])) {
+    if (out_ - first >= 2 && out_[-2] == slot_mark && last_end_ != nullptr && last_end_ + 1 == begin &&
+        joins_slots(begin[-1])) {
       --out_;
       slots_.back().length += static_cast<std::uint32_t>(end - last_end_);
       last_end_ = end;

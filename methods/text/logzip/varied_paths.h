@@ -3,8 +3,8 @@
 // from there on apart as a column (engine/column).
 //
 // A path begins with a slash that follows no letter, digit or byte of a path, goes on as far as bytes of
-// paths do (a . or - at its end left out), and has two slashes. Its shape is the path with w for every run of
-// letters, and 0 for every run of letters and digits that has a digit.
+// paths do (a . or - at its end left out), has two slashes or more and at most 1,024 bytes. Its shape is the
+// path with w for every run of letters, and 0 for every run of letters and digits that has a digit.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace laconic::logzip {
 std::string_view next_path(std::string_view text, std::size_t from);
 std::uint64_t path_shape(std::string_view path);
 
-// Counts the paths of sampled texts.
+// Counts the paths of sampled texts, of the first 4,096 shapes.
 class PathCounts {
  public:
   void add(std::string_view text);

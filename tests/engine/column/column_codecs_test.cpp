@@ -394,6 +394,18 @@ TEST(ValuePattern, WordsThatManyRowsLackAreNotAligned) {
   EXPECT_THAT(values_of(split->words[1].view()), ElementsAre("b", "e", "g"));
 }
 
+// A long word is not repeated for every row that has none.
+TEST(ValuePattern, LongWordsAreNotRepeated) {
+  ColumnText column;
+  for (int row = 0; row < 900; ++row) column.add("/data/part");
+  column.add("/data/" + std::string(60'000, 'x'));
+  for (int row = 0; row < 90; ++row) column.add("none");
+  std::optional<SplitColumn> split = split_values(column.view(), SplitRule::delimiters, 64);
+  ASSERT_TRUE(split);
+  EXPECT_FALSE(align_words(*split));
+  EXPECT_EQ(split->words[2].size(), 901U);
+}
+
 TEST(ValuePattern, TooManyWordsAreRefused) {
   EXPECT_FALSE(split_values(column_of({"a.b.c.d"}).view(), SplitRule::delimiters, 3));
 }

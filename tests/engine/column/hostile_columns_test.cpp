@@ -28,6 +28,10 @@ class Streams {
     parts_[owner].put_text(Kind::dictionary, text);
     return *this;
   }
+  Streams& ids(const std::vector<int>& bytes, std::uint32_t owner = 0) {
+    for (const int byte : bytes) parts_[owner].put_byte(Kind::ids, static_cast<std::uint8_t>(byte));
+    return *this;
+  }
   std::vector<ColumnStreamView> views() const {
     std::vector<ColumnStreamView> views;
     for (const auto& [owner, parts] : parts_) {
@@ -75,6 +79,38 @@ TEST(HostileColumns, WordsOfAValueAreBounded) {
     for (std::size_t j = 0; j < words; ++j) streams.describe({code::constant}).text("a\n");
     EXPECT_EQ(refusal(streams, shapes(1, 1), 1000).empty(), words == most_words);
   }
+}
+
+TEST(HostileColumns, AlignedWordsAreBounded) {
+  for (const std::size_t words : {most_words, most_words + 1}) {
+    Streams streams;
+    streams.describe({code::split_from_end + 1, code::constant}).text(std::string(words - 1, '0') + "\n");
+    for (std::size_t j = 0; j < words; ++j) streams.describe({code::constant}).text("a\n");
+    EXPECT_EQ(refusal(streams, shapes(1, 1), 1000).empty(), words == most_words);
+    // Every word takes room for all rows.
+    EXPECT_NE(refusal(streams, shapes(1, 100'000), 1000), "");
+  }
+  // A word may refer to the ones read before it, which stand behind it.
+  const auto referring = [](int distance) {
+    Streams streams;
+    streams.describe({code::split_from_end, code::constant}).text("/\n");
+    return streams.describe({code::constant}).text("b\n").describe({code::equal, distance});
+  };
+  EXPECT_EQ(refusal(referring(1), shapes(1, 5), 1000), "");
+  EXPECT_NE(refusal(referring(2), shapes(1, 5), 1000), "");
+}
+
+TEST(HostileColumns, PredictionsHaveAsManyExceptionsAsRowsTake) {
+  // Two columns of four rows, the first one constant, so that only its first row is without prediction.
+  const auto mapped = [](const std::vector<int>& ids) {
+    Streams streams;
+    streams.describe({code::constant}).text("k\n").describe({code::mapped, 1, code::constant}).text("v\n");
+    return streams.ids(ids);
+  };
+  EXPECT_EQ(refusal(mapped({1, 0}), shapes(2, 4), 1000), "");
+  EXPECT_EQ(refusal(mapped({1, 1, 2}), shapes(2, 4), 1000), "");
+  const std::vector<std::vector<int>> wrong = {{0, 0}, {2, 0}, {5, 0}, {1, 4}, {1, 1, 3}, {0, 1, 0}, {1}};
+  for (const std::vector<int>& ids : wrong) EXPECT_NE(refusal(mapped(ids), shapes(2, 4), 1000), "");
 }
 
 // Every level has one word, and patterns of no bytes.

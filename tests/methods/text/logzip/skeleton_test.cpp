@@ -117,7 +117,7 @@ TEST(VariedPaths, FoldersThatVaryMakeOneSlot) {
       counts.add("moved /srv/" + std::string(folder) + "/part-07.seg to /var/log/file-9.log");
   WordSet words;
   for (const char* word : {"moved", "srv", "part", "seg", "to", "var", "log", "file", "aa"}) words.add(word);
-  const std::string text = "moved /srv/aa/part-12.seg, to /var/log/file-3.log";
+  const std::string text = "moved /srv/aa/part-12.seg:17, to /var/log/file-3.log";
   const auto key = [&] {
     std::string made;
     std::vector<Slot> slots;
@@ -132,10 +132,10 @@ TEST(VariedPaths, FoldersThatVaryMakeOneSlot) {
     EXPECT_EQ(filled, text);
     return made;
   };
-  EXPECT_EQ(key(), "moved /srv/aa/part-*.seg, to /var/log/file-*.log");
+  EXPECT_EQ(key(), "moved /srv/aa/part-*.seg:*, to /var/log/file-*.log");
   counts.keep(words);
   EXPECT_TRUE(words.has_paths());
-  EXPECT_EQ(key(), "moved *, to *");  // both have the shape /w/w/w-0.w
+  EXPECT_EQ(key(), "moved *:*, to *");  // both have the shape /w/w/w-0.w
   WordSet none;
   PathCounts().keep(none);
   EXPECT_FALSE(none.has_paths());
