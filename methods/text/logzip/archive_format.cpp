@@ -13,7 +13,7 @@
 namespace laconic::logzip {
 namespace {
 
-constexpr unsigned archive_version = 1;
+constexpr unsigned archive_version = 2;
 constexpr std::size_t longest_section_name = 4096;
 
 constexpr unsigned lossy_flag = 4, sections_flag = 8;  // above the mode, below the version
@@ -45,7 +45,8 @@ ArchiveHeader read_archive_header(ByteSpan bytes, std::string_view where) {
   const unsigned flags = reader.u8();
   if (flags >> 4 != archive_version) {
     fail(ErrorKind::unsupported, "is a log archive of version " + std::to_string(flags >> 4), where,
-         "use a newer laconic");
+         flags >> 4 > archive_version ? "use a newer laconic"
+                                      : "unpack it with the laconic that wrote it, and compress it again");
   }
   ArchiveHeader header;
   if ((flags & 3u) > static_cast<unsigned>(LogMode::maximum)) reader.corrupt("a mode that does not exist");

@@ -15,7 +15,7 @@ namespace {
 
 using Scale = ReproduceRequest::Scale;
 
-constexpr int version = 1;
+constexpr int version = 2;
 
 struct MeasuredLog {
   std::string name;
