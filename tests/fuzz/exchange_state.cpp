@@ -196,7 +196,7 @@ void add_local(std::vector<Subject>& subjects, const MethodDescription& method) 
   LocalState state;
   for (; state.rounds < 2; ++state.rounds) one_round(*rule, state.rounds);
   state.tau = 12;
-  state.rate = 0.1;
+  state.path = 0.1;
   state.rule = rule->state();
   subjects.push_back({method.slug, without_seal(write_local_state(state)), [&method, start](ByteSpan bytes) {
                         const LocalState read = read_local_state(bytes, "fuzz");
