@@ -161,8 +161,14 @@ void AttentionSums::write(ByteWriter& writer) const {
 AttentionSums AttentionSums::read(ByteReader& reader, std::int64_t heads, const AttentionSumsForm& form,
                                   std::int64_t most_rows) {
   const auto most = static_cast<std::uint64_t>(most_rows);
+  // How many numbers follow, of a byte or more each.
+  const auto take_length = [&] {
+    const std::uint64_t length = reader.length(most);
+    if (length > reader.remaining()) reader.corrupt("fewer attention scores than were said");
+    return static_cast<std::size_t>(length);
+  };
   const auto take = [&] {
-    std::vector<float> row(std::min<std::size_t>(reader.length(most), reader.remaining()));
+    std::vector<float> row(take_length());
     for (float& value : row) {
       value = f16_to_f32(reader.u16());
       if (!std::isfinite(value) || value < 0) reader.corrupt("an attention score that is no score");
@@ -184,7 +190,7 @@ AttentionSums AttentionSums::read(ByteReader& reader, std::int64_t heads, const 
       sum.weights = take();
       head.sums.push_back(std::move(sum));
     }
-    head.reach.resize(std::min<std::size_t>(reader.length(most), reader.remaining()));
+    head.reach.resize(take_length());
     for (std::int32_t& tokens : head.reach) tokens = static_cast<std::int32_t>(reader.length(most_reach));
   }
   return memory;

@@ -157,6 +157,11 @@ TEST(AttentionSums, RefuseBytesThatAreNoSums) {
   Bytes negative = bytes;
   negative[negative.size() - 2] = std::byte{0xB2};  // the sign of the last weight
   EXPECT_THROW(read(negative, 5), Error);
+  sums.set_reach(0, {3, 4});
+  Bytes short_reach = bytes_of(sums);
+  EXPECT_NO_THROW(read(short_reach, 5));
+  short_reach[short_reach.size() - 3] = std::byte{5};  // said to be five, and two are there
+  EXPECT_THROW(read(short_reach, 5), Error);
 }
 
 TEST(AttentionSums, StayFinite) {
