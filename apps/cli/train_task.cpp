@@ -117,8 +117,7 @@ class TrainingRun {
     fmt::print("\n");
     if (elastic_) {
       fmt::print("{} {} of members, {} of state taken over from others\n", result_.groups,
-                 result_.groups == 1 ? "group" : "groups",
-                 human_bytes(result_.state_bytes));
+                 result_.groups == 1 ? "group" : "groups", human_bytes(result_.state_bytes));
     }
     if (result_.rounds > 0) {
       fmt::print("{} rounds of {} local steps, waited {} a round for reductions\n", result_.rounds,

@@ -309,7 +309,7 @@ ColumnTables ColumnTables::read(ByteReader& reader, std::int64_t columns) {
       column.escape = bits.read(1) == 1;
       column.frequencies = read_frequencies(bits, static_cast<std::size_t>(most_fitted));
     } else {
-      before += undo_zig_zag(read_golomb_rice(bits, tables.scale_rice_, 2 * gaussian_scales));
+      before += undo_zig_zag(read_golomb_rice(bits, tables.scale_rice_, std::uint64_t{2} * gaussian_scales));
       if (before < 0 || before >= gaussian_scales) bits.corrupt("a table of an unknown scale");
       column.scale = static_cast<int>(before);
       column.mean = undo_zig_zag(read_golomb_rice(bits, tables.mean_rice_, 4 * most_mean));

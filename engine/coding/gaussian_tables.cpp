@@ -41,10 +41,10 @@ std::uint64_t negative_power_of_two(std::uint64_t y) {
   return whole < 64 ? power >> whole : 0;
 }
 
-constexpr std::uint64_t half_log2_e = 793129986396;    // log2(e) / 2 in units of 2^-40
-constexpr std::uint64_t log2_step = 195196902634;      // log2(256 / 0.11) / 63 in units of 2^-40
-constexpr int steps_per_sigma = 256;                   // of the table of Phi
-constexpr std::size_t farthest = 8 * steps_per_sigma;  // sigma; nothing lies beyond
+constexpr std::uint64_t half_log2_e = 793129986396;                 // log2(e) / 2 in units of 2^-40
+constexpr std::uint64_t log2_step = 195196902634;                   // log2(256 / 0.11) / 63 in units of 2^-40
+constexpr int steps_per_sigma = 256;                                // of the table of Phi
+constexpr std::size_t farthest = std::size_t{8} * steps_per_sigma;  // sigma; nothing lies beyond
 
 // Phi(z) - 1/2 in units of 2^-41, for z in 24-bit fractions: sums of the density at the middles of steps,
 // straight lines between.
@@ -104,9 +104,10 @@ std::uint32_t gaussian_sigma(int scale) {
 
 const IntegerTable& gaussian_table(int scale, int eighth) {
   require(scale >= 0 && scale < gaussian_scales && eighth >= -4 && eighth < 4, "a table is one of 64 by 8");
-  static std::array<std::atomic<const IntegerTable*>, gaussian_scales * gaussian_fractions> tables{};
-  std::atomic<const IntegerTable*>& kept =
-      tables[static_cast<std::size_t>(scale * gaussian_fractions + eighth + 4)];
+  static std::array<std::atomic<const IntegerTable*>, std::size_t{gaussian_scales} * gaussian_fractions>
+      tables{};
+  const int place = scale * gaussian_fractions + eighth + 4;
+  std::atomic<const IntegerTable*>& kept = tables[static_cast<std::size_t>(place)];
   const IntegerTable* table = kept.load(std::memory_order_acquire);
   if (table != nullptr) return *table;
   auto made = std::make_unique<const IntegerTable>(make_gaussian(scale, eighth));

@@ -11,8 +11,9 @@ LogisticTables::LogisticTables() {
     const std::uint64_t whole = (std::uint64_t{1} << 40) + decay;
     const std::uint64_t rounded = ((std::uint64_t{1} << 56) + whole / 2) / whole;
     const auto probability = static_cast<std::uint16_t>(std::min<std::uint64_t>(rounded, 65535));
-    squash_[static_cast<std::size_t>(logit_limit + x)] = probability;
-    squash_[static_cast<std::size_t>(logit_limit - x)] = static_cast<std::uint16_t>(65536 - probability);
+    const int above = logit_limit + x, below = logit_limit - x;
+    squash_[static_cast<std::size_t>(above)] = probability;
+    squash_[static_cast<std::size_t>(below)] = static_cast<std::uint16_t>(65536 - probability);
     decay = (decay * factor + (1u << 23)) >> 24;
   }
   // Each probability goes to the lowest logit that reaches it.

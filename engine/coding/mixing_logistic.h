@@ -18,7 +18,8 @@ class LogisticTables {
 
   // The probability of a logit; one beyond the limits counts as the limit.
   int squash(int logit) const {
-    return squash_[static_cast<std::size_t>(std::clamp(logit, -logit_limit, logit_limit) + logit_limit)];
+    const int place = std::clamp(logit, -logit_limit, logit_limit) + logit_limit;
+    return squash_[static_cast<std::size_t>(place)];
   }
   // probability: 0..65535.
   int stretch(std::uint32_t probability) const { return stretch_[probability]; }

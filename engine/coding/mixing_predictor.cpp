@@ -16,8 +16,8 @@ constexpr std::int32_t lookup_weight = 8000, direct_weight = 9000;
 
 constexpr std::uint32_t surprise_levels = 8, grades = mixing_graded_contexts + 1;
 constexpr std::size_t predictor_sets[] = {
-    256, 16 * 4 * 4, grades* byte_classes * 8, surprise_levels* byte_classes, 64, 512};
-constexpr std::size_t predictor_last_set = 16 * 4;
+    256, std::size_t{16} * 4 * 4, grades* byte_classes * 8, surprise_levels* byte_classes, 64, 512};
+constexpr std::size_t predictor_last_set = std::size_t{16} * 4;
 
 constexpr std::uint32_t direct_limit = 60;  // bits after which the rate of a direct estimate stays
 constexpr int curve_rate = 5;

@@ -21,11 +21,11 @@ std::optional<std::vector<double>> cayley_inverse(std::span<const double> u, std
                                                   double most_condition = 1e6);
 
 // Negates columns of an orthogonal U so that it has an X whose entries are at most 2 in magnitude: without a
-// choice they can be of any size, and an X of large entries can neither be rounded nor trained. First column 0
-// where the determinant is -1; where I + U is then ill-conditioned, the columns by which elimination without
-// exchanges meets pivots of at least 1 only; then pairs of columns, of the largest entry each time, which
-// multiplies the determinant of I + U by (x / 2)^2 (O'Dorney 2014, "Minimizing the Cayley transform of an
-// orthogonal matrix by multiplying by signature matrices").
+// choice they can be of any size, and an X of large entries can neither be rounded nor trained. First column
+// 0 where the determinant is -1; where I + U is then ill-conditioned, the columns by which elimination
+// without exchanges meets pivots of at least 1 only; then pairs of columns, of the largest entry each time,
+// which multiplies the determinant of I + U by (x / 2)^2 (O'Dorney 2014, "Minimizing the Cayley transform of
+// an orthogonal matrix by multiplying by signature matrices").
 void choose_cayley_signs(std::span<double> u, std::int64_t n, double most_condition = 1e6);
 
 }  // namespace laconic

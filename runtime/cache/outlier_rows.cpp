@@ -148,7 +148,8 @@ OutlierRows OutlierRows::take(HeadMatrices& rows, const OutlierForm& form,
     each_vector({form.vectors, false}, [&](std::size_t) {
       const float mean = vector.mean();
       for (float* place : vector.places) {
-        if (std::binary_search(chosen.begin(), chosen.end(), place, std::less<>())) fills.emplace_back(place, mean);
+        if (std::binary_search(chosen.begin(), chosen.end(), place, std::less<>()))
+          fills.emplace_back(place, mean);
       }
     });
   }

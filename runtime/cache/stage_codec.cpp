@@ -149,8 +149,8 @@ class StageCodec final : public KvCodec {
       return shape;
     };
     const bool prompt = index.first() == 0;
-    auto keys = stages_.bits->read(reader, shape_for(KvSide::keys),
-                                   context(KvSide::keys, prompt, index, class_rows));
+    auto keys =
+        stages_.bits->read(reader, shape_for(KvSide::keys), context(KvSide::keys, prompt, index, class_rows));
     auto values = stages_.bits->read(reader, shape_for(KvSide::values),
                                      context(KvSide::values, prompt, index, class_rows));
     if (stages_.features != nullptr)
@@ -190,25 +190,15 @@ class StageCodec final : public KvCodec {
                      std::span<const std::int64_t> class_rows, const LayerRows* prompt_rows = nullptr) const {
     const bool turned_run =
         side == KvSide::keys && stages_.features == nullptr && index.consecutive() && shape_.rope != nullptr;
-    return {layer_,
-            shape_.layers,
-            side,
-            prompt,
-            index.first(),
-            stages_.seed,
-            class_rows,
-            prompt_rows,
-            &shape_,
-            turned_run};
+    return {layer_,       shape_.layers, side,        prompt,  index.first(),
+            stages_.seed, class_rows,    prompt_rows, &shape_, turned_run};
   }
 
   std::shared_ptr<const KvBlock> make_block(TokenIndex index, const HeadMatrices& keys,
                                             const HeadMatrices& values,
                                             std::span<const std::int64_t> class_rows, const LayerRows* prompt,
                                             std::vector<std::vector<float>> log_weights) const {
-    const auto of = [&](KvSide side) {
-      return context(side, prompt != nullptr, index, class_rows, prompt);
-    };
+    const auto of = [&](KvSide side) { return context(side, prompt != nullptr, index, class_rows, prompt); };
     auto key_store = stages_.bits->encode(keys, of(KvSide::keys));
     auto value_store = stages_.bits->encode(values, of(KvSide::values));
     if (stages_.features != nullptr)

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "engine/base/error.h"
-#include "methods/gradients/pccl/measurements.h"
 #include "engine/transport/tcp/peers_on_hosts.h"
+#include "methods/gradients/pccl/measurements.h"
 #include "methods/gradients/pccl/unreliable_training.h"
 #include "methods/gradients/training/exchange_by_name.h"
 #include "tests/methods/least_squares_task.h"

@@ -184,7 +184,8 @@ TEST_F(Loading, DroppedAttentionRunsWithACache) {
     for (std::size_t i = 0; i < step.size(); ++i) ASSERT_NEAR(step[i], whole[t * step.size() + i], 1e-4);
   }
   EXPECT_EQ(cache->length(), 7);
-  EXPECT_EQ(cache->bytes().payload + cache->bytes().window, 7u * 2 * 6 * 2 * 4);  // one layer of keys and values
+  EXPECT_EQ(cache->bytes().payload + cache->bytes().window,
+            7u * 2 * 6 * 2 * 4);  // one layer of keys and values
 }
 
 TEST_F(Loading, CacheSnapshotsAndCutsContinueAlike) {

@@ -132,7 +132,7 @@ void ArchiveReader::State::add_block(std::size_t frame) {
   section.bytes += block.entry.bytes;
   bytes += block.entry.bytes;
   by_number.try_emplace({section.entry.table, block.entry.number}, blocks.size());
-  blocks.push_back(std::move(block));
+  blocks.push_back(block);
 }
 
 // Newlines are counted by the file of blocks; an input that does not end in one has a line more. A section

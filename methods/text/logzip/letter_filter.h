@@ -24,7 +24,7 @@ class LetterFilter {
   bool may_hold(std::string_view literal) const;
 
  private:
-  static constexpr std::size_t triples = 52 * 52 * 52, words = (triples + 63) / 64;
+  static constexpr std::size_t triples = std::size_t{52} * 52 * 52, words = (triples + 63) / 64;
   template <class Visit>
   static void visit_triples(std::string_view text, const Visit& visit);
 

@@ -201,9 +201,11 @@ ArmNumbers measure_memory(std::uint64_t seed, const fs::path& program) {
     for (int letter = 0; letter < 6; ++letter) words += static_cast<char>('a' + random.below(26));
     words += random.below(50) == 0 ? '\n' : ' ';
   }
+  std::string line;
+  line.resize(100'000'000, 'x');
   const std::vector<std::pair<std::string, std::string>> logs = {
       {"generated", LogGenerator(seed).make(40'000'000)},
-      {"one line", std::string(100'000'000, 'x')},
+      {"one line", std::move(line)},
       {"words", std::move(words)},
       {"binary", std::move(binary)}};
   // The system's own account of a process; that of its parent would count what the parent held when it began.

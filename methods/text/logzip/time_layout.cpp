@@ -313,8 +313,9 @@ std::optional<std::int64_t> Stamp::read(std::span<const std::string_view> texts)
   const std::int64_t days = days_since_1970(parts.year, parts.month, parts.day);
   if (parts.weekday >= 0 && weekday_of(days) != parts.weekday) return std::nullopt;
   if (days_only_) return days;
-  return (days * day_seconds + parts.hour * 3600 + parts.minute * 60 + parts.second) * per_second_ +
-         parts.fraction;
+  const std::int64_t second_of_day =
+      std::int64_t{parts.hour} * 3600 + std::int64_t{parts.minute} * 60 + parts.second;
+  return (days * day_seconds + second_of_day) * per_second_ + parts.fraction;
 }
 
 void Stamp::write(std::int64_t value, std::span<std::string> texts) const {

@@ -41,7 +41,7 @@ std::optional<TimeLayout> layout_of(std::span<const std::string_view> samples) {
   static constexpr std::array<std::string_view, 8> alone{"%s",    "%b",    "%e",   "%D",
                                                          "%s.%6", "%s.%3", "%s%3", "%a %b %d %H:%M:%S %Y"};
   if (samples.empty()) return std::nullopt;
-  const auto tried = [&](std::string text) -> std::optional<TimeLayout> {
+  const auto tried = [&](const std::string& text) -> std::optional<TimeLayout> {
     TimeLayout layout(text);
     TimeParts parts;
     if (!layout.read(samples.front(), parts) && !layout.read(samples[samples.size() / 2], parts)) return {};
