@@ -1,6 +1,5 @@
 #include "engine/coding/adaptive_models.h"
 
-#include <algorithm>
 #include <bit>
 
 #include "engine/base/error.h"
@@ -12,19 +11,6 @@ namespace {
 constexpr int number_width_bits = 5;
 constexpr std::uint32_t even_odds = 32768;
 
-std::uint32_t settling_ones(const SettlingBit& model) {
-  return std::clamp<std::uint32_t>(model.ones, 64, 65472);
-}
-void encode_settling(SettlingBit& model, RangeEncoder& encoder, bool one) {
-  encoder.put_bit(one, settling_ones(model));
-  model.learn(one);
-}
-bool decode_settling(SettlingBit& model, RangeDecoder& decoder) {
-  const bool one = decoder.take_bit(settling_ones(model));
-  model.learn(one);
-  return one;
-}
-
 }  // namespace
 
 void AdaptiveNumber::encode(RangeEncoder& encoder, std::uint32_t number) {
@@ -33,13 +19,13 @@ void AdaptiveNumber::encode(RangeEncoder& encoder, std::uint32_t number) {
   std::uint32_t node = 1;
   for (int i = number_width_bits; i-- > 0;) {
     const std::uint32_t bit = width >> i & 1;
-    encode_settling(width_[node], encoder, bit != 0);
+    width_[node].encode(encoder, bit != 0);
     node = 2 * node + bit;
   }
   for (std::uint32_t i = width; i-- > 1;) {
     const bool bit = (number >> (i - 1) & 1) != 0;
     if (i + 1 == width) {
-      encode_settling(second_[width], encoder, bit);
+      second_[width].encode(encoder, bit);
     } else {
       encoder.put_bit(bit, even_odds);
     }
@@ -48,13 +34,12 @@ void AdaptiveNumber::encode(RangeEncoder& encoder, std::uint32_t number) {
 
 std::uint32_t AdaptiveNumber::decode(RangeDecoder& decoder) {
   std::uint32_t node = 1;
-  for (int i = 0; i < number_width_bits; ++i)
-    node = 2 * node + (decode_settling(width_[node], decoder) ? 1 : 0);
+  for (int i = 0; i < number_width_bits; ++i) node = 2 * node + (width_[node].decode(decoder) ? 1 : 0);
   const std::uint32_t width = node - widths;
   if (width == 0) return 0;
   std::uint32_t number = 1;
   for (std::uint32_t i = width; i-- > 1;) {
-    const bool bit = i + 1 == width ? decode_settling(second_[width], decoder) : decoder.take_bit(even_odds);
+    const bool bit = i + 1 == width ? second_[width].decode(decoder) : decoder.take_bit(even_odds);
     number = 2 * number + (bit ? 1 : 0);
   }
   return number;

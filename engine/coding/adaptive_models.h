@@ -1,6 +1,7 @@
 // Models that learn while they code, for the range coder. Encoder and decoder update alike, in integers.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -39,7 +40,8 @@ class AdaptiveBit {
 };
 
 // One binary decision: the mean of what was seen, later one that moves. P(one) begins at 1/2 and goes 2 / (2
-// n + 3) of the way towards the n-th outcome, counted from 0 and no further than to `most_seen`.
+// n + 3) of the way towards the n-th outcome, counted from 0 and no further than to `most_seen`. Coders take
+// it as 64 to 65472 65536ths.
 struct SettlingBit {
   static constexpr std::uint16_t most_seen = 60;
   std::uint16_t ones = 32768;  // P(one) in 65536ths
@@ -51,8 +53,19 @@ struct SettlingBit {
     ones = static_cast<std::uint16_t>(ones + step);
     if (seen < most_seen) ++seen;
   }
+  void encode(RangeEncoder& encoder, bool one) {
+    encoder.put_bit(one, coded_ones());
+    learn(one);
+  }
+  bool decode(RangeDecoder& decoder) {
+    const bool one = decoder.take_bit(coded_ones());
+    learn(one);
+    return one;
+  }
 
  private:
+  // What coders take: neither outcome is ever certain.
+  std::uint32_t coded_ones() const { return std::clamp<std::uint32_t>(ones, 64, 65472); }
   static constexpr auto rates = [] {
     std::array<std::int32_t, most_seen + 1> table{};
     for (std::int32_t n = 0; n <= most_seen; ++n) table[static_cast<std::size_t>(n)] = 131072 / (2 * n + 3);
@@ -61,8 +74,7 @@ struct SettlingBit {
 };
 
 // A whole number below 2^31, as its width in bits, 5 decisions from the highest on, and its bits below the
-// highest one. The first of these learns, by width; the others are even. Probabilities are taken as 64 to
-// 65472 65536ths.
+// highest one. The first of these learns, by width; the others are even.
 class AdaptiveNumber {
  public:
   static constexpr int widths = 32;
