@@ -87,7 +87,7 @@ CodedBlock code_parsed(std::string_view block, const HeaderFormat& format, const
   Bytes ids = encode_ids(parsed.ids, IdCoding::plain);
   if (options.mode != LogMode::fast) {
     Bytes mixed = encode_ids(parsed.ids, IdCoding::mixed, [&](std::uint32_t id) {
-      return (id < known.size() ? known[id] : parsed.fresh[id - known.size()]).has_header();
+      return template_of(known.templates(), parsed.fresh, id).has_header();
     });
     if (mixed.size() < ids.size()) ids = std::move(mixed);
   }

@@ -20,7 +20,7 @@ void describe_times(const CodedBlock& coded, const HeaderFormat& format, const T
   made.entry.times = {*first * unit, *last * unit};
   made.last_moment = coded.moments.back() * unit;
   const std::uint32_t id = coded.ids.front();
-  made.first_line_tells_time = (id < table.size() ? table[id] : coded.fresh[id - table.size()]).has_header();
+  made.first_line_tells_time = template_of(table.templates(), coded.fresh, id).has_header();
 }
 
 // Other blocks wait for what this one adds: whatever it fails of, they must hear.

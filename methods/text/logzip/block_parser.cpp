@@ -48,7 +48,7 @@ class BlockParser {
   void join_columns();
   void fill_columns();
   const Template& template_of(std::uint32_t id) const {
-    return id < table_.size() ? table_[id] : parsed_.fresh[id - table_.size()];
+    return logzip::template_of(table_.templates(), parsed_.fresh, id);
   }
   template <class Visit>
   void visit_ranges(std::size_t line, std::span<const TokenRange> wildcards, const Visit& visit) const;

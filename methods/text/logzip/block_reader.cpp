@@ -39,9 +39,7 @@ struct BlockReader::State {
     open_columns();
   }
 
-  const Template& template_of(std::uint32_t id) const {
-    return id < known.size() ? known[id] : fresh[id - known.size()];
-  }
+  const Template& template_of(std::uint32_t id) const { return logzip::template_of(known, fresh, id); }
 
   // Every value is some byte of a line, or stands between two tokens of it.
   std::uint64_t most_values() const { return head.size + ids->size() * (HeaderFormat::most_fields + 1); }

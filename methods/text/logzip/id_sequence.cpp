@@ -56,7 +56,13 @@ Bytes mixed_by_first_use(std::span<const std::uint32_t> numbers, std::size_t dis
   return encoder.take();
 }
 
-// `with_header`: by place among the distinct ids.
+// By place among the distinct ids.
+std::vector<bool> headers_of(std::span<const std::uint32_t> ids, const HasHeader& has_header) {
+  std::vector<bool> with_header;
+  for (const std::uint32_t id : ids) with_header.push_back(has_header && has_header(id));
+  return with_header;
+}
+
 SymbolTree run_tree(std::span<const std::uint32_t> lines, const std::vector<bool>& with_header) {
   return SymbolTree::by_kinds(std::vector<std::uint64_t>(lines.begin(), lines.end()), with_header);
 }
@@ -102,8 +108,7 @@ void write_long(const NumberedIds& numbered, IdCoding coding, const HasHeader& h
   write_id_counts(counts, writer);
   if (coding == IdCoding::plain) return writer.append(plain_symbols(numbered.numbers, distinct));
   const std::span<const std::uint32_t> numbers = numbered.numbers;
-  std::vector<bool> with_header;
-  for (const std::uint32_t id : numbered.ids) with_header.push_back(has_header && has_header(id));
+  const std::vector<bool> with_header = headers_of(numbered.ids, has_header);
   ByteWriter coded;
   for (std::size_t run = 0; run < runs; ++run) {
     const Bytes one =
@@ -129,8 +134,8 @@ Bytes encode_ids(std::span<const std::uint32_t> ids, IdCoding coding, const HasH
 }
 
 IdSequence::IdSequence(ByteSpan bytes, std::size_t count, std::uint32_t limit, std::string where,
-                       HasHeader has_header)
-    : count_(count), where_(std::move(where)), has_header_(std::move(has_header)) {
+                       const HasHeader& has_header)
+    : count_(count), where_(std::move(where)) {
   ByteReader reader(bytes, where_);
   const std::uint64_t head = reader.varint(), distinct = head / 2;
   coding_ = head % 2 != 0 ? IdCoding::plain : IdCoding::mixed;
@@ -139,7 +144,7 @@ IdSequence::IdSequence(ByteSpan bytes, std::size_t count, std::uint32_t limit, s
   if (count < counted_ids || distinct < 2) {
     read_short(reader, static_cast<std::size_t>(distinct), limit);
   } else {
-    read_long(reader, static_cast<std::size_t>(distinct), limit);
+    read_long(reader, static_cast<std::size_t>(distinct), limit, has_header);
   }
 }
 
@@ -165,10 +170,12 @@ void IdSequence::read_short(ByteReader& reader, std::size_t distinct, std::uint3
   counted_ = true;
 }
 
-void IdSequence::read_long(ByteReader& reader, std::size_t distinct, std::uint32_t limit) {
+void IdSequence::read_long(ByteReader& reader, std::size_t distinct, std::uint32_t limit,
+                           const HasHeader& has_header) {
   const std::size_t runs = coding_ == IdCoding::plain ? 1 : id_runs(count_);
   IdRunCounts told = read_id_counts(reader, distinct, count_, runs, limit, where_);
   for (const std::uint32_t id : told.ids) distinct_.push_back({id, 0});
+  with_header_ = headers_of(told.ids, has_header);
   for (const auto& lines : told.lines)
     for (std::size_t i = 0; i < distinct; ++i) distinct_[i].lines += lines[i];
   lines_ = std::move(told.lines);
@@ -242,9 +249,7 @@ void IdSequence::decode_by_first_use() {
 
 void IdSequence::decode_mixed(std::size_t run) {
   const std::size_t begin = begin_of(run), end = begin_of(run + 1);
-  std::vector<bool> with_header;
-  for (const IdCount& one : distinct_) with_header.push_back(has_header_ && has_header_(one.id));
-  const SymbolTree tree = run_tree(lines_[run], with_header);
+  const SymbolTree tree = run_tree(lines_[run], with_header_);
   SymbolMixingDecoder decoder(tree, end - begin, coded_[run], where_);
   for (std::size_t i = begin; i < end; ++i) {
     ids_[i] = decoder.take();

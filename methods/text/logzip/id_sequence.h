@@ -52,7 +52,7 @@ Bytes encode_ids(std::span<const std::uint32_t> ids, IdCoding coding = IdCoding:
 class IdSequence {
  public:
   IdSequence(ByteSpan bytes, std::size_t count, std::uint32_t limit, std::string where,
-             HasHeader has_header = {});
+             const HasHeader& has_header = {});
 
   std::size_t size() const { return count_; }
   // Every distinct id once. Decodes the sequence only where it is short.
@@ -66,7 +66,7 @@ class IdSequence {
  private:
   std::size_t begin_of(std::size_t run) const;
   void read_short(ByteReader& reader, std::size_t distinct, std::uint32_t limit);
-  void read_long(ByteReader& reader, std::size_t distinct, std::uint32_t limit);
+  void read_long(ByteReader& reader, std::size_t distinct, std::uint32_t limit, const HasHeader& has_header);
   void decode(std::size_t run);
   void decode_by_first_use();
   void decode_mixed(std::size_t run);
@@ -75,11 +75,11 @@ class IdSequence {
 
   std::size_t count_;
   std::string where_;
-  HasHeader has_header_;
   IdCoding coding_ = IdCoding::mixed;
   bool counted_ = false;
   std::vector<IdCount> distinct_;
   std::vector<std::vector<std::uint32_t>> lines_;  // of each run, as far as told, by place among the distinct
+  std::vector<bool> with_header_;                  // of long sequences, likewise
   std::vector<ByteSpan> coded_;                    // of each run
   std::vector<bool> decoded_;                      // which runs
   std::vector<std::uint32_t> ids_;

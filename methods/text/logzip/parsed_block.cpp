@@ -32,7 +32,7 @@ std::string render(const ParsedBlock& block, const HeaderFormat& format, const T
   source.columns = block.columns.size();
   source.templates = table.size() + block.fresh.size();
   source.template_of = [&](std::uint32_t id) -> const Template& {
-    return id < table.size() ? table[id] : block.fresh[id - table.size()];
+    return logzip::template_of(table.templates(), block.fresh, id);
   };
   source.column = [&](std::size_t index) -> const ColumnText& { return block.columns[index]; };
   source.field = [&](std::size_t index) -> const ColumnText& { return block.fields[index]; };

@@ -36,6 +36,12 @@ inline constexpr std::size_t most_templates = 1u << 20, longest_template = 64u <
 Bytes write_templates(std::span<const Template> templates);
 std::vector<Template> read_templates(ByteSpan bytes, std::size_t segments, std::string_view where);
 
+// Ids behind those of a table are of the templates that a block adds.
+inline const Template& template_of(std::span<const Template> known, std::span<const Template> fresh,
+                                   std::uint32_t id) {
+  return id < known.size() ? known[id] : fresh[id - known.size()];
+}
+
 class TemplateTable {
  public:
   static constexpr std::uint32_t plain_line = 0, header_line = 1;
